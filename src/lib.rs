@@ -1,0 +1,7 @@
+//! quickstep runs Amazon States Language state machines with Express semantics.
+
+pub mod asl;
+pub mod intrinsic;
+pub mod path;
+pub mod stdx;
+pub mod value;
