@@ -9,11 +9,17 @@ pub use timestamp::{ParseTimestampError, Timestamp};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// A hash map whose hasher has fixed keys, so that every run does the same work in the same order.
-#[expect(clippy::disallowed_types, reason = "this is the map that the rest of the crate uses")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "this is the map that the rest of the crate uses"
+)]
 pub type FixedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// The set that belongs to [`FixedMap`].
-#[expect(clippy::disallowed_types, reason = "this is the set that the rest of the crate uses")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "this is the set that the rest of the crate uses"
+)]
 pub type FixedSet<K> = std::collections::HashSet<K, BuildHasherDefault<DefaultHasher>>;
 
 /// Narrows a length or an index to the 32 bits in which documents and programs address their parts.

@@ -58,7 +58,9 @@ impl Timestamp {
     /// As [`Timestamp::parse_nanos`].
     pub fn parse(text: &str) -> Result<Timestamp, ParseTimestampError> {
         let millis = Timestamp::parse_nanos(text)?.div_euclid(1_000_000);
-        i64::try_from(millis).map(Timestamp).map_err(|_| ParseTimestampError)
+        i64::try_from(millis)
+            .map(Timestamp)
+            .map_err(|_| ParseTimestampError)
     }
 }
 
@@ -66,9 +68,18 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, millis) = (self.0.div_euclid(1_000), self.0.rem_euclid(1_000));
-        let (days, second) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
+        let (days, second) = (
+            seconds.div_euclid(DAY_SECONDS),
+            seconds.rem_euclid(DAY_SECONDS),
+        );
         let (year, month, day) = civil_from_days(days);
-        write!(f, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)?;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
+            second / 3_600,
+            second / 60 % 60,
+            second % 60
+        )?;
         if millis != 0 {
             write!(f, ".{millis:03}")?;
         }
@@ -84,7 +95,9 @@ fn parse(text: &[u8]) -> Option<i128> {
         }
     }
     let number = |from: usize, to: usize| -> Option<i64> {
-        date[from..to].iter().try_fold(0_i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+        date[from..to].iter().try_fold(0_i64, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0'))
+        })
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
@@ -98,18 +111,29 @@ fn parse(text: &[u8]) -> Option<i128> {
         return None;
     }
     let (nanos, zone) = fraction(rest)?;
-    let seconds = days_from_civil(year, month, day) * DAY_SECONDS + hour * 3_600 + minute * 60 + second - offset(zone)?;
+    let seconds =
+        days_from_civil(year, month, day) * DAY_SECONDS + hour * 3_600 + minute * 60 + second
+            - offset(zone)?;
     Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
 }
 
 /// Nanoseconds of `.123…`, and what follows it. Digits past the ninth are cut.
 fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
-    let Some(digits) = rest.strip_prefix(b".") else { return Some((0, rest)) };
+    let Some(digits) = rest.strip_prefix(b".") else {
+        return Some((0, rest));
+    };
     let end = digits.iter().position(|b| !b.is_ascii_digit())?;
     if end == 0 {
         return None;
     }
-    let nanos = (0..9).fold(0_i64, |n, i| n * 10 + if i < end { i64::from(digits[i] - b'0') } else { 0 });
+    let nanos = (0..9).fold(0_i64, |n, i| {
+        n * 10
+            + if i < end {
+                i64::from(digits[i] - b'0')
+            } else {
+                0
+            }
+    });
     Some((nanos, &digits[end..]))
 }
 
@@ -121,7 +145,9 @@ fn offset(zone: &[u8]) -> Option<i64> {
         [b'-', digits @ ..] => (-1, digits),
         _ => return None,
     };
-    let [h1, h2, b':', m1, m2] = digits else { return None };
+    let [h1, h2, b':', m1, m2] = digits else {
+        return None;
+    };
     if ![h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -156,11 +182,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -181,8 +212,14 @@ mod tests {
             assert_eq!(Timestamp::parse(text), Ok(Timestamp(millis)));
             assert_eq!(Timestamp(millis).to_string(), text);
         }
-        assert_eq!(Timestamp::parse("2016-03-14T03:59:00+02:00"), Ok(Timestamp(1_457_920_740_000)));
-        assert_eq!(Timestamp::parse_nanos("1970-01-01T00:00:00.1234567891Z"), Ok(123_456_789));
+        assert_eq!(
+            Timestamp::parse("2016-03-14T03:59:00+02:00"),
+            Ok(Timestamp(1_457_920_740_000))
+        );
+        assert_eq!(
+            Timestamp::parse_nanos("1970-01-01T00:00:00.1234567891Z"),
+            Ok(123_456_789)
+        );
     }
 
     #[test]
