@@ -7,17 +7,30 @@
 //! - `array.rs`, `json.rs`, `math.rs`, `text.rs`, `encode.rs`: a file per family.
 //! - `random.rs`: the generator, UUIDs.
 
+mod array;
+mod encode;
+mod json;
+mod math;
 mod parse;
+mod random;
+mod text;
 
 pub use parse::{is_call, parse};
+pub use random::{JavaRandom, Random};
 
 use crate::path::Path;
+use crate::value::{Doc, Kind, Val, Values};
+use std::borrow::Cow;
 use std::fmt;
 
 /// How deep calls may nest, the outermost included.
 pub const CALL_DEPTH_MAX: usize = 10;
 /// The longest text of a call.
 pub const CALL_BYTES_MAX: usize = 256 * 1024;
+
+/// The largest argument, as JSON, that a function looks at, and the largest text that it makes. Far above any payload
+/// that an execution may carry, it bounds what arguments that share their parts can unfold to.
+pub const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The 18 functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -185,3 +198,195 @@ impl fmt::Display for SyntaxError {
 }
 
 impl std::error::Error for SyntaxError {}
+
+/// Evaluates one function of evaluated arguments. `text` is the call as written.
+///
+/// # Errors
+///
+/// AWS's cause text for `States.IntrinsicFailure`, without the prefix "An error occurred while executing the state …".
+pub fn call(
+    function: Function,
+    text: &str,
+    arguments: &[Val],
+    doc: &mut Doc,
+    constants: &Doc,
+    random: &mut Random,
+) -> Result<Val, String> {
+    apply(function, arguments, doc, constants, random)
+        .map_err(|detail| format!("The function '{text}' had the following error: {detail}"))
+}
+
+/// The same; the error is the detail alone.
+fn apply(
+    function: Function,
+    arguments: &[Val],
+    doc: &mut Doc,
+    constants: &Doc,
+    random: &mut Random,
+) -> Result<Val, String> {
+    let values = Values { doc, constants };
+    if arguments
+        .iter()
+        .any(|argument| values.size(*argument) > ARGUMENT_BYTES_MAX)
+    {
+        return Err(format!(
+            "An argument is larger than {ARGUMENT_BYTES_MAX} bytes"
+        ));
+    }
+    let mut scope = Scope { doc, constants };
+    match (function, arguments) {
+        (Function::Array, items) => Ok(scope.doc.push_array(constants, items)),
+        (Function::ArrayPartition, &[array, size]) => array::partition(&mut scope, array, size),
+        (Function::ArrayContains, &[array, item]) => array::contains(&scope, array, item),
+        (Function::ArrayRange, &[first, last, step]) => array::range(&mut scope, first, last, step),
+        (Function::ArrayGetItem, &[array, index]) => array::get_item(&scope, array, index),
+        (Function::ArrayLength, &[array]) => array::length(&mut scope, array),
+        (Function::ArrayUnique, &[array]) => array::unique(&mut scope, array),
+        (Function::Base64Encode, &[data]) => encode::base64_encode(&mut scope, data),
+        (Function::Base64Decode, &[data]) => encode::base64_decode(&mut scope, data),
+        (Function::Hash, &[data, algorithm]) => encode::hash(&mut scope, data, algorithm),
+        (Function::JsonMerge, &[first, second, deep]) => {
+            json::merge(&mut scope, first, second, deep)
+        }
+        (Function::StringToJson, &[data]) => json::from_string(&mut scope, data),
+        (Function::JsonToString, &[data]) => json::to_string(&mut scope, data),
+        (Function::MathRandom, &[start, end]) => math::random(&mut scope, start, end, random),
+        (Function::MathRandom, &[start, end, seed]) => {
+            math::random_seeded(&mut scope, start, end, seed)
+        }
+        (Function::MathAdd, &[left, right]) => math::add(&mut scope, left, right),
+        (Function::StringSplit, &[data, splitters]) => text::split(&mut scope, data, splitters),
+        (Function::Uuid, &[]) => Ok(scope.doc.push_string(&random.uuid())),
+        (Function::Format, &[template, ref rest @ ..]) => text::format(&mut scope, template, rest),
+        (function, _) => Err(format!(
+            "Invalid number of arguments in {}",
+            function.name()
+        )),
+    }
+}
+
+/// What a function reads and writes.
+struct Scope<'a> {
+    doc: &'a mut Doc,
+    constants: &'a Doc,
+}
+
+impl Scope<'_> {
+    fn values(&self) -> Values<'_> {
+        Values {
+            doc: self.doc,
+            constants: self.constants,
+        }
+    }
+
+    fn array(&self, v: Val) -> Result<Val, String> {
+        self.of_kind(v, Kind::Array, "an array")
+    }
+
+    fn object(&self, v: Val) -> Result<Val, String> {
+        self.of_kind(v, Kind::Object, "an object")
+    }
+
+    fn of_kind(&self, v: Val, kind: Kind, wanted: &str) -> Result<Val, String> {
+        if self.values().kind(v) == kind {
+            Ok(v)
+        } else {
+            Err(self.wrong(v, wanted))
+        }
+    }
+
+    fn string(&self, v: Val) -> Result<Cow<'_, str>, String> {
+        self.values()
+            .string(v)
+            .ok_or_else(|| self.wrong(v, "a string"))
+    }
+
+    /// A number, rounded half up to an integer.
+    fn rounded(&self, v: Val) -> Result<i64, String> {
+        if let Some(integer) = self.values().as_i64(v) {
+            return Ok(integer);
+        }
+        let Some(number) = self.values().as_f64(v) else {
+            return Err(self.wrong(v, "a number"));
+        };
+        math::round(number).ok_or_else(|| format!("The number {} is too large", self.shown(v)))
+    }
+
+    /// That `v` is not what it should be.
+    fn wrong(&self, v: Val, wanted: &str) -> String {
+        format!("The argument must be {wanted} but was: {}", self.shown(v))
+    }
+
+    /// A value for a message, unless it is large.
+    fn shown(&self, v: Val) -> String {
+        const SHOWN_BYTES_MAX: usize = 1_000;
+        if self.values().size(v) <= SHOWN_BYTES_MAX {
+            self.values().to_json(v)
+        } else {
+            "(too large to show)".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use super::{Argument, Call, Random, call, parse};
+    use crate::path::Root;
+    use crate::value::{Doc, Val, Values};
+
+    /// What the call gives for `input`, as JSON, or the detail of its failure; `$$` and variables read the input too.
+    pub(super) fn run(text: &str, input: &str) -> Result<String, String> {
+        let constants = Doc::new();
+        let mut doc = Doc::new();
+        let input = doc.ingest(input.as_bytes()).unwrap();
+        let parsed = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let result = evaluate(&parsed, &mut doc, &constants, input)?;
+        let values = Values {
+            doc: &doc,
+            constants: &constants,
+        };
+        Ok(values.to_json(result))
+    }
+
+    fn evaluate(parsed: &Call, doc: &mut Doc, constants: &Doc, input: Val) -> Result<Val, String> {
+        let mut arguments = Vec::new();
+        for argument in &parsed.arguments {
+            arguments.push(match argument {
+                Argument::Path(path) => {
+                    assert!(matches!(path.root(), Root::Input));
+                    path.eval(doc, constants, input).map_err(|e| e.message)?
+                }
+                Argument::String(text) => doc.push_string(text),
+                Argument::Number(text) => doc.push_number_text(text),
+                Argument::Bool(value) => Val::bool(*value),
+                Argument::Null => Val::NULL,
+                Argument::Call(inner) => evaluate(inner, doc, constants, input)?,
+            });
+        }
+        let mut random = Random::new(1);
+        call(
+            parsed.function,
+            &parsed.text,
+            &arguments,
+            doc,
+            constants,
+            &mut random,
+        )
+    }
+
+    /// Checks a table of calls, inputs and outputs. An output that starts with `!` is a part of the failure.
+    pub(super) fn check(table: &[(&str, &str, &str)]) {
+        for (text, input, output) in table {
+            match (run(text, input), output.strip_prefix('!')) {
+                (Ok(found), None) => assert_eq!(found, *output, "{text} of {input}"),
+                (Err(failure), Some(part)) => {
+                    assert!(
+                        failure.starts_with("The function 'States.") && failure.contains(part),
+                        "{text} of {input}: {failure}"
+                    );
+                }
+                (found, _) => panic!("{text} of {input}: {found:?}, not {output}"),
+            }
+        }
+    }
+}

@@ -290,3 +290,101 @@ fn check_literal(function: Function, index: usize, argument: &Argument) -> Resul
         function.name()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, proptest};
+
+    #[test]
+    fn arguments() {
+        let text =
+            r"States.Format( 'it\'s \{{}\} \\' ,$.a['b,)'] , -1.5e3,true,false,null,States.UUID())";
+        let call = parse(text).unwrap();
+        assert_eq!((call.function, &*call.text), (Function::Format, text));
+        let shown: Vec<String> = call
+            .arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Path(path) => path.text().to_owned(),
+                Argument::String(text) => format!("{text:?}"),
+                Argument::Number(text) => text.to_string(),
+                Argument::Bool(value) => value.to_string(),
+                Argument::Null => "null".to_owned(),
+                Argument::Call(call) => call.text.to_string(),
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#""it's \\{{}\\} \\\\""#,
+                "$.a['b,)']",
+                "-1.5e3",
+                "true",
+                "false",
+                "null",
+                "States.UUID()"
+            ]
+        );
+        let decoded = parse(r"States.StringToJson('\{\}\\\'')").unwrap();
+        assert_eq!(decoded.arguments, [Argument::String(r"{}\'".into())]);
+    }
+
+    #[test]
+    fn nesting() {
+        let nested = |depth: usize| {
+            let open = "States.Array(".repeat(depth);
+            parse(&format!("{open}{}", ")".repeat(depth)))
+        };
+        assert!(nested(CALL_DEPTH_MAX).is_ok());
+        assert_eq!(nested(CALL_DEPTH_MAX + 1).unwrap_err().offset, 130);
+        assert!(nested(10_000).is_err());
+    }
+
+    #[test]
+    fn rejected() {
+        for (text, offset, message) in [
+            ("", 0, "no intrinsic function"),
+            ("States.Nope()", 0, "no intrinsic function 'States.Nope'"),
+            ("States.Array", 12, "expected '('"),
+            ("States.Array(", 13, "never closed"),
+            ("States.Array($.a", 16, "expected ',' or ')'"),
+            ("States.Array($.a,)", 17, "expected a path"),
+            ("States.Array('a", 13, "never closed"),
+            (r"States.Array('\n')", 15, "may follow a backslash"),
+            (
+                r#"States.StringToJson('{"text":"An \"escaped double quote\" here"}')"#,
+                34,
+                "may follow a backslash",
+            ),
+            ("States.Array(01)", 13, "not a number"),
+            ("States.Array(1.)", 13, "not a number"),
+            ("States.Array(yes)", 13, "expected a path"),
+            ("States.Array() x", 15, "unexpected text"),
+            ("States.Array($.a[)", 17, "in quotes"),
+            ("States.UUID(1)", 0, "takes no arguments, not 1"),
+            ("States.ArrayLength()", 0, "takes one argument, not 0"),
+            ("States.Format()", 0, "at least one argument"),
+            ("States.MathRandom(1)", 0, "2 or 3 arguments"),
+            ("States.Array(States.MathAdd(1))", 13, "2 arguments"),
+            ("States.MathAdd('1', 2)", 15, "must be a number"),
+            ("States.ArrayLength('a')", 19, "must be an array"),
+            ("States.Hash('a', 5)", 17, "must be a string"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.offset, offset, "{text}: {error}");
+            assert!(error.message.contains(message), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>(), call in "(States\\.(Array|Format|UUID|MathAdd)|[$.'a1(),{}\\[\\]\\\\ é-]){0,30}") {
+            for text in [text, call] {
+                if let Err(error) = parse(&text) {
+                    prop_assert!(error.offset <= text.len());
+                }
+            }
+        }
+    }
+}

@@ -257,7 +257,9 @@ fn order(values: Values<'_>, left: &Item<'_>, right: &Item<'_>) -> Option<Orderi
 fn order_numbers(left: Number, right: Number) -> Ordering {
     match (left, right) {
         (Number::Integer(left), Number::Integer(right)) => left.cmp(&right),
-        (Number::Float(left), Number::Float(right)) => left.total_cmp(&right),
+        (Number::Float(left), Number::Float(right)) => {
+            left.partial_cmp(&right).unwrap_or(Ordering::Equal)
+        }
         (Number::Integer(left), Number::Float(right)) => order_mixed(left, right),
         (Number::Float(left), Number::Integer(right)) => order_mixed(right, left).reverse(),
     }
