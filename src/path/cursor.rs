@@ -78,9 +78,7 @@ impl<'a> Cursor<'a> {
         inner: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<T, SyntaxError> {
         if self.depth == FILTER_DEPTH_MAX {
-            return Err(self.error(format!(
-                "nested deeper than {FILTER_DEPTH_MAX} levels"
-            )));
+            return Err(self.error(format!("nested deeper than {FILTER_DEPTH_MAX} levels")));
         }
         self.depth += 1;
         let result = inner(self);
