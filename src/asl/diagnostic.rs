@@ -61,6 +61,8 @@ pub enum Code {
     NoDollar,
     /// A value looks like a path, but its field's name does not end with `Path`. AWS's code, a warning.
     NoPath,
+    /// A field is allowed where it stands, but nothing heeds it. A warning.
+    FieldHasNoEffect,
     /// A path in the `Result` of a Pass state stays as it is. AWS's code, a warning.
     PassResultIsStatic,
 }
@@ -85,6 +87,7 @@ impl Code {
             Code::DistributedMapNotSupported => "DISTRIBUTED_MAP_NOT_SUPPORTED",
             Code::NoDollar => "NO_DOLLAR",
             Code::NoPath => "NO_PATH",
+            Code::FieldHasNoEffect => "FIELD_HAS_NO_EFFECT",
             Code::PassResultIsStatic => "PASS_RESULT_IS_STATIC",
         }
     }

@@ -253,9 +253,11 @@ impl<'n> Scope<'n> {
             );
             return;
         }
-        let reached = match start {
-            Some(start) => self.reached_from(start, &index),
-            None => self.targeted(&index),
+        let reached = match (start, self.start) {
+            (Some(start), _) => self.reached_from(start, &index),
+            (None, Some(_)) => self.targeted(&index),
+            // Without a `StartAt`, AWS says nothing of what it would reach.
+            (None, None) => return,
         };
         for (vertex, reached) in self.vertices.iter().zip(reached) {
             if !reached {
@@ -286,7 +288,7 @@ impl<'n> Scope<'n> {
         reached
     }
 
-    /// Without a start, the states that some state names.
+    /// Where `StartAt` names no state, the states that some state names.
     fn targeted(&self, index: &FixedMap<&str, usize>) -> Vec<bool> {
         let mut targeted = vec![false; self.vertices.len()];
         for (name, _, _) in self.vertices.iter().flat_map(|vertex| &vertex.targets) {

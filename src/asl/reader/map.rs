@@ -10,11 +10,11 @@ const LABEL_CHARS_MAX: usize = 40;
 const MAX_ITEMS_MAX: u64 = 100_000_000;
 const BATCH_BYTES_MAX: u64 = 262_144;
 
-/// The fields of a Map that only mean something if it is distributed.
-const DISTRIBUTED_FIELDS: &[&str] = &[
-    "ItemReader",
-    "ItemBatcher",
-    "ResultWriter",
+/// What changes the meaning of a Map and exists only if it is distributed.
+const DISTRIBUTED_ONLY: &[&str] = &["ItemReader", "ItemBatcher", "ResultWriter"];
+
+/// What AWS accepts on any Map, but only a distributed one heeds.
+const DISTRIBUTED_HEEDS: &[&str] = &[
     "Label",
     "ToleratedFailureCount",
     "ToleratedFailureCountPath",
@@ -51,6 +51,7 @@ impl<'n> Reader<'n> {
         if mode == MapMode::Distributed {
             self.distributed(state);
         }
+        self.tolerance(state);
         Map {
             items_path,
             item_selector,
@@ -73,21 +74,19 @@ impl<'n> Reader<'n> {
             mode: MapMode::Inline,
             location: self.sink.location(state.head()),
         };
-        let (place, kind) = match (state.get("ItemProcessor"), state.get("Iterator")) {
-            (Some(place), _) => (place, ScopeKind::Processor),
-            (None, Some(place)) => (place, ScopeKind::Iterator),
-            (None, None) => {
-                self.required(state, &["ItemProcessor"]);
-                return processor;
-            }
+        let Some(place) = state
+            .get("ItemProcessor")
+            .or_else(|| state.get("Iterator"))
+        else {
+            self.required(state, &["ItemProcessor"]);
+            return processor;
         };
         if !self.object(&place) {
             return processor;
         }
         let mut machine_type = here.machine_type;
         let mut sight = Sight::Open;
-        if kind == ScopeKind::Processor
-            && let Some(config) = place.get("ProcessorConfig")
+        if let Some(config) = place.get("ProcessorConfig")
             && self.object(&config)
         {
             let children = self.processor_config(&config, here, &mut processor);
@@ -99,7 +98,7 @@ impl<'n> Reader<'n> {
         if processor.mode == MapMode::Inline {
             self.inline_only(state);
         }
-        processor.scope = self.scope(&place, kind, machine_type, Some((here.scope, sight)));
+        processor.scope = self.scope(&place, ScopeKind::Processor, machine_type, Some((here.scope, sight)));
         processor
     }
 
@@ -136,7 +135,11 @@ impl<'n> Reader<'n> {
     fn inline_only(&mut self, state: &Place<'_, 'n>) {
         for member in state.members() {
             let name = member.name.as_ref();
-            if DISTRIBUTED_FIELDS.contains(&name) {
+            if DISTRIBUTED_HEEDS.contains(&name) {
+                let place = state.member(member);
+                let message = format!("An inline Map does not heed '{name}'");
+                self.warn(Code::FieldHasNoEffect, &place, message);
+            } else if DISTRIBUTED_ONLY.contains(&name) {
                 self.refuse_part(
                     state,
                     member.name_span,
@@ -166,6 +169,9 @@ impl<'n> Reader<'n> {
         {
             self.result_writer(&place);
         }
+    }
+
+    fn tolerance(&mut self, state: &Place<'_, 'n>) {
         self.number_field(state, "ToleratedFailureCount", 0..=u64::MAX);
         self.exclusive(
             state,

@@ -126,10 +126,8 @@ struct Here {
 enum ScopeKind {
     Machine,
     Branch,
-    /// `ItemProcessor`
+    /// `ItemProcessor`, or `Iterator` of old.
     Processor,
-    /// `Iterator`, the processor of old.
-    Iterator,
 }
 
 #[derive(Debug)]
@@ -232,14 +230,14 @@ impl<'n> Reader<'n> {
                 "Version",
                 "QueryLanguage",
             ],
-            ScopeKind::Branch | ScopeKind::Iterator => &["StartAt", "States"],
+            ScopeKind::Branch => &["StartAt", "States"],
             ScopeKind::Processor => &["StartAt", "States", "ProcessorConfig"],
         };
         self.known(place, known);
         self.required(place, &["States", "StartAt"]);
         let pointer = match kind {
             ScopeKind::Machine => String::new(),
-            ScopeKind::Branch | ScopeKind::Processor | ScopeKind::Iterator => place.at.to_string(),
+            ScopeKind::Branch | ScopeKind::Processor => place.at.to_string(),
         };
         let scope = self.graph.enter(pointer, place.head(), parent);
         let start_at = place.get("StartAt").and_then(|p| {
