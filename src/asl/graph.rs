@@ -167,9 +167,10 @@ impl<'n> Graph<'n> {
                 first.line, first.column
             ));
         }
-        #[expect(clippy::iter_over_hash_type, reason = "a map becomes a map")]
-        let pointers = owners.into_iter().map(|(name, (p, _))| (name, p)).collect();
-        pointers
+        owners
+            .into_iter()
+            .map(|(name, (pointer, _))| (name, pointer))
+            .collect()
     }
 
     /// A scope must not assign a variable that a scope around it assigns.

@@ -535,7 +535,11 @@ mod tests {
     fn what_is_not_json() {
         for (text, start, part) in [
             ("{\"a\":1,}", 6, "comma before `}`"),
-            ("[1 2]", 3, "expected `,` or `]` after an element, found `2`"),
+            (
+                "[1 2]",
+                3,
+                "expected `,` or `]` after an element, found `2`",
+            ),
             ("{a:1}", 1, "member name in double quotes, found `a`"),
             ("{\"a\" 1}", 5, "expected `:` after the member name `a`"),
             ("{\"a\":", 5, "1 bracket is still open"),

@@ -6,7 +6,9 @@ use super::{Here, Reader};
 use crate::asl::diagnostic::Code;
 use crate::asl::graph::Via;
 use crate::asl::json::{Member, Value};
-use crate::asl::model::{BooleanExpr, Choice, ChoiceRule, DataTest, Operand, Operator, QueryLanguage};
+use crate::asl::model::{
+    BooleanExpr, Choice, ChoiceRule, DataTest, Operand, Operator, QueryLanguage,
+};
 use crate::stdx::{Timestamp, narrow};
 
 /// What an operator compares with.
@@ -24,21 +26,76 @@ const OPERATORS: &[(&str, Operator, OperandKind, bool)] = {
     &[
         ("StringEquals", Operator::StringEquals, String, true),
         ("StringLessThan", Operator::StringLessThan, String, true),
-        ("StringGreaterThan", Operator::StringGreaterThan, String, true),
-        ("StringLessThanEquals", Operator::StringLessThanEquals, String, true),
-        ("StringGreaterThanEquals", Operator::StringGreaterThanEquals, String, true),
+        (
+            "StringGreaterThan",
+            Operator::StringGreaterThan,
+            String,
+            true,
+        ),
+        (
+            "StringLessThanEquals",
+            Operator::StringLessThanEquals,
+            String,
+            true,
+        ),
+        (
+            "StringGreaterThanEquals",
+            Operator::StringGreaterThanEquals,
+            String,
+            true,
+        ),
         ("StringMatches", Operator::StringMatches, String, false),
         ("NumericEquals", Operator::NumericEquals, Number, true),
         ("NumericLessThan", Operator::NumericLessThan, Number, true),
-        ("NumericGreaterThan", Operator::NumericGreaterThan, Number, true),
-        ("NumericLessThanEquals", Operator::NumericLessThanEquals, Number, true),
-        ("NumericGreaterThanEquals", Operator::NumericGreaterThanEquals, Number, true),
+        (
+            "NumericGreaterThan",
+            Operator::NumericGreaterThan,
+            Number,
+            true,
+        ),
+        (
+            "NumericLessThanEquals",
+            Operator::NumericLessThanEquals,
+            Number,
+            true,
+        ),
+        (
+            "NumericGreaterThanEquals",
+            Operator::NumericGreaterThanEquals,
+            Number,
+            true,
+        ),
         ("BooleanEquals", Operator::BooleanEquals, Boolean, true),
-        ("TimestampEquals", Operator::TimestampEquals, Timestamp, true),
-        ("TimestampLessThan", Operator::TimestampLessThan, Timestamp, true),
-        ("TimestampGreaterThan", Operator::TimestampGreaterThan, Timestamp, true),
-        ("TimestampLessThanEquals", Operator::TimestampLessThanEquals, Timestamp, true),
-        ("TimestampGreaterThanEquals", Operator::TimestampGreaterThanEquals, Timestamp, true),
+        (
+            "TimestampEquals",
+            Operator::TimestampEquals,
+            Timestamp,
+            true,
+        ),
+        (
+            "TimestampLessThan",
+            Operator::TimestampLessThan,
+            Timestamp,
+            true,
+        ),
+        (
+            "TimestampGreaterThan",
+            Operator::TimestampGreaterThan,
+            Timestamp,
+            true,
+        ),
+        (
+            "TimestampLessThanEquals",
+            Operator::TimestampLessThanEquals,
+            Timestamp,
+            true,
+        ),
+        (
+            "TimestampGreaterThanEquals",
+            Operator::TimestampGreaterThanEquals,
+            Timestamp,
+            true,
+        ),
         ("IsNull", Operator::IsNull, Boolean, false),
         ("IsPresent", Operator::IsPresent, Boolean, false),
         ("IsNumeric", Operator::IsNumeric, Boolean, false),
@@ -119,8 +176,8 @@ impl<'n> Reader<'n> {
                         "A Choice rule has one operator only, but this one has '{}' and '{name}'",
                         first.name
                     );
-                    self.refuse_part(place, member.name_span, message).suggestion =
-                        Some("combine them with `And` or `Or`".to_owned());
+                    self.refuse_part(place, member.name_span, message)
+                        .suggestion = Some("combine them with `And` or `Or`".to_owned());
                 } else {
                     found = Some((member, condition));
                 }

@@ -74,10 +74,7 @@ impl<'n> Reader<'n> {
             mode: MapMode::Inline,
             location: self.sink.location(state.head()),
         };
-        let Some(place) = state
-            .get("ItemProcessor")
-            .or_else(|| state.get("Iterator"))
-        else {
+        let Some(place) = state.get("ItemProcessor").or_else(|| state.get("Iterator")) else {
             self.required(state, &["ItemProcessor"]);
             return processor;
         };
@@ -98,7 +95,12 @@ impl<'n> Reader<'n> {
         if processor.mode == MapMode::Inline {
             self.inline_only(state);
         }
-        processor.scope = self.scope(&place, ScopeKind::Processor, machine_type, Some((here.scope, sight)));
+        processor.scope = self.scope(
+            &place,
+            ScopeKind::Processor,
+            machine_type,
+            Some((here.scope, sight)),
+        );
         processor
     }
 
@@ -175,7 +177,10 @@ impl<'n> Reader<'n> {
         self.number_field(state, "ToleratedFailureCount", 0..=u64::MAX);
         self.exclusive(
             state,
-            &["ToleratedFailurePercentage", "ToleratedFailurePercentagePath"],
+            &[
+                "ToleratedFailurePercentage",
+                "ToleratedFailurePercentagePath",
+            ],
         );
         if let Some(place) = state.get("ToleratedFailurePercentage")
             && let Some(percentage) = self.number(&place)
@@ -245,7 +250,10 @@ impl<'n> Reader<'n> {
             ],
         );
         let words: [(&str, &[&str]); 5] = [
-            ("InputType", &["CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"]),
+            (
+                "InputType",
+                &["CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"],
+            ),
             ("Transformation", &["NONE", "LOAD_AND_FLATTEN"]),
             ("ManifestType", &["ATHENA_DATA", "S3_INVENTORY"]),
             ("CSVHeaderLocation", &["FIRST_ROW", "GIVEN"]),
@@ -324,9 +332,8 @@ impl<'n> Reader<'n> {
         let Some(label) = self.string(place) else {
             return;
         };
-        let forbidden = |c: char| {
-            c.is_whitespace() || c.is_control() || "?*<>{}[]:;,\\|^~$#%&`\"/".contains(c)
-        };
+        let forbidden =
+            |c: char| c.is_whitespace() || c.is_control() || "?*<>{}[]:;,\\|^~$#%&`\"/".contains(c);
         let pointer = place.at.to_string();
         let span = place.node.span;
         if label.is_empty() || label.chars().count() > LABEL_CHARS_MAX || label.contains(forbidden)

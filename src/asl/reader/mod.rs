@@ -46,7 +46,7 @@ pub fn read(text: &str, machine_type: MachineType) -> Reading {
     if text.len() > DEFINITION_BYTES_MAX {
         return Reading {
             definition: None,
-            diagnostics: vec![too_large(text.len())],
+            diagnostics: vec![too_large()],
         };
     }
     let tree = match json::parse(text) {
@@ -72,13 +72,11 @@ pub fn read(text: &str, machine_type: MachineType) -> Reading {
     }
 }
 
-fn too_large(length: usize) -> Diagnostic {
+fn too_large() -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
         code: Code::DefinitionTooLarge,
-        message: format!(
-            "The definition has {length} bytes, more than {DEFINITION_BYTES_MAX}"
-        ),
+        message: format!("The definition is longer than {DEFINITION_BYTES_MAX} bytes"),
         pointer: String::new(),
         line: 1,
         column: 1,
@@ -329,7 +327,9 @@ impl<'n> Reader<'n> {
     fn target(&mut self, place: &Place<'_, 'n>, here: Here, via: Via) -> Option<String> {
         let name = self.string(place);
         match name {
-            Some(name) => self.graph.target(here.scope, here.vertex, name, place.node.span, via),
+            Some(name) => self
+                .graph
+                .target(here.scope, here.vertex, name, place.node.span, via),
             None => self.graph.incomplete(here.scope),
         }
         name.map(str::to_owned)

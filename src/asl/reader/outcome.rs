@@ -84,12 +84,14 @@ impl<'n> Reader<'n> {
         let max_delay_seconds = place
             .get("MaxDelaySeconds")
             .map(|p| self.integer(&p, 1..=MAX_DELAY_SECONDS_MAX));
-        let jitter = place.get("JitterStrategy").map_or(JitterStrategy::None, |p| {
-            match self.one_of(&p, &["FULL", "NONE"]) {
-                Some(0) => JitterStrategy::Full,
-                _ => JitterStrategy::None,
-            }
-        });
+        let jitter = place
+            .get("JitterStrategy")
+            .map_or(JitterStrategy::None, |p| {
+                match self.one_of(&p, &["FULL", "NONE"]) {
+                    Some(0) => JitterStrategy::Full,
+                    _ => JitterStrategy::None,
+                }
+            });
         Retrier {
             error_equals,
             interval_seconds,
@@ -117,8 +119,14 @@ impl<'n> Reader<'n> {
                 continue;
             }
             let (own, other): (&[&str], &[&str]) = match language {
-                QueryLanguage::JsonPath => (&["ErrorEquals", "Next", "Assign", "ResultPath"], &["Output"]),
-                QueryLanguage::Jsonata => (&["ErrorEquals", "Next", "Assign", "Output"], &["ResultPath"]),
+                QueryLanguage::JsonPath => (
+                    &["ErrorEquals", "Next", "Assign", "ResultPath"],
+                    &["Output"],
+                ),
+                QueryLanguage::Jsonata => (
+                    &["ErrorEquals", "Next", "Assign", "Output"],
+                    &["ResultPath"],
+                ),
             };
             self.known_in(&element, own, other, language);
             let last = i + 1 == place.elements().len();

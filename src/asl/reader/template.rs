@@ -80,11 +80,7 @@ impl<'n> Reader<'n> {
     }
 
     /// The value of a `.$` member.
-    fn expression(
-        &mut self,
-        object: &Place<'_, 'n>,
-        member: &'n Member<'n>,
-    ) -> Option<Template> {
+    fn expression(&mut self, object: &Place<'_, 'n>, member: &'n Member<'n>) -> Option<Template> {
         let field = member.name.as_ref();
         let problem = match &member.node.value {
             Value::String(text) if intrinsic::is_call(text) => match intrinsic::parse(text) {
@@ -176,8 +172,7 @@ impl<'n> Reader<'n> {
             "it has to be a Unicode identifier: a letter, then letters, digits and `_`"
         } else {
             let pointer = assign.at.to_string();
-            self.graph
-                .assign(scope, name, member.name_span, pointer);
+            self.graph.assign(scope, name, member.name_span, pointer);
             return;
         };
         self.refuse_part(

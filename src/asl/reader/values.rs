@@ -260,7 +260,10 @@ impl<'n> Reader<'n> {
             Err(error) => {
                 self.refuse(
                     &place,
-                    format!("Value is not a valid intrinsic function call: {}", error.message),
+                    format!(
+                        "Value is not a valid intrinsic function call: {}",
+                        error.message
+                    ),
                 );
                 None
             }
@@ -294,7 +297,10 @@ impl<'n> Reader<'n> {
             self.refuse_part(
                 object,
                 second.name_span,
-                format!("Only one of these fields is allowed: [{}]", names.join(", ")),
+                format!(
+                    "Only one of these fields is allowed: [{}]",
+                    names.join(", ")
+                ),
             );
         }
     }
