@@ -282,7 +282,8 @@ fn a_megabyte_of_problems_takes_linear_time() {
         states.join(",")
     );
     let reading = read(&text, MachineType::Standard);
-    assert!(reading.diagnostics.len() > 3 * states.len());
+    assert_eq!(reading.diagnostics.len(), 10_001);
+    assert_eq!(reading.diagnostics[10_000].code, Code::TooManyProblems);
 }
 
 #[test]
@@ -301,6 +302,54 @@ fn a_megabyte_of_states_is_read() {
     let larger = format!("{large} ");
     let diagnostics = read(&larger, MachineType::Express).diagnostics;
     assert_eq!(diagnostics[0].code, Code::DefinitionTooLarge);
+}
+
+/// Everything that nests, as deep as the reader lets it, on a test's small stack.
+#[test]
+fn deep_definitions_are_read() {
+    let pass = r#"{"Type":"Pass","End":true}"#;
+    let mut condition = r#"{"Variable":"$.a","IsNull":true}"#.to_owned();
+    let mut template = r#"{"a.$":"$.a"}"#.to_owned();
+    for _ in 0..190 {
+        condition = format!(r#"{{"Not":{condition}}}"#);
+        template = format!(r#"{{"a":{template}}}"#);
+    }
+    let rule = condition.replacen('{', r#"{"Next":"T","#, 1);
+    let mut scope = format!(
+        r#"{{"StartAt":"C","States":{{"C":{{"Type":"Choice","Choices":[{rule}]}},"T":{pass}}}}}"#
+    );
+    assert_eq!(errors(&read(&scope, MachineType::Express)), [""; 0]);
+    scope = format!(
+        r#"{{"StartAt":"T","States":{{"T":{{"Type":"Pass","Parameters":{template},"End":true}}}}}}"#
+    );
+    assert_eq!(errors(&read(&scope, MachineType::Express)), [""; 0]);
+    scope = format!(r#"{{"StartAt":"P","States":{{"P":{pass}}}}}"#);
+    for i in 0..48 {
+        scope = format!(
+            r#"{{"StartAt":"{i}","States":{{"{i}":{{"Type":"Parallel","Branches":[{scope}],"End":true}}}}}}"#
+        );
+    }
+    let reading = read(&scope, MachineType::Express);
+    assert_eq!(errors(&reading), [""; 0]);
+    assert!(unsupported(&reading.definition.unwrap()).is_empty());
+}
+
+/// Long pointers, each of which a problem repeats.
+#[test]
+fn deep_problems_are_read() {
+    let mut states: Vec<String> = (0..12_000)
+        .map(|i| format!(r#""s{i}":{{"Type":"Pass","Next":"{i}","x":1,"Resource":"{i}"}}"#))
+        .collect();
+    states.push(r#""s":{"Type":"Succeed"}"#.to_owned());
+    let mut scope = format!(r#"{{"StartAt":"s","States":{{{}}}}}"#, states.join(","));
+    for i in 0..60 {
+        let name = format!("{i}{}", "n".repeat(70));
+        scope = format!(
+            r#"{{"StartAt":"{name}","States":{{"{name}":{{"Type":"Map","ItemProcessor":{scope},"End":true}}}}}}"#
+        );
+    }
+    assert!(scope.len() < DEFINITION_BYTES_MAX);
+    assert_eq!(read(&scope, MachineType::Express).diagnostics.len(), 10_001);
 }
 
 /// Any JSON built of the language's own words.

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::json::Span;
 use super::model::Location;
-use crate::stdx::narrow;
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -51,6 +50,8 @@ pub enum Code {
     TooDeeplyNested,
     /// The text is longer than 1,048,576 bytes.
     DefinitionTooLarge,
+    /// There are more problems than are shown.
+    TooManyProblems,
     /// An object has two members of one name.
     DuplicateField,
     /// The language of a state is not supported yet.
@@ -82,6 +83,7 @@ impl Code {
             Code::InvalidLabelName => "INVALID_LABEL_NAME",
             Code::TooDeeplyNested => "TOO_DEEPLY_NESTED",
             Code::DefinitionTooLarge => "DEFINITION_TOO_LARGE",
+            Code::TooManyProblems => "TOO_MANY_PROBLEMS",
             Code::DuplicateField => "DUPLICATE_FIELD",
             Code::QueryLanguageNotSupported => "QUERY_LANGUAGE_NOT_SUPPORTED",
             Code::DistributedMapNotSupported => "DISTRIBUTED_MAP_NOT_SUPPORTED",
@@ -204,11 +206,18 @@ fn after(c: char, line: u32, column: u32) -> (u32, u32) {
     }
 }
 
+/// How many diagnostics one definition gets: a pointer can be long, and a megabyte has room for many mistakes.
+pub(super) const DIAGNOSTICS_MAX: usize = 10_000;
+
 /// Gathers diagnostics while a text is read.
 #[derive(Debug)]
 pub(super) struct Sink<'t> {
     lines: LineIndex<'t>,
     diagnostics: Vec<Diagnostic>,
+    /// The newest of those past [`DIAGNOSTICS_MAX`], not counted yet: it can still become a warning.
+    spare: Option<Diagnostic>,
+    errors_dropped: usize,
+    warnings_dropped: usize,
 }
 
 impl<'t> Sink<'t> {
@@ -216,6 +225,9 @@ impl<'t> Sink<'t> {
         Sink {
             lines: LineIndex::new(text),
             diagnostics: Vec::new(),
+            spare: None,
+            errors_dropped: 0,
+            warnings_dropped: 0,
         }
     }
 
@@ -238,7 +250,7 @@ impl<'t> Sink<'t> {
         message: impl Into<String>,
     ) -> &mut Diagnostic {
         let location = self.location(span);
-        self.diagnostics.push(Diagnostic {
+        let diagnostic = Diagnostic {
             severity: Severity::Error,
             code,
             message: message.into(),
@@ -247,15 +259,46 @@ impl<'t> Sink<'t> {
             column: location.column,
             span: span.range(),
             suggestion: None,
-        });
+        };
+        if self.diagnostics.len() >= DIAGNOSTICS_MAX {
+            self.drop_spare();
+            return self.spare.insert(diagnostic);
+        }
+        self.diagnostics.push(diagnostic);
         let last = self.diagnostics.len() - 1;
         &mut self.diagnostics[last]
+    }
+
+    fn drop_spare(&mut self) {
+        match self.spare.take().map(|d| d.severity) {
+            Some(Severity::Error) => self.errors_dropped += 1,
+            Some(Severity::Warning) => self.warnings_dropped += 1,
+            None => {}
+        }
     }
 
     /// All of them in the order of the text; those without a place come last, as AWS has it.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics
-            .sort_by_key(|d| (d.pointer.is_empty(), narrow(d.span.start)));
+            .sort_by_key(|d| (d.pointer.is_empty(), d.span.start));
+        self.drop_spare();
+        let dropped = self.errors_dropped + self.warnings_dropped;
+        if dropped > 0 {
+            let severity = match self.errors_dropped {
+                0 => Severity::Warning,
+                _ => Severity::Error,
+            };
+            self.diagnostics.push(Diagnostic {
+                severity,
+                code: Code::TooManyProblems,
+                message: format!("There are {dropped} more problems"),
+                pointer: String::new(),
+                line: 1,
+                column: 1,
+                span: 0..0,
+                suggestion: None,
+            });
+        }
         self.diagnostics
     }
 }
@@ -263,6 +306,7 @@ impl<'t> Sink<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stdx::narrow;
 
     #[test]
     fn lines_and_columns_count_characters() {
@@ -277,6 +321,27 @@ mod tests {
         assert_eq!(index.find(x), (2, column));
         assert_eq!(index.find(x + 2), (3, 1));
         assert_eq!(index.find(text.len()), (3, 2));
+    }
+
+    #[test]
+    fn the_number_of_diagnostics_is_bounded() {
+        for (severity, expected) in [(0, Severity::Warning), (1, Severity::Error)] {
+            let mut sink = Sink::new("{}");
+            for i in 0..DIAGNOSTICS_MAX + 3 {
+                let diagnostic = sink.error(Code::NoPath, Span::new(0, 1), "/".to_owned(), "no");
+                if i != DIAGNOSTICS_MAX + severity || severity == 0 {
+                    diagnostic.severity = Severity::Warning;
+                }
+            }
+            let diagnostics = sink.finish();
+            let last = &diagnostics[DIAGNOSTICS_MAX];
+            assert_eq!(diagnostics.len(), DIAGNOSTICS_MAX + 1);
+            assert_eq!(last.message, "There are 3 more problems");
+            assert_eq!(
+                (last.code, last.severity),
+                (Code::TooManyProblems, expected)
+            );
+        }
     }
 
     #[test]
