@@ -1,4 +1,5 @@
-//! H1: serde structs that borrow from the event, filled from simd-json's tape, written with serde.
+//! H1: serde structs that borrow from the event, filled from simd-json's tape, written with serde_json (measured: simd-json's
+//! own writer takes 15 % more instructions).
 
 use super::parser::Parser;
 use super::{Contender, quote};
