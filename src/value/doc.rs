@@ -1,0 +1,423 @@
+//! The storage of values: [`Doc`], its nodes, and what appends to it.
+
+use super::text::escape;
+use super::{CONSTANT, Kind, Name, Val, Values, copy};
+use crate::stdx::{FixedMap, narrow};
+
+/// Where the text of a member name stands: in the execution's document or in the program's constants.
+///
+/// The text is followed by `":` and preceded by `"`, so that it is written with one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+impl Key {
+    /// The same name of a program's constants, as the executions of that program address it.
+    #[must_use]
+    pub const fn as_constant(self) -> Key {
+        Key {
+            start: self.start | CONSTANT,
+            len: self.len,
+        }
+    }
+}
+
+/// One value. Ingested values lie in pre-order: a container's children follow it, and `next` skips them.
+///
+/// For an overlay, `start` is the index of its first [`Ref`], `end` the number of them, `next` its size in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) next: u32,
+    pub(super) tag: Tag,
+}
+
+/// Kind and flags of a node, and the length of the member name that stands before its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(u32);
+
+impl Tag {
+    const KIND: u32 = 0b111;
+    const OVERLAY: u32 = 1 << 3;
+    const ESCAPED: u32 = 1 << 4;
+    const INDEXED: u32 = 1 << 5;
+    const KEY_SHIFT: u32 = 6;
+
+    /// Longest member name that a tag can hold, in bytes.
+    pub(super) const KEY_BYTES_MAX: usize = (1 << (32 - Tag::KEY_SHIFT)) - 1;
+
+    #[inline(always)]
+    pub(super) const fn new(kind: Kind, key_len: u32) -> Tag {
+        Tag(kind as u32 | key_len << Tag::KEY_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(super) const fn kind(self) -> Kind {
+        match self.0 & Tag::KIND {
+            0 => Kind::Null,
+            1 => Kind::False,
+            2 => Kind::True,
+            3 => Kind::Number,
+            4 => Kind::String,
+            5 => Kind::Array,
+            _ => Kind::Object,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn key_len(self) -> u32 {
+        self.0 >> Tag::KEY_SHIFT
+    }
+
+    #[inline(always)]
+    pub(super) const fn with_overlay(self) -> Tag {
+        Tag(self.0 | Tag::OVERLAY)
+    }
+
+    #[inline(always)]
+    pub(super) const fn with_escaped(self) -> Tag {
+        Tag(self.0 | Tag::ESCAPED)
+    }
+
+    #[inline(always)]
+    pub(super) const fn with_indexed(self) -> Tag {
+        Tag(self.0 | Tag::INDEXED)
+    }
+
+    #[inline(always)]
+    pub(super) const fn is_overlay(self) -> bool {
+        self.0 & Tag::OVERLAY != 0
+    }
+
+    #[inline(always)]
+    pub(super) const fn is_escaped(self) -> bool {
+        self.0 & Tag::ESCAPED != 0
+    }
+
+    #[inline(always)]
+    pub(super) const fn is_indexed(self) -> bool {
+        self.0 & Tag::INDEXED != 0
+    }
+}
+
+/// A member or an element of an overlay; the key of an element is empty and never read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ref {
+    pub(super) key: Key,
+    pub(super) val: Val,
+}
+
+/// The hash table of one large ingested object: open addressing over the indexes of its members' nodes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberIndex {
+    pub(super) first_slot: u32,
+    pub(super) mask: u32,
+}
+
+/// The values of one execution, or the constants of one program. Append-only.
+///
+/// ```
+/// use quickstep::value::{Doc, Name, Values};
+///
+/// let (mut doc, constants) = (Doc::new(), Doc::new());
+/// let order = doc.ingest(br#"{"id": "A-1", "total": 0.10}"#)?;
+/// let values = Values { doc: &doc, constants: &constants };
+/// let total = values.get(order, &Name::new("total")).unwrap();
+/// assert_eq!(values.text(total), "0.10");
+/// assert_eq!(values.to_json(order), r#"{"id":"A-1","total":0.10}"#);
+/// # Ok::<(), quickstep::value::IngestError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Doc {
+    pub(super) bytes: Vec<u8>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) refs: Vec<Ref>,
+    pub(super) slots: Vec<u32>,
+    pub(super) indexes: FixedMap<u32, MemberIndex>,
+    pub(super) frames: Vec<super::ingest::Frame>,
+}
+
+/// The text of the five values that every document starts with.
+const PREAMBLE: &[u8] = b"nulltruefalse{}[]";
+
+impl Default for Doc {
+    fn default() -> Doc {
+        Doc::new()
+    }
+}
+
+impl Doc {
+    /// A document that holds `null`, `true`, `false`, `{}` and `[]`.
+    #[must_use]
+    pub fn new() -> Doc {
+        let mut bytes = Vec::with_capacity(4096);
+        bytes.extend_from_slice(PREAMBLE);
+        let node = |kind, start, end, at: u32| Node {
+            start,
+            end,
+            next: at + 1,
+            tag: Tag::new(kind, 0),
+        };
+        let mut nodes = Vec::with_capacity(256);
+        nodes.extend([
+            node(Kind::Null, 0, 4, 0),
+            node(Kind::True, 4, 8, 1),
+            node(Kind::False, 8, 13, 2),
+            node(Kind::Object, 13, 15, 3),
+            node(Kind::Array, 15, 17, 4),
+        ]);
+        Doc {
+            bytes,
+            nodes,
+            refs: Vec::new(),
+            slots: Vec::new(),
+            indexes: FixedMap::default(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Forgets every value but the first five; keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(PREAMBLE.len());
+        self.nodes.truncate(5);
+        self.refs.clear();
+        self.slots.clear();
+        if !self.indexes.is_empty() {
+            self.indexes.clear();
+        }
+    }
+
+    /// Bytes of memory that the values take, without spare capacity.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len()
+            + self.nodes.len() * size_of::<Node>()
+            + self.refs.len() * size_of::<Ref>()
+            + self.slots.len() * size_of::<u32>()
+    }
+
+    /// Bytes of memory that are held, with spare capacity.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+            + self.nodes.capacity() * size_of::<Node>()
+            + self.refs.capacity() * size_of::<Ref>()
+            + self.slots.capacity() * size_of::<u32>()
+    }
+
+    /// Appends a string; `text` is its decoded form.
+    pub fn push_string(&mut self, text: &str) -> Val {
+        let start = self.begin_string();
+        self.extend_string(text);
+        self.end_string(start)
+    }
+
+    /// Starts a string that is put together by [`Doc::extend_string`] and [`Doc::extend_string_with`], and ends with
+    /// [`Doc::end_string`]. Nothing else may be appended in between.
+    #[inline]
+    pub fn begin_string(&mut self) -> StringMark {
+        let start = narrow(self.bytes.len());
+        self.bytes.push(b'"');
+        StringMark(start)
+    }
+
+    /// Appends decoded text to the string that was begun.
+    #[inline]
+    pub fn extend_string(&mut self, text: &str) {
+        self.bytes.extend_from_slice(escape(text).as_bytes());
+    }
+
+    /// Appends the text of a scalar (a string's content, a number as written) to the string that was begun.
+    #[inline]
+    pub fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
+        if scalar.is_constant() {
+            let text = Values {
+                doc: self,
+                constants,
+            }
+            .text_range(scalar);
+            copy::append(&mut self.bytes, &constants.bytes[text]);
+        } else {
+            let text = Values {
+                doc: self,
+                constants,
+            }
+            .text_range(scalar);
+            copy::append_within(&mut self.bytes, text);
+        }
+    }
+
+    /// Ends a string.
+    #[inline]
+    pub fn end_string(&mut self, mark: StringMark) -> Val {
+        let start = mark.0 as usize;
+        let escaped = self.bytes[start + 1..].contains(&b'\\');
+        self.bytes.push(b'"');
+        let tag = Tag::new(Kind::String, 0);
+        self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })
+    }
+
+    /// Appends an integer.
+    pub fn push_i64(&mut self, n: i64) -> Val {
+        self.push_number_text(itoa::Buffer::new().format(n))
+    }
+
+    /// Appends a number in its shortest decimal form that reads back the same: `1.5`, `100.0`.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is not finite: JSON has no text for it, and the caller must not let it come to that.
+    pub fn push_f64(&mut self, n: f64) -> Val {
+        assert!(n.is_finite(), "{n} has no JSON form");
+        self.push_number_text(zmij::Buffer::new().format_finite(n))
+    }
+
+    /// Appends a number by its text, which must be a JSON number.
+    pub fn push_number_text(&mut self, text: &str) -> Val {
+        debug_assert!(
+            super::number::is_number(text.as_bytes()),
+            "{text:?} is no JSON number"
+        );
+        let start = narrow(self.bytes.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.push_scalar(start, Tag::new(Kind::Number, 0))
+    }
+
+    fn push_scalar(&mut self, start: u32, tag: Tag) -> Val {
+        let index = narrow(self.nodes.len());
+        self.nodes.push(Node {
+            start,
+            end: narrow(self.bytes.len()),
+            next: index + 1,
+            tag,
+        });
+        Val(index)
+    }
+
+    /// Appends a member name.
+    pub fn push_key(&mut self, name: &Name) -> Key {
+        self.bytes.push(b'"');
+        let start = narrow(self.bytes.len());
+        self.bytes.extend_from_slice(name.raw().as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+        Key {
+            start,
+            len: narrow(name.raw().len()),
+        }
+    }
+
+    /// Appends an array of values that exist already.
+    pub fn push_array(&mut self, constants: &Doc, items: &[Val]) -> Val {
+        if items.is_empty() {
+            return Val::EMPTY_ARRAY;
+        }
+        let first = self.refs.len();
+        let mut size = 1 + items.len();
+        self.refs.reserve(items.len());
+        for &val in items {
+            size += Values {
+                doc: self,
+                constants,
+            }
+            .size(val);
+            self.refs.push(Ref {
+                key: Key { start: 0, len: 0 },
+                val,
+            });
+        }
+        self.push_overlay(Kind::Array, first, size)
+    }
+
+    /// Appends an object of values that exist already. The names must be distinct.
+    #[inline]
+    pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
+        if members.is_empty() {
+            return Val::EMPTY_OBJECT;
+        }
+        let first = self.refs.len();
+        let mut size = 1 + members.len();
+        self.refs.reserve(members.len());
+        for &(key, val) in members {
+            size += key.len as usize
+                + 3
+                + Values {
+                    doc: self,
+                    constants,
+                }
+                .size(val);
+            self.refs.push(Ref { key, val });
+        }
+        self.push_overlay(Kind::Object, first, size)
+    }
+
+    /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
+    /// object counts as an empty one.
+    pub fn replace_member(&mut self, constants: &Doc, object: Val, key: Key, val: Val) -> Val {
+        let first = self.refs.len();
+        let mut found = false;
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let name = values.key_text(key);
+        // The new references are collected behind the old ones; a borrow of `self` lives on in `members`.
+        let mut added = std::mem::take(&mut Vec::<Ref>::with_capacity(values.len(object) + 1));
+        for (old_key, old_val) in values.members(object) {
+            let replaces = old_key.len == key.len && values.key_text(old_key) == name;
+            found |= replaces;
+            added.push(Ref {
+                key: old_key,
+                val: if replaces { val } else { old_val },
+            });
+        }
+        if !found {
+            added.push(Ref { key, val });
+        }
+        let size = added
+            .iter()
+            .map(|r| r.key.len as usize + 3 + values.size(r.val))
+            .sum::<usize>()
+            + 1
+            + added.len();
+        self.refs.append(&mut added);
+        self.push_overlay(Kind::Object, first, size)
+    }
+
+    /// `array` with the element at `index`, which must exist, set to `val`.
+    pub fn replace_element(&mut self, constants: &Doc, array: Val, index: usize, val: Val) -> Val {
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let items: Vec<Val> = values
+            .elements(array)
+            .enumerate()
+            .map(|(i, v)| if i == index { val } else { v })
+            .collect();
+        debug_assert!(index < items.len(), "no element {index}");
+        self.push_array(constants, &items)
+    }
+
+    fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
+        let index = narrow(self.nodes.len());
+        let count = narrow(self.refs.len() - first);
+        let tag = Tag::new(kind, 0).with_overlay();
+        // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.nodes.push(Node {
+            start: narrow(first),
+            end: count,
+            next: size,
+            tag,
+        });
+        Val(index)
+    }
+}
+
+/// Where a string that is being put together began.
+#[derive(Debug)]
+#[must_use]
+pub struct StringMark(u32);

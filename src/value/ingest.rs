@@ -1,0 +1,961 @@
+//! Ingest: JSON text in, nodes out. One of the three places that hold `unsafe`.
+//!
+//! 1. The text is appended to the document's bytes, followed by [`PADDING`] zero bytes, and scanned once. White space
+//!    between tokens, an escape that is not canonical, or a duplicate name ends this fast path.
+//! 2. In that case the text is first rewritten in canonical form, and scanned again. Duplicate names are resolved from
+//!    the nodes, by writing the value once more without them.
+//! 3. If the scan fails, `serde_json` reads the text again for the place and the wording of the error.
+//!
+//! The scanner reads strings sixteen bytes at a time where the processor has SSE2 (every x86-64), else eight.
+#![expect(
+    unsafe_code,
+    reason = "the scanner reads through pointers that the padding keeps in bounds"
+)]
+
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use super::doc::{MemberIndex, Node, Tag};
+use super::{Doc, Kind, Val, number, text};
+use crate::stdx::{FixedMap, narrow};
+
+/// Deepest nesting of arrays and objects that is accepted.
+pub const DEPTH_MAX: usize = 1_000;
+
+/// Longest text that is accepted, in bytes: addresses in a document are 31 bits wide.
+const TEXT_BYTES_MAX: usize = 1 << 30;
+
+/// Zero bytes after the text: a string scan or a literal may read this far past the end.
+const PADDING: usize = 32;
+
+/// Objects with more members than this get a hash table.
+const SCAN_MEMBERS_MAX: u32 = 32;
+
+/// Text that is not JSON, or is nested or long beyond the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestError {
+    /// Bytes before the place.
+    pub offset: usize,
+    /// Line of the place, from 1.
+    pub line: usize,
+    /// Column of the place in bytes, from 1.
+    pub column: usize,
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+}
+
+impl fmt::Display for IngestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invalid JSON at line {} column {}: {}",
+            self.line, self.column, self.message
+        )
+    }
+}
+
+impl std::error::Error for IngestError {}
+
+/// Why a scan ended before the text did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// White space or an escape that is not canonical: the text has to be rewritten first.
+    NotCanonical,
+    /// The text is not JSON.
+    Syntax(usize),
+    /// Deeper than [`DEPTH_MAX`].
+    Depth(usize),
+    /// A name longer than a tag can hold, or a text longer than a document can address.
+    TooLong,
+}
+
+/// An open container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    node: u32,
+    is_object: bool,
+    count: u32,
+    /// A bit for each name seen, by hash: most objects of distinct names never compare two names.
+    names: u64,
+}
+
+impl Doc {
+    /// Appends the JSON text `json` and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not JSON (RFC 8259) in UTF-8, is nested deeper than [`DEPTH_MAX`], or is longer than 1 GiB.
+    pub fn ingest(&mut self, json: &[u8]) -> Result<Val, IngestError> {
+        let json = trim(json);
+        let start = self.bytes.len();
+        let result = self.ingest_at(start, json);
+        self.frames.clear();
+        result.map_err(|stop| {
+            self.bytes.truncate(start);
+            describe(stop, json)
+        })
+    }
+
+    fn ingest_at(&mut self, start: usize, json: &[u8]) -> Result<Val, Stop> {
+        if json.len() > TEXT_BYTES_MAX || start > TEXT_BYTES_MAX {
+            return Err(Stop::TooLong);
+        }
+        self.bytes.reserve(json.len() + PADDING);
+        self.bytes.extend_from_slice(json);
+        match self.scan(start) {
+            Ok(Scanned::Distinct(root)) => Ok(root),
+            Ok(Scanned::Duplicates(root)) => self.deduplicate(start, root),
+            Err(Stop::NotCanonical) => self.ingest_rewritten(start, json),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    #[cold]
+    fn ingest_rewritten(&mut self, start: usize, json: &[u8]) -> Result<Val, Stop> {
+        self.bytes.truncate(start);
+        rewrite(json, &mut self.bytes)?;
+        match self.scan(start)? {
+            Scanned::Distinct(root) => Ok(root),
+            Scanned::Duplicates(root) => self.deduplicate(start, root),
+        }
+    }
+
+    /// Scans the bytes from `start` on.
+    fn scan(&mut self, start: usize) -> Result<Scanned, Stop> {
+        let first_node = self.nodes.len();
+        let end = self.bytes.len();
+        self.bytes.resize(end + PADDING, 0);
+        // A value takes two bytes at least (itself and what separates it), but for the last one.
+        self.nodes.reserve((end - start) / 2 + 2);
+        self.frames.clear();
+        let mut scanner = Scanner {
+            doc: self,
+            end,
+            non_ascii: false,
+            duplicates: false,
+        };
+        let result = scanner.run(start);
+        let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
+        self.bytes.truncate(end);
+        let result = match result {
+            Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Stop::Syntax(start)),
+            },
+            other => other,
+        };
+        match result {
+            Ok(()) => {
+                let root = Val(narrow(first_node));
+                Ok(if duplicates {
+                    Scanned::Duplicates(root)
+                } else {
+                    Scanned::Distinct(root)
+                })
+            }
+            Err(stop) => {
+                self.nodes.truncate(first_node);
+                Err(stop)
+            }
+        }
+    }
+
+    /// Writes the value once more, each name once with its last value in its first place, and scans that.
+    #[cold]
+    fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
+        let mut text = Vec::with_capacity(self.bytes.len() - start);
+        let mut stack = vec![Piece::Value(root.0)];
+        while let Some(piece) = stack.pop() {
+            match piece {
+                Piece::Byte(byte) => text.push(byte),
+                Piece::Name(at) => {
+                    text.push(b'"');
+                    text.extend_from_slice(self.key_bytes(&self.nodes[at as usize]));
+                    text.extend_from_slice(b"\":");
+                }
+                Piece::Value(at) => self.take_apart(at, &mut text, &mut stack),
+            }
+        }
+        self.nodes.truncate(root.0 as usize);
+        self.bytes.truncate(start);
+        self.bytes.extend_from_slice(&text);
+        match self.scan(start)? {
+            Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
+        }
+    }
+
+    fn take_apart(&self, at: u32, text: &mut Vec<u8>, stack: &mut Vec<Piece>) {
+        let node = self.nodes[at as usize];
+        let is_object = match node.tag.kind() {
+            Kind::Object => true,
+            Kind::Array => false,
+            Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
+                text.extend_from_slice(&self.bytes[node.start as usize..node.end as usize]);
+                return;
+            }
+        };
+        let mut children: Vec<(u32, u32)> = Vec::new();
+        let mut places: FixedMap<&[u8], usize> = FixedMap::default();
+        let mut child = at + 1;
+        while child < node.next {
+            let member = &self.nodes[child as usize];
+            if is_object {
+                let place = *places
+                    .entry(self.key_bytes(member))
+                    .or_insert(children.len());
+                if place < children.len() {
+                    children[place].1 = child;
+                } else {
+                    children.push((child, child));
+                }
+            } else {
+                children.push((child, child));
+            }
+            child = member.next;
+        }
+        text.push(if is_object { b'{' } else { b'[' });
+        stack.push(Piece::Byte(if is_object { b'}' } else { b']' }));
+        for (i, &(name, value)) in children.iter().enumerate().rev() {
+            stack.push(Piece::Value(value));
+            if is_object {
+                stack.push(Piece::Name(name));
+            }
+            if i > 0 {
+                stack.push(Piece::Byte(b','));
+            }
+        }
+    }
+
+    /// The node of the member `raw` of a large object that was ingested.
+    pub(super) fn indexed_member(&self, object: u32, raw: &[u8]) -> Option<u32> {
+        let index = self.indexes.get(&object)?;
+        let mut slot = hash(raw) & index.mask;
+        loop {
+            let at = self.slots[(index.first_slot + slot) as usize];
+            if at == EMPTY_SLOT {
+                return None;
+            }
+            if self.key_bytes(&self.nodes[at as usize]) == raw {
+                return Some(at);
+            }
+            slot = (slot + 1) & index.mask;
+        }
+    }
+
+    /// Builds the hash table of a large object; true if it has two members of one name.
+    #[cold]
+    fn index_members(&mut self, object: u32, count: u32) -> bool {
+        let size = (count * 2).next_power_of_two();
+        let index = MemberIndex {
+            first_slot: narrow(self.slots.len()),
+            mask: size - 1,
+        };
+        self.slots
+            .resize(self.slots.len() + size as usize, EMPTY_SLOT);
+        let end = narrow(self.nodes.len());
+        let mut child = object + 1;
+        let mut duplicates = false;
+        'members: while child < end {
+            let name = self.key_bytes(&self.nodes[child as usize]);
+            let mut slot = hash(name) & index.mask;
+            let empty = loop {
+                let place = (index.first_slot + slot) as usize;
+                let at = self.slots[place];
+                if at == EMPTY_SLOT {
+                    break place;
+                }
+                if self.key_bytes(&self.nodes[at as usize]) == name {
+                    duplicates = true;
+                    child = self.nodes[child as usize].next;
+                    continue 'members;
+                }
+                slot = (slot + 1) & index.mask;
+            };
+            self.slots[empty] = child;
+            child = self.nodes[child as usize].next;
+        }
+        let tag = self.nodes[object as usize].tag;
+        self.nodes[object as usize].tag = tag.with_indexed();
+        self.indexes.insert(object, index);
+        duplicates
+    }
+}
+
+enum Scanned {
+    Distinct(Val),
+    Duplicates(Val),
+}
+
+/// What is left to write of a value with duplicate names.
+enum Piece {
+    Byte(u8),
+    Name(u32),
+    Value(u32),
+}
+
+const EMPTY_SLOT: u32 = u32::MAX;
+
+fn hash(name: &[u8]) -> u32 {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn trim(mut json: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = json
+        && is_space(*first)
+    {
+        json = rest;
+    }
+    while let [rest @ .., last] = json
+        && is_space(*last)
+    {
+        json = rest;
+    }
+    json
+}
+
+/// Finds the words for an error by reading the text once more.
+#[cold]
+fn describe(stop: Stop, json: &[u8]) -> IngestError {
+    let at = |offset: usize, message: String| {
+        let before = &json[..offset.min(json.len())];
+        let line_start = before
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |i| i + 1);
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+        IngestError {
+            offset,
+            line,
+            column: before.len() - line_start + 1,
+            message,
+        }
+    };
+    match stop {
+        Stop::TooLong => return at(0, format!("the text is longer than {TEXT_BYTES_MAX} bytes")),
+        Stop::Depth(_) => {
+            return at(
+                depth_offset(json),
+                format!("nested deeper than {DEPTH_MAX} levels"),
+            );
+        }
+        Stop::Syntax(_) | Stop::NotCanonical => {}
+    }
+    if json.is_empty() {
+        return at(0, "the text is empty".to_owned());
+    }
+    if let Err(error) = simdutf8::compat::from_utf8(json) {
+        return at(error.valid_up_to(), "not UTF-8".to_owned());
+    }
+    match serde_json::from_slice::<&serde_json::value::RawValue>(json) {
+        Err(error) => {
+            let lines = json
+                .split_inclusive(|&b| b == b'\n')
+                .take(error.line().saturating_sub(1));
+            let offset = lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+            let text = error.to_string();
+            let text = text
+                .rfind(" at line ")
+                .map_or(text.as_str(), |i| &text[..i])
+                .to_owned();
+            IngestError {
+                offset,
+                line: error.line(),
+                column: error.column().max(1),
+                message: text,
+            }
+        }
+        Ok(_) => at(0, "not JSON".to_owned()),
+    }
+}
+
+/// Where the first container past [`DEPTH_MAX`] opens.
+fn depth_offset(json: &[u8]) -> usize {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (i, &b) in json.iter().enumerate() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return i;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    0
+}
+
+/// Copies `json` to `out` without white space and with canonical escapes. It need not be JSON, but what comes out is
+/// not JSON either then: white space that separates two words or numbers is not dropped silently.
+fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
+    let is_word = |b: u8| !matches!(b, b'{' | b'}' | b'[' | b']' | b',' | b':' | b'"');
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        if is_space(byte) {
+            let next = json[at..]
+                .iter()
+                .position(|&b| !is_space(b))
+                .map_or(json.len(), |n| at + n);
+            let before = at.checked_sub(1).map(|i| json[i]);
+            if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
+                return Err(Stop::Syntax(next));
+            }
+            at = next;
+        } else if byte == b'"' {
+            let close = string_end(json, at).ok_or(Stop::Syntax(at))?;
+            let inside = &json[at + 1..close];
+            out.push(b'"');
+            if inside.contains(&b'\\') {
+                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax(at))?;
+                out.extend_from_slice(text::canonical(inside).as_bytes());
+            } else {
+                out.extend_from_slice(inside);
+            }
+            out.push(b'"');
+            at = close + 1;
+        } else {
+            out.push(byte);
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The closing quote of the string that opens at `open`, if all its escapes are well formed.
+fn string_end(json: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        match json.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => match json.get(at + 1)? {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
+                b'u' => {
+                    text::unicode_unit(json, at)?;
+                    at += 6;
+                }
+                _ => return None,
+            },
+            0..0x20 => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
+/// not zero, and the byte at `end` is zero.
+struct Scanner<'d> {
+    doc: &'d mut Doc,
+    end: usize,
+    non_ascii: bool,
+    duplicates: bool,
+}
+
+impl Scanner<'_> {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        debug_assert!(at < self.doc.bytes.len());
+        // SAFETY: `at <= end`, and the bytes go on for `PADDING` more.
+        unsafe { *self.doc.bytes.get_unchecked(at) }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, start: usize, end: usize, tag: Tag) {
+        let nodes = &mut self.doc.nodes;
+        let index = nodes.len();
+        debug_assert!(index < nodes.capacity());
+        // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
+        let node = Node {
+            start: start as u32,
+            end: end as u32,
+            next: index as u32 + 1,
+            tag,
+        };
+        // SAFETY: `scan` has reserved a node for every second byte of the text and two more.
+        unsafe {
+            nodes.as_mut_ptr().add(index).write(node);
+            nodes.set_len(index + 1);
+        }
+    }
+
+    fn run(&mut self, start: usize) -> Result<(), Stop> {
+        let (mut at, mut key_len) = (start, 0);
+        loop {
+            match self.value(at, key_len)? {
+                After::Value(end) => at = end,
+                After::Open(inside) => {
+                    (at, key_len) = self.first(inside)?;
+                    continue;
+                }
+            }
+            // Behind a value: close what ends here, then go on to the next value.
+            loop {
+                let byte = self.byte(at);
+                let Some(frame) = self.doc.frames.last_mut() else {
+                    return if at == self.end {
+                        Ok(())
+                    } else {
+                        Err(self.unexpected(at))
+                    };
+                };
+                match (byte, frame.is_object) {
+                    (b',', true) => {
+                        (at, key_len) = self.name(at + 1)?;
+                        break;
+                    }
+                    (b',', false) => {
+                        frame.count += 1;
+                        (at, key_len) = (at + 1, 0);
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        at += 1;
+                        self.close(at);
+                    }
+                    _ => return Err(self.unexpected(at)),
+                }
+            }
+        }
+    }
+
+    /// The value at `at`; containers that are not empty are only opened.
+    #[inline(always)]
+    fn value(&mut self, at: usize, key_len: u32) -> Result<After, Stop> {
+        match self.byte(at) {
+            b'"' => {
+                let (close, escaped) = self.string(at + 1)?;
+                let tag = Tag::new(Kind::String, key_len);
+                self.push(
+                    at,
+                    close + 1,
+                    if escaped { tag.with_escaped() } else { tag },
+                );
+                Ok(After::Value(close + 1))
+            }
+            b'{' => self.open(at, Kind::Object, key_len),
+            b'[' => self.open(at, Kind::Array, key_len),
+            b'0'..=b'9' | b'-' => {
+                let end = self.number(at).ok_or(Stop::Syntax(at))?;
+                self.push(at, end, Tag::new(Kind::Number, key_len));
+                Ok(After::Value(end))
+            }
+            b't' => self.literal(at, b"true", Tag::new(Kind::True, key_len)),
+            b'f' => self.literal(at, b"false", Tag::new(Kind::False, key_len)),
+            b'n' => self.literal(at, b"null", Tag::new(Kind::Null, key_len)),
+            _ => Err(self.unexpected(at)),
+        }
+    }
+
+    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<After, Stop> {
+        if self.doc.bytes[at..].starts_with(word) {
+            self.push(at, at + word.len(), tag);
+            Ok(After::Value(at + word.len()))
+        } else {
+            Err(Stop::Syntax(at))
+        }
+    }
+
+    #[inline(always)]
+    fn number(&self, start: usize) -> Option<usize> {
+        // Integers and plain decimals are nearly all numbers; the rest takes the general way.
+        let mut at = start;
+        let first = self.byte(at);
+        if first.is_ascii_digit() && first != b'0' {
+            at += 1;
+            while self.byte(at).is_ascii_digit() {
+                at += 1;
+            }
+            if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
+                at += 2;
+                while self.byte(at).is_ascii_digit() {
+                    at += 1;
+                }
+            }
+            if !matches!(self.byte(at), b'.' | b'e' | b'E') {
+                return Some(at);
+            }
+        }
+        number::end(&self.doc.bytes[start..self.end]).map(|len| start + len)
+    }
+
+    /// Opens a container, or appends it at once if it is empty.
+    #[inline(always)]
+    fn open(&mut self, at: usize, kind: Kind, key_len: u32) -> Result<After, Stop> {
+        let is_object = kind == Kind::Object;
+        let tag = Tag::new(kind, key_len);
+        if self.byte(at + 1) == if is_object { b'}' } else { b']' } {
+            if self.doc.frames.len() >= DEPTH_MAX {
+                return Err(Stop::Depth(at));
+            }
+            self.push(at, at + 2, tag);
+            return Ok(After::Value(at + 2));
+        }
+        if self.doc.frames.len() >= DEPTH_MAX {
+            return Err(Stop::Depth(at));
+        }
+        let node = self.doc.nodes.len() as u32;
+        self.doc.frames.push(Frame {
+            node,
+            is_object,
+            count: 0,
+            names: 0,
+        });
+        self.push(at, 0, tag);
+        Ok(After::Open(at + 1))
+    }
+
+    /// The way to a container's first value: its position and the length of its name.
+    #[inline(always)]
+    fn first(&mut self, at: usize) -> Result<(usize, u32), Stop> {
+        match self.doc.frames.last_mut() {
+            Some(frame) if !frame.is_object => {
+                frame.count = 1;
+                Ok((at, 0))
+            }
+            _ => self.name(at),
+        }
+    }
+
+    /// The member name at `at` and its colon: the position of the value and the length of the name.
+    #[inline(always)]
+    fn name(&mut self, at: usize) -> Result<(usize, u32), Stop> {
+        if self.byte(at) != b'"' {
+            return Err(self.unexpected(at));
+        }
+        let (close, _) = self.string(at + 1)?;
+        if self.byte(close + 1) != b':' {
+            return Err(self.unexpected(close + 1));
+        }
+        let len = close - at - 1;
+        if len > Tag::KEY_BYTES_MAX {
+            return Err(Stop::TooLong);
+        }
+        self.note_name(at + 1, len);
+        Ok((close + 2, len as u32))
+    }
+
+    /// Looks for a duplicate of a name, in objects that are too small for a hash table.
+    #[inline(always)]
+    fn note_name(&mut self, start: usize, len: usize) {
+        // SAFETY: eight bytes from the name on lie before `end + PADDING`.
+        let head = unsafe {
+            self.doc
+                .bytes
+                .as_ptr()
+                .add(start)
+                .cast::<u64>()
+                .read_unaligned()
+        };
+        let masked = if len < 8 {
+            head & ((1 << (len * 8)) - 1)
+        } else {
+            head ^ u64::from(self.byte(start + len - 1)) << 56
+        };
+        let mixed = (masked ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let bit = 1_u64 << (mixed >> 58);
+        let Some(frame) = self.doc.frames.last_mut() else {
+            return;
+        };
+        frame.count += 1;
+        let seen = frame.names & bit != 0;
+        frame.names |= bit;
+        if seen && frame.count <= SCAN_MEMBERS_MAX {
+            let object = frame.node;
+            self.compare_names(object, start, len);
+        }
+    }
+
+    fn compare_names(&mut self, object: u32, start: usize, len: usize) {
+        let name = &self.doc.bytes[start..start + len];
+        let mut at = object + 1;
+        while let Some(member) = self.doc.nodes.get(at as usize) {
+            if self.doc.key_bytes(member) == name {
+                self.duplicates = true;
+                return;
+            }
+            at = member.next;
+        }
+    }
+
+    #[inline(always)]
+    fn close(&mut self, end: usize) {
+        let Some(frame) = self.doc.frames.pop() else {
+            return;
+        };
+        let next = self.doc.nodes.len() as u32;
+        let node = &mut self.doc.nodes[frame.node as usize];
+        node.end = end as u32;
+        node.next = next;
+        if frame.is_object && frame.count > SCAN_MEMBERS_MAX {
+            self.duplicates |= self.doc.index_members(frame.node, frame.count);
+        }
+    }
+
+    /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
+    #[inline(always)]
+    fn string(&mut self, mut at: usize) -> Result<(usize, bool), Stop> {
+        let mut escaped = false;
+        loop {
+            // SAFETY: a load of sixteen bytes at `at <= end` stays before `end + PADDING`.
+            let (special, high) = unsafe { lanes::find(self.doc.bytes.as_ptr().add(at)) };
+            self.non_ascii |= high;
+            let Some(skip) = special else {
+                at += lanes::WIDTH;
+                continue;
+            };
+            at += skip;
+            match self.byte(at) {
+                b'"' => return Ok((at, escaped)),
+                b'\\' => {
+                    at = self.canonical_escape(at)?;
+                    escaped = true;
+                }
+                _ => return Err(Stop::Syntax(at)),
+            }
+        }
+    }
+
+    /// Skips the escape at `at` if it is canonical.
+    #[cold]
+    fn canonical_escape(&self, at: usize) -> Result<usize, Stop> {
+        match self.byte(at + 1) {
+            b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+            b'u' => {
+                let bytes = &self.doc.bytes[..self.end];
+                let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax(at))?;
+                let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
+                let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
+                let control = unit < 0x20 && !short;
+                let follows_high = at >= 6
+                    && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
+                    && is_escape_start(bytes, at - 6);
+                let lone = matches!(unit, 0xD800..=0xDBFF)
+                    || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
+                if upper && (control || lone) {
+                    Ok(at + 6)
+                } else {
+                    Err(Stop::NotCanonical)
+                }
+            }
+            b'/' => Err(Stop::NotCanonical),
+            _ => Err(Stop::Syntax(at)),
+        }
+    }
+
+    /// The error for a byte that cannot stand at `at`.
+    #[cold]
+    fn unexpected(&self, at: usize) -> Stop {
+        if is_space(self.byte(at)) {
+            Stop::NotCanonical
+        } else {
+            Stop::Syntax(at)
+        }
+    }
+}
+
+/// True if the backslash at `at` begins an escape, rather than being the second half of `\\`.
+fn is_escape_start(bytes: &[u8], at: usize) -> bool {
+    bytes[..at]
+        .iter()
+        .rev()
+        .take_while(|&&b| b == b'\\')
+        .count()
+        % 2
+        == 0
+}
+
+enum After {
+    Value(usize),
+    Open(usize),
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+mod lanes {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8,
+    };
+
+    /// Bytes looked at in one go.
+    pub(super) const WIDTH: usize = 16;
+
+    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
+    /// not ASCII.
+    ///
+    /// # Safety
+    ///
+    /// `WIDTH` bytes can be read at `at`.
+    #[inline(always)]
+    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+        // SAFETY: SSE2 is there, by this module's `cfg`, and the caller vouches for the bytes.
+        unsafe {
+            let bytes = _mm_loadu_si128(at.cast());
+            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+            let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+            let special = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
+            let high = _mm_movemask_epi8(bytes) != 0;
+            (
+                (special != 0).then(|| special.trailing_zeros() as usize),
+                high,
+            )
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+mod lanes {
+    /// Bytes looked at in one go.
+    pub(super) const WIDTH: usize = 8;
+
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
+    /// not ASCII.
+    ///
+    /// # Safety
+    ///
+    /// `WIDTH` bytes can be read at `at`.
+    #[inline(always)]
+    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+        // SAFETY: the caller vouches for the bytes.
+        let word = u64::from_le(unsafe { at.cast::<u64>().read_unaligned() });
+        // A byte's high bit is set where the byte is zero; borrows can only set bits above the first such byte.
+        let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+        let quote = zeros(word ^ (ONES * u64::from(b'"')));
+        let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let special = quote | backslash | control;
+        (
+            (special != 0).then(|| special.trailing_zeros() as usize / 8),
+            word & HIGHS != 0,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Values;
+    use super::*;
+
+    fn canonical(json: &str) -> Result<String, IngestError> {
+        let mut doc = Doc::new();
+        let v = doc.ingest(json.as_bytes())?;
+        Ok(Values {
+            doc: &doc,
+            constants: &doc,
+        }
+        .to_json(v))
+    }
+
+    #[test]
+    fn text_is_canonical_and_numbers_keep_theirs() {
+        for (json, expected) in [
+            ("  null ", "null"),
+            ("0.10", "0.10"),
+            (
+                "[1E5,18446744073709551616,1e400,-0]",
+                "[1E5,18446744073709551616,1e400,-0]",
+            ),
+            (
+                r#"{ "a" : [ 1 , { } , [ ] , "x y" ] }"#,
+                r#"{"a":[1,{},[],"x y"]}"#,
+            ),
+            (r#"{"a\/\u0062":"\u00e9\/\n"}"#, r#"{"a/b":"é/\n"}"#),
+            (
+                r#"["\ud83d\ude00","\ud83d","\uD83D\\","\u001f"]"#,
+                r#"["😀","\uD83D","\uD83D\\","\u001F"]"#,
+            ),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
+            (
+                r#"{"a":{"x":1,"x":{"y":1,"y":2}},"a":[{"k":1,"k":2}]}"#,
+                r#"{"a":[{"k":2}]}"#,
+            ),
+            (r#"{"a":1, "\u0061":2}"#, r#"{"a":2}"#),
+            (
+                r#""0123456789abcdef0123456789abcdefé""#,
+                r#""0123456789abcdef0123456789abcdefé""#,
+            ),
+        ] {
+            assert_eq!(canonical(json).as_deref(), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_refused_with_its_place() {
+        for (json, line, column) in [
+            ("", 1, 1),
+            ("{\n \"a\": x}", 2, 7),
+            ("[1 2]", 1, 4),
+            ("[1,]", 1, 4),
+            ("{\"a\" 1}", 1, 6),
+            ("\"a\u{1}\"", 1, 3),
+            ("tr ue", 1, 3),
+            ("01", 1, 2),
+            ("[\"abc", 1, 5),
+            ("nul", 1, 3),
+            ("\"\\x\"", 1, 3),
+            ("{} {}", 1, 4),
+        ] {
+            let error = canonical(json).unwrap_err();
+            // serde_json counts the byte that it last read, which may be the one before the place.
+            assert!(
+                error.line == line && error.column.abs_diff(column) <= 1,
+                "{json}: {error}"
+            );
+        }
+        let mut doc = Doc::new();
+        assert_eq!(doc.ingest(b"\"a\xff\"").unwrap_err().message, "not UTF-8");
+        assert_eq!(doc.memory(), Doc::new().memory(), "nothing stays behind");
+    }
+
+    #[test]
+    fn depth_has_a_limit() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(canonical(&nested(DEPTH_MAX)).is_ok());
+        let error = canonical(&nested(DEPTH_MAX + 1)).unwrap_err();
+        assert_eq!(
+            (error.message.as_str(), error.offset),
+            ("nested deeper than 1000 levels", DEPTH_MAX)
+        );
+    }
+
+    #[test]
+    fn large_objects_have_an_index() {
+        let members: Vec<String> = (0..500).map(|i| format!("\"key{i}\":{i}")).collect();
+        let mut doc = Doc::new();
+        let v = doc
+            .ingest(format!("[{{{}}}]", members.join(",")).as_bytes())
+            .unwrap();
+        let values = Values {
+            doc: &doc,
+            constants: &doc,
+        };
+        let object = values.element(v, 0).unwrap();
+        for i in 0..500 {
+            let name = super::super::Name::new(&format!("key{i}"));
+            assert_eq!(values.as_i64(values.get(object, &name).unwrap()), Some(i));
+        }
+        assert_eq!(values.get(object, &super::super::Name::new("key500")), None);
+        let repeated = format!("{{{},\"key7\":\"last\"}}", members.join(","));
+        let v = doc.ingest(repeated.as_bytes()).unwrap();
+        let values = Values {
+            doc: &doc,
+            constants: &doc,
+        };
+        assert_eq!(values.len(v), 500);
+        assert_eq!(
+            values.text(values.get(v, &super::super::Name::new("key7")).unwrap()),
+            "last"
+        );
+    }
+}
