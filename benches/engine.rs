@@ -1,10 +1,6 @@
 //! Executions a second of quickstep and of the hand-written baselines, on varied events.
 //!
 //! `cargo bench --bench engine`; one iteration is all 1,024 events. For ratios use `compare`, which interleaves.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 #[path = "baseline/mod.rs"]
 mod baseline;
