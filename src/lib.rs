@@ -3,7 +3,11 @@
 pub mod asl;
 #[cfg(feature = "server")]
 pub mod cli;
+pub mod compile;
+pub mod history;
+pub mod interp;
 pub mod intrinsic;
 pub mod path;
+pub mod program;
 pub mod stdx;
 pub mod value;

@@ -7,7 +7,13 @@ use crate::stdx::{Timestamp, narrow};
 use crate::value::{Val, Values};
 
 impl<'d> Compiler<'d> {
-    pub(super) fn choice(&mut self, id: StateId, state: &'d State, choice: &'d Choice, ids: &StateIds<'d>) {
+    pub(super) fn choice(
+        &mut self,
+        id: StateId,
+        state: &'d State,
+        choice: &'d Choice,
+        ids: &StateIds<'d>,
+    ) {
         for rule in &choice.rules {
             let skips = self.condition(&rule.condition, false);
             let assign = self.push_assign(&rule.assign);
@@ -39,7 +45,11 @@ impl<'d> Compiler<'d> {
             BooleanExpr::Test(test) => {
                 let id = self.data_test(test);
                 let at = self.ops.len();
-                self.emit(if jump_if { Op::TestThen(id, Pc(0)) } else { Op::TestElse(id, Pc(0)) });
+                self.emit(if jump_if {
+                    Op::TestThen(id, Pc(0))
+                } else {
+                    Op::TestElse(id, Pc(0))
+                });
                 vec![at]
             }
             // Of `And`, one false decides; of `Or`, one true.
@@ -48,12 +58,25 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    fn connective(&mut self, rules: &'d [BooleanExpr], decisive: bool, jump_if: bool) -> Vec<usize> {
+    fn connective(
+        &mut self,
+        rules: &'d [BooleanExpr],
+        decisive: bool,
+        jump_if: bool,
+    ) -> Vec<usize> {
         if decisive == jump_if {
-            return rules.iter().flat_map(|rule| self.condition(rule, jump_if)).collect();
+            return rules
+                .iter()
+                .flat_map(|rule| self.condition(rule, jump_if))
+                .collect();
         }
-        let Some((last, firsts)) = rules.split_last() else { return Vec::new() };
-        let decided: Vec<usize> = firsts.iter().flat_map(|rule| self.condition(rule, decisive)).collect();
+        let Some((last, firsts)) = rules.split_last() else {
+            return Vec::new();
+        };
+        let decided: Vec<usize> = firsts
+            .iter()
+            .flat_map(|rule| self.condition(rule, decisive))
+            .collect();
         let jumps = self.condition(last, jump_if);
         self.patch_all(decided, self.here());
         jumps
@@ -75,11 +98,18 @@ impl<'d> Compiler<'d> {
             Operand::Path(path) => TestOperand::Load(self.load(path, "Variable")),
             Operand::Literal(json) => {
                 let val = self.literal(json);
-                let values = Values { doc: &self.constants, constants: &self.constants };
+                let values = Values {
+                    doc: &self.constants,
+                    constants: &self.constants,
+                };
                 constant_operand(values, test.operator, val)
             }
         };
-        self.tests.push(Test { variable, operator: test.operator, operand });
+        self.tests.push(Test {
+            variable,
+            operator: test.operator,
+            operand,
+        });
         TestId(narrow(self.tests.len() - 1))
     }
 }
@@ -134,7 +164,11 @@ fn pattern(text: &str) -> Vec<PatternPart> {
                     parts.push(PatternPart::Any);
                 }
             }
-            '\\' => piece.push(chars.next_if(|next| matches!(next, '*' | '\\')).unwrap_or('\\')),
+            '\\' => piece.push(
+                chars
+                    .next_if(|next| matches!(next, '*' | '\\'))
+                    .unwrap_or('\\'),
+            ),
             c => piece.push(c),
         }
     }
@@ -155,7 +189,10 @@ mod tests {
             ("", vec![]),
             ("a", vec![text("a")]),
             ("**", vec![PatternPart::Any]),
-            ("log-*.txt", vec![text("log-"), PatternPart::Any, text(".txt")]),
+            (
+                "log-*.txt",
+                vec![text("log-"), PatternPart::Any, text(".txt")],
+            ),
             (r"a\*b\\*", vec![text(r"a*b\"), PatternPart::Any]),
             (r"\x\", vec![text(r"\x\")]),
         ] {

@@ -16,7 +16,12 @@ impl Compiler<'_> {
                 op => unreachable!("{op:?} does not jump"),
             };
         }
-        let forks = self.forks.iter().map(|branches| branches.iter().map(|state| entries[state.index()]).collect());
+        let forks = self.forks.iter().map(|branches| {
+            branches
+                .iter()
+                .map(|state| entries[state.index()])
+                .collect()
+        });
         Program {
             start: entries[start.index()],
             timeout_seconds,

@@ -15,8 +15,8 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, FailInfo, KeySetId, Load, LoadId, MapInfo, MergeStep, Op, Pc, Program,
-    StateId, StateInfo, TaskInfo, Test, VariableId, WaitInfo, WellKnownKeys,
+    AssignId, Base, CallInfo, ContextBase, FailInfo, KeySetId, Load, LoadId, MapInfo, MergeStep,
+    Op, Pc, Program, StateId, StateInfo, TaskInfo, Test, VariableId, WaitInfo, WellKnownKeys,
 };
 use crate::stdx::{FixedMap, narrow};
 use crate::value::{Doc, Key, Name, Val};
@@ -95,7 +95,11 @@ impl<'d> Compiler<'d> {
     }
 
     /// Gives ids to the states of a scope and of all scopes in it; returns the first state's.
-    fn declare(&mut self, scope: &'d Scope, scopes: &mut Vec<(&'d Scope, StateIds<'d>)>) -> StateId {
+    fn declare(
+        &mut self,
+        scope: &'d Scope,
+        scopes: &mut Vec<(&'d Scope, StateIds<'d>)>,
+    ) -> StateId {
         let mut ids = StateIds::default();
         for state in &scope.states {
             let id = StateId(narrow(self.states.len()));
@@ -179,7 +183,11 @@ impl<'d> Compiler<'d> {
             Root::Variable(name) => Base::Variable(self.variable(name)),
             Root::Context => Base::Context(context_base(path)),
         };
-        self.loads.push(Load { path: path.clone(), base, field: field.into() });
+        self.loads.push(Load {
+            path: path.clone(),
+            base,
+            field: field.into(),
+        });
         LoadId(narrow(self.loads.len() - 1))
     }
 
@@ -187,7 +195,11 @@ impl<'d> Compiler<'d> {
     fn push_load(&mut self, path: &Path, field: &str) {
         let load = self.load(path, field);
         let is_context = matches!(self.loads[load.index()].base, Base::Context(_));
-        self.emit(if is_context { Op::LoadContext(load) } else { Op::Load(load) });
+        self.emit(if is_context {
+            Op::LoadContext(load)
+        } else {
+            Op::Load(load)
+        });
     }
 
     fn assign_id(&mut self, variables: Box<[VariableId]>) -> AssignId {
@@ -198,16 +210,26 @@ impl<'d> Compiler<'d> {
 
 /// The longest part of a context path that needs no context object.
 fn context_base(path: &Path) -> ContextBase {
-    let Some(segments) = path.segments() else { return ContextBase::Whole };
+    let Some(segments) = path.segments() else {
+        return ContextBase::Whole;
+    };
     let starts_with = |members: &[&str]| {
         segments.len() >= members.len()
-            && members.iter().zip(segments).all(|(member, segment)| match segment {
-                Segment::Child(name) => name.raw() == *member,
-                Segment::Index(_) => false,
-            })
+            && members
+                .iter()
+                .zip(segments)
+                .all(|(member, segment)| match segment {
+                    Segment::Child(name) => name.raw() == *member,
+                    Segment::Index(_) => false,
+                })
     };
-    [ContextBase::ExecutionInput, ContextBase::MapItemValue, ContextBase::MapItemIndex, ContextBase::StateName]
-        .into_iter()
-        .find(|base| starts_with(base.members()))
-        .unwrap_or(ContextBase::Whole)
+    [
+        ContextBase::ExecutionInput,
+        ContextBase::MapItemValue,
+        ContextBase::MapItemIndex,
+        ContextBase::StateName,
+    ]
+    .into_iter()
+    .find(|base| starts_with(base.members()))
+    .unwrap_or(ContextBase::Whole)
 }

@@ -2,15 +2,16 @@
 
 use super::{Compiler, StateIds};
 use crate::asl::{
-    Catcher as CatcherField, Map, NumberField, OutcomeFields, Parallel, PathField, Resource, ResultPath,
-    Retrier as RetrierField, Scope, State, StateKind, Task, TextField, Wait,
+    Catcher as CatcherField, Map, NumberField, OutcomeFields, Parallel, PathField, Resource,
+    ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task, TextField, Wait,
 };
 use crate::asl::{Fail, Next};
-use crate::program::{
-    Catcher, ErrorEquals, FailId, FailInfo, ForkId, LoadId, MapId, MapInfo, MergeId, MergeStep, NumberOperand, Op, Pc,
-    Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand, WaitId, WaitInfo,
-};
 use crate::path::Segment;
+use crate::program::{
+    Catcher, ErrorEquals, FailId, FailInfo, ForkId, LoadId, MapId, MapInfo, MergeId, MergeStep,
+    NumberOperand, Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand,
+    WaitId, WaitInfo,
+};
 use crate::stdx::{Timestamp, narrow};
 use crate::value::Val;
 
@@ -94,7 +95,10 @@ impl<'d> Compiler<'d> {
             self.states[id.index()].body = self.here();
             self.body(id, state, ids);
             let catchers = outcome(state).map_or(&[][..], |outcome| &outcome.catch);
-            let catchers = catchers.iter().map(|catcher| self.catcher(id, catcher, ids)).collect();
+            let catchers = catchers
+                .iter()
+                .map(|catcher| self.catcher(id, catcher, ids))
+                .collect();
             self.states[id.index()].catchers = catchers;
         }
     }
@@ -146,7 +150,13 @@ impl<'d> Compiler<'d> {
     }
 
     /// `ResultSelector` and all that follows it.
-    fn end_outcome(&mut self, id: StateId, state: &'d State, outcome: &'d OutcomeFields, ids: &StateIds<'d>) {
+    fn end_outcome(
+        &mut self,
+        id: StateId,
+        state: &'d State,
+        outcome: &'d OutcomeFields,
+        ids: &StateIds<'d>,
+    ) {
         if let Some(selector) = &outcome.result_selector {
             self.set_template(selector);
         }
@@ -155,7 +165,13 @@ impl<'d> Compiler<'d> {
 
     /// `Assign`, `ResultPath`, `OutputPath`, and the transition. New values of variables are computed from the result,
     /// but set last: `OutputPath` still sees the old ones.
-    fn end(&mut self, id: StateId, state: &'d State, result_path: &'d ResultPath, ids: &StateIds<'d>) {
+    fn end(
+        &mut self,
+        id: StateId,
+        state: &'d State,
+        result_path: &'d ResultPath,
+        ids: &StateIds<'d>,
+    ) {
         let assign = self.push_assign(&state.assign);
         self.merge_result(result_path);
         self.select_field(&state.output_path, "OutputPath");
@@ -175,8 +191,12 @@ impl<'d> Compiler<'d> {
             ResultPath::Null => self.emit(Op::KeepInput),
             ResultPath::Path(path) => {
                 let steps = path.segments().iter().map(|segment| match segment {
-                    Segment::Child(name) => MergeStep::Child(name.clone(), self.key(&name.decoded())),
-                    Segment::Index(index) => MergeStep::Index(usize::try_from(*index).unwrap_or(usize::MAX)),
+                    Segment::Child(name) => {
+                        MergeStep::Child(name.clone(), self.key(&name.decoded()))
+                    }
+                    Segment::Index(index) => {
+                        MergeStep::Index(usize::try_from(*index).unwrap_or(usize::MAX))
+                    }
                 });
                 let steps = steps.collect();
                 self.merges.push(steps);
@@ -194,7 +214,10 @@ impl<'d> Compiler<'d> {
         }
         self.emit(Op::Exit(id));
         self.emit_to_state(ids[&*catcher.next], Op::Jump);
-        Catcher { errors: error_equals(&catcher.error_equals), start }
+        Catcher {
+            errors: error_equals(&catcher.error_equals),
+            start,
+        }
     }
 
     fn task(&mut self, id: StateId, state: &'d State, task: &'d Task, ids: &StateIds<'d>) {
@@ -208,7 +231,10 @@ impl<'d> Compiler<'d> {
             resource_text: task.resource.as_str().into(),
             resource: match Resource::parse(&task.resource) {
                 Ok(resource) => resource,
-                Err(error) => panic!("the reader has accepted the resource {}: {error:?}", task.resource),
+                Err(error) => panic!(
+                    "the reader has accepted the resource {}: {error:?}",
+                    task.resource
+                ),
             },
             timeout: self.number(task.timeout.as_ref(), "TimeoutSecondsPath"),
             heartbeat: self.number(task.heartbeat.as_ref(), "HeartbeatSecondsPath"),
@@ -259,11 +285,21 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    fn parallel(&mut self, id: StateId, state: &'d State, parallel: &'d Parallel, ids: &StateIds<'d>) {
+    fn parallel(
+        &mut self,
+        id: StateId,
+        state: &'d State,
+        parallel: &'d Parallel,
+        ids: &StateIds<'d>,
+    ) {
         if let Some(parameters) = &parallel.parameters {
             self.set_template(parameters);
         }
-        let starts = parallel.branches.iter().map(|branch| self.starts[&std::ptr::from_ref(branch)]).collect();
+        let starts = parallel
+            .branches
+            .iter()
+            .map(|branch| self.starts[&std::ptr::from_ref(branch)])
+            .collect();
         self.forks.push(starts);
         self.emit(Op::Fork(ForkId(narrow(self.forks.len() - 1))));
         self.end_outcome(id, state, &parallel.outcome, ids);

@@ -68,7 +68,10 @@ impl<'d> Compiler<'d> {
     }
 
     /// Emits the ops that push the new values of variables; the ids to set them by.
-    pub(super) fn push_assign(&mut self, assign: &'d [(String, Template)]) -> Option<crate::program::AssignId> {
+    pub(super) fn push_assign(
+        &mut self,
+        assign: &'d [(String, Template)],
+    ) -> Option<crate::program::AssignId> {
         if assign.is_empty() {
             return None;
         }

@@ -21,13 +21,19 @@ pub struct Failure {
 impl Failure {
     /// A failure with both parts.
     pub fn new(error: impl Into<Box<str>>, cause: impl Into<Box<str>>) -> Failure {
-        Failure { error: Some(error.into()), cause: Some(cause.into()) }
+        Failure {
+            error: Some(error.into()),
+            cause: Some(cause.into()),
+        }
     }
 
     /// `States.Timeout`, which has no cause.
     #[must_use]
     pub fn timeout() -> Failure {
-        Failure { error: Some("States.Timeout".into()), cause: None }
+        Failure {
+            error: Some("States.Timeout".into()),
+            cause: None,
+        }
     }
 
     /// The error's name; empty if absent.
@@ -80,24 +86,69 @@ pub struct HistoryEvent<'a> {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the names are AWS's")]
 pub enum Details<'a> {
-    ExecutionStarted { input: Val, role_arn: &'a str },
-    ExecutionSucceeded { output: Val },
-    ExecutionFailed { failure: &'a Failure },
-    ExecutionTimedOut { failure: &'a Failure },
-    ExecutionAborted { failure: &'a Failure },
-    StateEntered { state_type: StateType, name: &'a str, input: Val },
-    StateExited { state_type: StateType, name: &'a str, output: Val, assigned: &'a [(&'a str, Val)] },
-    StateAborted { state_type: StateType },
-    LambdaFunctionScheduled { resource: &'a str, input: Val, timeout_seconds: Option<u64> },
+    ExecutionStarted {
+        input: Val,
+        role_arn: &'a str,
+    },
+    ExecutionSucceeded {
+        output: Val,
+    },
+    ExecutionFailed {
+        failure: &'a Failure,
+    },
+    ExecutionTimedOut {
+        failure: &'a Failure,
+    },
+    ExecutionAborted {
+        failure: &'a Failure,
+    },
+    StateEntered {
+        state_type: StateType,
+        name: &'a str,
+        input: Val,
+    },
+    StateExited {
+        state_type: StateType,
+        name: &'a str,
+        output: Val,
+        assigned: &'a [(&'a str, Val)],
+    },
+    StateAborted {
+        state_type: StateType,
+    },
+    LambdaFunctionScheduled {
+        resource: &'a str,
+        input: Val,
+        timeout_seconds: Option<u64>,
+    },
     LambdaFunctionStarted,
-    LambdaFunctionSucceeded { output: Val },
-    LambdaFunctionFailed { failure: &'a Failure },
-    LambdaFunctionTimedOut { failure: &'a Failure },
-    ActivityScheduled { resource: &'a str, input: Val, timeout_seconds: Option<u64>, heartbeat_seconds: Option<u64> },
-    ActivityStarted { worker_name: Option<&'a str> },
-    ActivitySucceeded { output: Val },
-    ActivityFailed { failure: &'a Failure },
-    ActivityTimedOut { failure: &'a Failure },
+    LambdaFunctionSucceeded {
+        output: Val,
+    },
+    LambdaFunctionFailed {
+        failure: &'a Failure,
+    },
+    LambdaFunctionTimedOut {
+        failure: &'a Failure,
+    },
+    ActivityScheduled {
+        resource: &'a str,
+        input: Val,
+        timeout_seconds: Option<u64>,
+        heartbeat_seconds: Option<u64>,
+    },
+    ActivityStarted {
+        worker_name: Option<&'a str>,
+    },
+    ActivitySucceeded {
+        output: Val,
+    },
+    ActivityFailed {
+        failure: &'a Failure,
+    },
+    ActivityTimedOut {
+        failure: &'a Failure,
+    },
     TaskScheduled {
         resource: &'a Resource,
         parameters: Val,
@@ -106,21 +157,49 @@ pub enum Details<'a> {
         heartbeat_seconds: Option<u64>,
         credentials: Option<Val>,
     },
-    TaskStarted { resource: &'a Resource },
-    TaskSubmitted { resource: &'a Resource, output: Val },
-    TaskSucceeded { resource: &'a Resource, output: Val },
-    TaskFailed { resource: &'a Resource, failure: &'a Failure },
-    TaskTimedOut { resource: &'a Resource, failure: &'a Failure },
+    TaskStarted {
+        resource: &'a Resource,
+    },
+    TaskSubmitted {
+        resource: &'a Resource,
+        output: Val,
+    },
+    TaskSucceeded {
+        resource: &'a Resource,
+        output: Val,
+    },
+    TaskFailed {
+        resource: &'a Resource,
+        failure: &'a Failure,
+    },
+    TaskTimedOut {
+        resource: &'a Resource,
+        failure: &'a Failure,
+    },
     ParallelStateStarted,
     ParallelStateSucceeded,
     ParallelStateFailed,
-    MapStateStarted { length: u64 },
+    MapStateStarted {
+        length: u64,
+    },
     MapStateSucceeded,
     MapStateFailed,
-    MapIterationStarted { name: &'a str, index: u64 },
-    MapIterationSucceeded { name: &'a str, index: u64 },
-    MapIterationFailed { name: &'a str, index: u64 },
-    MapIterationAborted { name: &'a str, index: u64 },
+    MapIterationStarted {
+        name: &'a str,
+        index: u64,
+    },
+    MapIterationSucceeded {
+        name: &'a str,
+        index: u64,
+    },
+    MapIterationFailed {
+        name: &'a str,
+        index: u64,
+    },
+    MapIterationAborted {
+        name: &'a str,
+        index: u64,
+    },
 }
 
 impl Details<'_> {
@@ -169,10 +248,13 @@ impl Details<'_> {
     #[must_use]
     pub fn level(&self) -> LogLevel {
         match self {
-            Details::ExecutionAborted { .. } | Details::ExecutionFailed { .. } | Details::ExecutionTimedOut { .. } => {
-                LogLevel::Fatal
+            Details::ExecutionAborted { .. }
+            | Details::ExecutionFailed { .. }
+            | Details::ExecutionTimedOut { .. } => LogLevel::Fatal,
+            Details::StateEntered {
+                state_type: StateType::Fail,
+                ..
             }
-            Details::StateEntered { state_type: StateType::Fail, .. }
             | Details::LambdaFunctionFailed { .. }
             | Details::LambdaFunctionTimedOut { .. }
             | Details::MapIterationAborted { .. }

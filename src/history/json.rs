@@ -22,7 +22,9 @@ impl HistoryEvent<'_> {
         object.raw("id", &self.id.to_string());
         object.raw("previousEventId", &self.previous_id.to_string());
         if let Some(name) = details_member(&self.details) {
-            object.object(name, |details| write_details(details, self.values, &self.details, true));
+            object.object(name, |details| {
+                write_details(details, self.values, &self.details, true)
+            });
         }
         object.end();
     }
@@ -34,7 +36,12 @@ impl HistoryEvent<'_> {
         object.string("id", &self.id.to_string());
         object.string("type", self.details.event_type());
         object.object("details", |details| {
-            write_details(details, self.values, &self.details, context.include_execution_data);
+            write_details(
+                details,
+                self.values,
+                &self.details,
+                context.include_execution_data,
+            );
         });
         object.string("previous_event_id", &self.previous_id.to_string());
         object.string("event_timestamp", &self.timestamp.millis().to_string());
@@ -46,7 +53,11 @@ impl HistoryEvent<'_> {
 
 /// Seconds with their milliseconds, as AWS's JSON protocol writes times.
 fn seconds(millis: i64) -> String {
-    format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000))
+    format!(
+        "{}.{:03}",
+        millis.div_euclid(1_000),
+        millis.rem_euclid(1_000)
+    )
 }
 
 /// The member of a `HistoryEvent` that holds the details of its type; none for types that have none.
@@ -109,7 +120,12 @@ fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<
             object.value_if(data, values, "input", input);
             object.string("name", name);
         }
-        Details::StateExited { name, output, assigned, .. } => {
+        Details::StateExited {
+            name,
+            output,
+            assigned,
+            ..
+        } => {
             object.string("name", name);
             object.value_if(data, values, "output", output);
             if data && !assigned.is_empty() {
@@ -121,12 +137,21 @@ fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<
                 object.raw("assignedVariablesDetails", r#"{"truncated":false}"#);
             }
         }
-        Details::LambdaFunctionScheduled { resource, input, timeout_seconds } => {
+        Details::LambdaFunctionScheduled {
+            resource,
+            input,
+            timeout_seconds,
+        } => {
             object.string("resource", resource);
             object.value_if(data, values, "input", input);
             object.seconds("timeoutInSeconds", timeout_seconds);
         }
-        Details::ActivityScheduled { resource, input, timeout_seconds, heartbeat_seconds } => {
+        Details::ActivityScheduled {
+            resource,
+            input,
+            timeout_seconds,
+            heartbeat_seconds,
+        } => {
             object.string("resource", resource);
             object.value_if(data, values, "input", input);
             object.seconds("timeoutInSeconds", timeout_seconds);
@@ -157,7 +182,8 @@ fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<
             }
         }
         Details::TaskStarted { resource } => object.resource(resource),
-        Details::TaskSubmitted { resource, output } | Details::TaskSucceeded { resource, output } => {
+        Details::TaskSubmitted { resource, output }
+        | Details::TaskSucceeded { resource, output } => {
             object.resource(resource);
             object.value_if(data, values, "output", output);
         }
@@ -191,7 +217,10 @@ struct Object<'a> {
 
 impl<'a> Object<'a> {
     fn new(out: &'a mut Vec<u8>) -> Object<'a> {
-        Object { out, separator: b'{' }
+        Object {
+            out,
+            separator: b'{',
+        }
     }
 
     fn name(&mut self, name: &str) {

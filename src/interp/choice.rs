@@ -20,7 +20,9 @@ impl<O: Observer> Run<'_, O> {
         if test.operator == Operator::IsPresent {
             return Ok(matches!(test.operand, TestOperand::Bool(true)) == found.is_ok());
         }
-        let Ok(variable) = found else { return Err(self.condition_not_found(frame, test.variable)) };
+        let Ok(variable) = found else {
+            return Err(self.condition_not_found(frame, test.variable));
+        };
         let operand = match &test.operand {
             TestOperand::Load(load) => {
                 let found = self.load(frame, &program.loads[load.index()], value);
@@ -29,24 +31,35 @@ impl<O: Observer> Run<'_, O> {
             TestOperand::Constant(val) | TestOperand::Number(val, _) => Some(*val),
             TestOperand::Bool(_) | TestOperand::Timestamp(_) | TestOperand::Pattern(_) => None,
         };
-        Ok(holds(values(self.execution, program), test, variable, operand))
+        Ok(holds(
+            values(self.execution, program),
+            test,
+            variable,
+            operand,
+        ))
     }
 
     #[cold]
     fn condition_not_found(&self, frame: u32, load: LoadId) -> Raised {
         let path = self.program.loads[load.index()].path.text();
-        let cause = format!("Invalid path '{path}': The choice state's condition path references an invalid value.");
+        let cause = format!(
+            "Invalid path '{path}': The choice state's condition path references an invalid value."
+        );
         self.raise(frame, "States.Runtime", &cause)
     }
 }
 
 fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
     let accepts = match test.operator {
-        Operator::StringEquals | Operator::NumericEquals | Operator::TimestampEquals => Ordering::is_eq,
-        Operator::StringLessThan | Operator::NumericLessThan | Operator::TimestampLessThan => Ordering::is_lt,
-        Operator::StringGreaterThan | Operator::NumericGreaterThan | Operator::TimestampGreaterThan => {
-            Ordering::is_gt
+        Operator::StringEquals | Operator::NumericEquals | Operator::TimestampEquals => {
+            Ordering::is_eq
         }
+        Operator::StringLessThan | Operator::NumericLessThan | Operator::TimestampLessThan => {
+            Ordering::is_lt
+        }
+        Operator::StringGreaterThan
+        | Operator::NumericGreaterThan
+        | Operator::TimestampGreaterThan => Ordering::is_gt,
         Operator::StringLessThanEquals
         | Operator::NumericLessThanEquals
         | Operator::TimestampLessThanEquals => Ordering::is_le,
@@ -67,12 +80,16 @@ fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -
         | Operator::StringLessThan
         | Operator::StringGreaterThan
         | Operator::StringLessThanEquals
-        | Operator::StringGreaterThanEquals => operand.and_then(|operand| values.compare_strings(variable, operand)),
+        | Operator::StringGreaterThanEquals => {
+            operand.and_then(|operand| values.compare_strings(variable, operand))
+        }
         Operator::NumericEquals
         | Operator::NumericLessThan
         | Operator::NumericGreaterThan
         | Operator::NumericLessThanEquals
-        | Operator::NumericGreaterThanEquals => compare_numbers(values, variable, operand, &test.operand),
+        | Operator::NumericGreaterThanEquals => {
+            compare_numbers(values, variable, operand, &test.operand)
+        }
         _ => compare_timestamps(values, variable, operand, &test.operand),
     };
     order.is_some_and(accepts)
@@ -129,8 +146,12 @@ fn holds_of_kind(values: Values<'_>, test: &Test, variable: Val, operand: Option
             return matches!(kind, Kind::True | Kind::False) && kind == wanted;
         }
         Operator::StringMatches => {
-            let TestOperand::Pattern(pattern) = &test.operand else { return false };
-            return values.string(variable).is_some_and(|text| matches_pattern(pattern, &text));
+            let TestOperand::Pattern(pattern) = &test.operand else {
+                return false;
+            };
+            return values
+                .string(variable)
+                .is_some_and(|text| matches_pattern(pattern, &text));
         }
         Operator::IsNull => kind == Kind::Null,
         Operator::IsNumeric => kind == Kind::Number,
@@ -151,7 +172,11 @@ fn matches_pattern(pattern: &[PatternPart], text: &str) -> bool {
         match part {
             PatternPart::Any => anywhere = true,
             PatternPart::Text(piece) if i + 1 == pattern.len() => {
-                return if anywhere { rest.ends_with(&**piece) } else { rest == &**piece };
+                return if anywhere {
+                    rest.ends_with(&**piece)
+                } else {
+                    rest == &**piece
+                };
             }
             PatternPart::Text(piece) => {
                 let after = if anywhere {
@@ -183,13 +208,21 @@ mod tests {
             (vec![], "a", false),
             (vec![any()], "", true),
             (vec![text("log-"), any(), text(".txt")], "log-1.txt", true),
-            (vec![text("log-"), any(), text(".txt")], "log-1.txt.gz", false),
+            (
+                vec![text("log-"), any(), text(".txt")],
+                "log-1.txt.gz",
+                false,
+            ),
             (vec![text("aba"), any(), text("aba")], "aba", false),
             (vec![any(), text("b"), any()], "abc", true),
             (vec![any(), text("ab"), any(), text("ab")], "abab", true),
             (vec![any(), text("ab"), any(), text("ab")], "ab", false),
         ] {
-            assert_eq!(matches_pattern(&pattern, input), expected, "{pattern:?} {input}");
+            assert_eq!(
+                matches_pattern(&pattern, input),
+                expected,
+                "{pattern:?} {input}"
+            );
         }
     }
 }

@@ -40,17 +40,30 @@ impl MachineIdentity {
     /// ARN of the state machine.
     #[must_use]
     pub fn arn(&self) -> String {
-        format!("arn:aws:states:{}:{}:stateMachine:{}", self.region, self.account, self.name)
+        format!(
+            "arn:aws:states:{}:{}:stateMachine:{}",
+            self.region, self.account, self.name
+        )
     }
 
     /// ARN of an execution.
     #[must_use]
     pub fn execution_arn(&self, execution: &str, seed: u64) -> String {
-        let MachineIdentity { name, region, account, .. } = self;
+        let MachineIdentity {
+            name,
+            region,
+            account,
+            ..
+        } = self;
         match self.machine_type {
-            MachineType::Standard => format!("arn:aws:states:{region}:{account}:execution:{name}:{execution}"),
+            MachineType::Standard => {
+                format!("arn:aws:states:{region}:{account}:execution:{name}:{execution}")
+            }
             MachineType::Express => {
-                format!("arn:aws:states:{region}:{account}:express:{name}:{execution}:{}", uuid(seed ^ EXPRESS_SALT))
+                format!(
+                    "arn:aws:states:{region}:{account}:express:{name}:{execution}:{}",
+                    uuid(seed ^ EXPRESS_SALT)
+                )
             }
         }
     }
@@ -95,7 +108,13 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) const fn new() -> Context {
-        Context { machine: None, name: None, seed: 0, start_time: Timestamp::from_millis(0), input: Val::NULL }
+        Context {
+            machine: None,
+            name: None,
+            seed: 0,
+            start_time: Timestamp::from_millis(0),
+            input: Val::NULL,
+        }
     }
 
     pub(super) fn execution_name(&self) -> String {
@@ -134,7 +153,12 @@ impl Execution {
 
     /// The part of the context object that a path starts from; `None` where there is none, as in `$$.Map` outside a
     /// Map.
-    pub(super) fn context_part(&mut self, program: &Program, frame: u32, base: ContextBase) -> Option<Val> {
+    pub(super) fn context_part(
+        &mut self,
+        program: &Program,
+        frame: u32,
+        base: ContextBase,
+    ) -> Option<Val> {
         let item = self.frames[frame as usize].item;
         match base {
             ContextBase::Whole => Some(self.context_object(program, frame)),
@@ -144,7 +168,9 @@ impl Execution {
                 let index = item?.index;
                 Some(self.doc.push_i64(i64::from(index)))
             }
-            ContextBase::StateName => Some(program.states[self.frames[frame as usize].state.index()].name_val),
+            ContextBase::StateName => {
+                Some(program.states[self.frames[frame as usize].state.index()].name_val)
+            }
         }
     }
 
@@ -158,21 +184,27 @@ impl Execution {
         if let Some(machine) = self.context.machine.clone() {
             let id = self.doc.push_string(&machine.arn());
             let name = self.doc.push_string(&machine.name);
-            let object = self.doc.push_object(&program.constants, &[(keys.Id, id), (keys.Name, name)]);
+            let object = self
+                .doc
+                .push_object(&program.constants, &[(keys.Id, id), (keys.Name, name)]);
             members.push((keys.StateMachine, object));
         }
         let state = self.state_object(program, frame);
         members.push((keys.State, state));
         if let Some(token) = self.frames[frame as usize].task_token(program) {
             let token = self.doc.push_string(&token);
-            let object = self.doc.push_object(&program.constants, &[(keys.Token, token)]);
+            let object = self
+                .doc
+                .push_object(&program.constants, &[(keys.Token, token)]);
             members.push((keys.Task, object));
         }
         if let Some(item) = self.frames[frame as usize].item {
             let index = self.doc.push_i64(i64::from(item.index));
             let members_of_item = [(keys.Index, index), (keys.Value, item.value)];
             let item = self.doc.push_object(&program.constants, &members_of_item);
-            let map = self.doc.push_object(&program.constants, &[(keys.Item, item)]);
+            let map = self
+                .doc
+                .push_object(&program.constants, &[(keys.Item, item)]);
             members.push((keys.Map, map));
         }
         self.doc.push_object(&program.constants, &members)
@@ -185,7 +217,12 @@ impl Execution {
         let name = self.context.execution_name();
         let name = self.doc.push_string(&name);
         let start_time = self.doc.push_string(&self.context.start_time.to_string());
-        let role = self.context.machine.as_ref().map_or("", |machine| &machine.role_arn).to_owned();
+        let role = self
+            .context
+            .machine
+            .as_ref()
+            .map_or("", |machine| &machine.role_arn)
+            .to_owned();
         let role = self.doc.push_string(&role);
         let redrives = self.doc.push_i64(0);
         let members = [
@@ -201,7 +238,12 @@ impl Execution {
 
     fn state_object(&mut self, program: &Program, frame: u32) -> Val {
         let keys = &program.keys;
-        let Frame { state, entered_time, retry_count, .. } = self.frames[frame as usize];
+        let Frame {
+            state,
+            entered_time,
+            retry_count,
+            ..
+        } = self.frames[frame as usize];
         let info = &program.states[state.index()];
         let entered = self.doc.push_string(&entered_time.to_string());
         let mut members = vec![(keys.Name, info.name_val), (keys.EnteredTime, entered)];
@@ -232,5 +274,8 @@ impl Frame {
 
 /// The values of an execution and of its program.
 pub(super) fn values<'a>(execution: &'a Execution, program: &'a Program) -> Values<'a> {
-    Values { doc: &execution.doc, constants: &program.constants }
+    Values {
+        doc: &execution.doc,
+        constants: &program.constants,
+    }
 }

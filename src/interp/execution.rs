@@ -164,7 +164,9 @@ impl Outcome {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Outcome::Succeeded(_) => None,
-            Outcome::Failed(failure) | Outcome::TimedOut(failure) | Outcome::Aborted(failure) => Some(failure),
+            Outcome::Failed(failure) | Outcome::TimedOut(failure) | Outcome::Aborted(failure) => {
+                Some(failure)
+            }
         }
     }
 }
@@ -226,7 +228,10 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Input(error) => error.fmt(f),
             StartError::InputTooLarge(size) => {
-                write!(f, "the input of {size} bytes exceeds the limit of {PAYLOAD_BYTES_MAX} bytes")
+                write!(
+                    f,
+                    "the input of {size} bytes exceeds the limit of {PAYLOAD_BYTES_MAX} bytes"
+                )
             }
         }
     }
@@ -301,7 +306,11 @@ impl Execution {
     ) -> Result<(), StartError> {
         self.reset();
         let input = self.doc.ingest(start.input).map_err(StartError::Input)?;
-        let size = Values { doc: &self.doc, constants: &program.constants }.size(input);
+        let size = Values {
+            doc: &self.doc,
+            constants: &program.constants,
+        }
+        .size(input);
         if size > PAYLOAD_BYTES_MAX {
             return Err(StartError::InputTooLarge(size));
         }
@@ -312,7 +321,9 @@ impl Execution {
         self.context.input = input;
         self.random = Random::new(start.seed);
         let limit = match start.machine.machine_type {
-            MachineType::Express => Some(EXPRESS_SECONDS_MAX.min(program.timeout_seconds.unwrap_or(u64::MAX))),
+            MachineType::Express => {
+                Some(EXPRESS_SECONDS_MAX.min(program.timeout_seconds.unwrap_or(u64::MAX)))
+            }
             MachineType::Standard => program.timeout_seconds,
         };
         self.deadline = limit.map_or(Timestamp::MAX, |seconds| after_seconds(start.now, seconds));
@@ -368,7 +379,9 @@ impl Execution {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.outcome.as_ref().map_or(Status::Running, Outcome::status)
+        self.outcome
+            .as_ref()
+            .map_or(Status::Running, Outcome::status)
     }
 
     /// Resolves the values of the execution.
@@ -401,7 +414,11 @@ impl Execution {
     /// # Errors
     ///
     /// If it has ended already.
-    pub fn task<'a>(&'a self, program: &'a Program, handle: FrameHandle) -> Result<TaskCall<'a>, Stale> {
+    pub fn task<'a>(
+        &'a self,
+        program: &'a Program,
+        handle: FrameHandle,
+    ) -> Result<TaskCall<'a>, Stale> {
         let frame = self.waiting_frame(handle)?;
         let info = &program.tasks[frame.task.ok_or(Stale)?.index()];
         Ok(TaskCall {
@@ -417,7 +434,11 @@ impl Execution {
 
     pub(super) fn waiting_frame(&self, handle: FrameHandle) -> Result<&Frame, Stale> {
         match self.frames.get(handle.index as usize) {
-            Some(frame) if frame.generation == handle.generation && frame.status == FrameStatus::Task => Ok(frame),
+            Some(frame)
+                if frame.generation == handle.generation && frame.status == FrameStatus::Task =>
+            {
+                Ok(frame)
+            }
             _ => Err(Stale),
         }
     }
@@ -443,13 +464,21 @@ impl Execution {
     pub(super) fn arm(&mut self, frame: u32, at: Timestamp) {
         if at < Timestamp::MAX {
             let generation = self.frames[frame as usize].generation;
-            self.timers.push(Reverse(Timer { at, frame, generation }));
+            self.timers.push(Reverse(Timer {
+                at,
+                frame,
+                generation,
+            }));
         }
     }
 
     /// Drops what nothing refers to any more, once the document is four times what was live at the last time.
     pub(super) fn compact(&mut self, program: &Program) {
-        let frames = self.frames.iter_mut().filter(|frame| frame.status != FrameStatus::Free).flat_map(Frame::roots);
+        let frames = self
+            .frames
+            .iter_mut()
+            .filter(|frame| frame.status != FrameStatus::Free)
+            .flat_map(Frame::roots);
         let joins = self.joins.iter_mut().flat_map(Join::roots);
         let roots = frames.chain(joins).chain([&mut self.context.input]);
         self.doc.compact(&program.constants, roots);
@@ -501,12 +530,17 @@ impl Frame {
     fn roots(&mut self) -> impl Iterator<Item = &mut Val> {
         let item = self.item.as_mut().map(|item| &mut item.value);
         let variables = self.variables.iter_mut().map(|(_, val)| val);
-        [&mut self.data, &mut self.value].into_iter().chain(item).chain(variables)
+        [&mut self.data, &mut self.value]
+            .into_iter()
+            .chain(item)
+            .chain(variables)
     }
 }
 
 /// `seconds` after `now`; never, if that is beyond time.
 pub(super) fn after_seconds(now: Timestamp, seconds: u64) -> Timestamp {
-    let millis = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
+    let millis = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| seconds.checked_mul(1_000));
     millis.map_or(Timestamp::MAX, |millis| now.plus_millis(millis))
 }

@@ -16,7 +16,8 @@ impl ErrorEquals {
             || self.task_failed && error != "States.Timeout"
             || self.names.iter().any(|name| {
                 // AWS reports a missed heartbeat as States.Timeout; both names match it.
-                **name == *error || error == "States.Timeout" && **name == *"States.HeartbeatTimeout"
+                **name == *error
+                    || error == "States.Timeout" && **name == *"States.HeartbeatTimeout"
             })
     }
 }
@@ -39,7 +40,8 @@ impl<O: Observer> Run<'_, O> {
             return self.execution.frames[frame as usize].status == FrameStatus::Ready;
         }
         let terminal = is_terminal(&failure);
-        let state_type = self.program.states[self.execution.frames[frame as usize].state.index()].state_type;
+        let state_type =
+            self.program.states[self.execution.frames[frame as usize].state.index()].state_type;
         let forked = std::mem::take(&mut self.execution.frames[frame as usize].forked);
         match state_type {
             StateType::Parallel if forked => {
@@ -63,7 +65,11 @@ impl<O: Observer> Run<'_, O> {
         if info.retriers.is_empty() || is_terminal(failure) {
             return false;
         }
-        let Some(index) = info.retriers.iter().position(|retrier| retrier.errors.matches(failure)) else {
+        let Some(index) = info
+            .retriers
+            .iter()
+            .position(|retrier| retrier.errors.matches(failure))
+        else {
             return false;
         };
         let retrier = &info.retriers[index];
@@ -98,7 +104,11 @@ impl<O: Observer> Run<'_, O> {
     /// Goes on with the first catcher that names the error.
     fn catch(&mut self, frame: u32, failure: &Failure) -> bool {
         let info = &self.program.states[self.execution.frames[frame as usize].state.index()];
-        let Some(catcher) = info.catchers.iter().find(|catcher| catcher.errors.matches(failure)) else {
+        let Some(catcher) = info
+            .catchers
+            .iter()
+            .find(|catcher| catcher.errors.matches(failure))
+        else {
             return false;
         };
         let error_output = self.error_output(failure);
@@ -114,13 +124,19 @@ impl<O: Observer> Run<'_, O> {
         let keys = &self.program.keys;
         let is_timeout = failure.error_name() == "States.Timeout";
         let doc = &mut self.execution.doc;
-        let error = failure.error.as_ref().map_or(Val::NULL, |error| doc.push_string(error));
+        let error = failure
+            .error
+            .as_ref()
+            .map_or(Val::NULL, |error| doc.push_string(error));
         let cause = match &failure.cause {
             Some(cause) => doc.push_string(cause),
             None if is_timeout => doc.push_string(""),
             None => Val::NULL,
         };
-        doc.push_object(&self.program.constants, &[(keys.Error, error), (keys.Cause, cause)])
+        doc.push_object(
+            &self.program.constants,
+            &[(keys.Error, error), (keys.Cause, cause)],
+        )
     }
 
     /// The scope of a frame has failed: the execution, or the join that waits for it.
@@ -160,10 +176,14 @@ impl<O: Observer> Run<'_, O> {
         value: Val,
     ) -> Result<i64, Raised> {
         let load = &self.program.loads[load.index()];
-        let val = self.load(frame, load, value).map_err(|not_found| self.invalid_path(frame, load, &not_found))?;
+        let val = self
+            .load(frame, load, value)
+            .map_err(|not_found| self.invalid_path(frame, load, &not_found))?;
         let view = values(self.execution, self.program);
         view.as_i64(val).ok_or_else(|| {
-            let shown = view.string(val).map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned);
+            let shown = view
+                .string(val)
+                .map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned);
             let cause = format!(
                 "The {} field refers to value \"{shown}\" which is not a valid integer: {}",
                 load.field,
@@ -178,7 +198,9 @@ impl<O: Observer> Run<'_, O> {
 fn delay_millis(retrier: &Retrier, attempt: u32) -> i64 {
     let exponent = i32::try_from(attempt).unwrap_or(i32::MAX);
     let seconds = retrier.interval_seconds as f64 * retrier.backoff_rate.powi(exponent);
-    let cap = retrier.max_delay_seconds.map_or(f64::INFINITY, |cap| cap as f64);
+    let cap = retrier
+        .max_delay_seconds
+        .map_or(f64::INFINITY, |cap| cap as f64);
     // The conversion saturates.
     (seconds.min(cap) * 1_000.0) as i64
 }
@@ -205,7 +227,9 @@ mod tests {
             max_delay_seconds: Some(5),
             jitter: JitterStrategy::None,
         };
-        let delays: Vec<i64> = (0..4).map(|attempt| delay_millis(&retrier, attempt)).collect();
+        let delays: Vec<i64> = (0..4)
+            .map(|attempt| delay_millis(&retrier, attempt))
+            .collect();
         assert_eq!(delays, [1_000, 2_000, 4_000, 5_000]);
         retrier.max_delay_seconds = None;
         retrier.backoff_rate = 1.5;
@@ -226,7 +250,11 @@ mod tests {
             (&["States.ALL"], "", true),
         ] {
             let failure = Failure::new(error, "");
-            assert_eq!(errors(names).matches(&failure), expected, "{names:?} {error}");
+            assert_eq!(
+                errors(names).matches(&failure),
+                expected,
+                "{names:?} {error}"
+            );
         }
     }
 }

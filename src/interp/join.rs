@@ -1,9 +1,9 @@
 //! Parallel and inline Map: frames that are started together and waited for together.
 
+use super::MAP_CONCURRENCY_MAX;
 use super::context::values;
 use super::execution::{FrameStatus, Item};
 use super::run::{Raised, Registers, Run};
-use super::MAP_CONCURRENCY_MAX;
 use crate::history::{Details, Failure, Observer};
 use crate::program::{ForkId, MapId, NumberOperand, Pc, StateType};
 use crate::stdx::narrow;
@@ -38,16 +38,31 @@ struct Iteration {
 
 impl Join {
     fn new() -> Join {
-        Join { frame: 0, results: Vec::new(), items: Vec::new(), ended: 0, started: 0, iteration: None, in_use: false }
+        Join {
+            frame: 0,
+            results: Vec::new(),
+            items: Vec::new(),
+            ended: 0,
+            started: 0,
+            iteration: None,
+            in_use: false,
+        }
     }
 
     /// The values that it keeps alive.
     pub(super) fn roots(&mut self) -> impl Iterator<Item = &mut Val> {
         let in_use = self.in_use;
-        let input = self.iteration.as_mut().and_then(|iteration| iteration.input.as_mut());
+        let input = self
+            .iteration
+            .as_mut()
+            .and_then(|iteration| iteration.input.as_mut());
         // Items of iterations that have started are kept by their frames.
         let items = self.items.iter_mut().skip(self.started);
-        self.results.iter_mut().chain(items).chain(input).filter(move |_| in_use)
+        self.results
+            .iter_mut()
+            .chain(items)
+            .chain(input)
+            .filter(move |_| in_use)
     }
 }
 
@@ -108,9 +123,15 @@ impl<O: Observer> Run<'_, O> {
         let concurrency = match info.max_concurrency {
             None => 0,
             Some(NumberOperand::Literal(n)) => usize::try_from(n).unwrap_or(usize::MAX),
-            Some(NumberOperand::Load(load)) => self.map_concurrency(frame, load, registers.value)?,
+            Some(NumberOperand::Load(load)) => {
+                self.map_concurrency(frame, load, registers.value)?
+            }
         };
-        let concurrency = if concurrency == 0 { MAP_CONCURRENCY_MAX } else { concurrency.min(MAP_CONCURRENCY_MAX) };
+        let concurrency = if concurrency == 0 {
+            MAP_CONCURRENCY_MAX
+        } else {
+            concurrency.min(MAP_CONCURRENCY_MAX)
+        };
         let items = match info.items {
             None => registers.value,
             Some(load) => {
@@ -120,14 +141,22 @@ impl<O: Observer> Run<'_, O> {
             }
         };
         if values(self.execution, self.program).kind(items) != Kind::Array {
-            let cause = format!("Reference path \"{}\" must point to array.", info.items_text);
+            let cause = format!(
+                "Reference path \"{}\" must point to array.",
+                info.items_text
+            );
             return Err(self.raise(frame, "States.Runtime", &cause));
         }
         let join = self.take_join(frame);
         let mut list = std::mem::take(&mut self.execution.joins[join as usize].items);
         list.extend(values(self.execution, self.program).elements(items));
         let length = list.len();
-        let started = self.frame_event(frame, Details::MapStateStarted { length: length as u64 });
+        let started = self.frame_event(
+            frame,
+            Details::MapStateStarted {
+                length: length as u64,
+            },
+        );
         if length == 0 {
             self.free_join(join);
             self.event(started, Details::MapStateSucceeded);
@@ -140,8 +169,10 @@ impl<O: Observer> Run<'_, O> {
         let j = &mut self.execution.joins[join as usize];
         j.items = list;
         j.results.resize(length, Val::NULL);
-        j.iteration =
-            Some(Iteration { pc: info.iteration, input: info.has_selector.then_some(registers.value) });
+        j.iteration = Some(Iteration {
+            pc: info.iteration,
+            input: info.has_selector.then_some(registers.value),
+        });
         for _ in 0..concurrency.min(length) {
             let child = self.execution.take_frame();
             self.begin_iteration(join, child, started);
@@ -156,7 +187,13 @@ impl<O: Observer> Run<'_, O> {
         value: Val,
     ) -> Result<usize, Raised> {
         let n = self.number_operand(frame, load, value)?;
-        usize::try_from(n).map_err(|_| self.raise(frame, "States.Runtime", "MaxConcurrency cannot be negative."))
+        usize::try_from(n).map_err(|_| {
+            self.raise(
+                frame,
+                "States.Runtime",
+                "MaxConcurrency cannot be negative.",
+            )
+        })
     }
 
     /// Sets a frame at the beginning of the next item.
@@ -164,10 +201,16 @@ impl<O: Observer> Run<'_, O> {
         let j = &mut self.execution.joins[join as usize];
         let index = j.started;
         j.started += 1;
-        let item = Item { index: narrow(index), value: j.items[index] };
-        let Some(iteration) = j.iteration else { unreachable!("the join of an iteration is a Map's") };
+        let item = Item {
+            index: narrow(index),
+            value: j.items[index],
+        };
+        let Some(iteration) = j.iteration else {
+            unreachable!("the join of an iteration is a Map's")
+        };
         let parent = &self.execution.frames[j.frame as usize];
-        let (state, entered_event, entered_time) = (parent.state, parent.entered_event, parent.entered_time);
+        let (state, entered_event, entered_time) =
+            (parent.state, parent.entered_event, parent.entered_time);
         let f = &mut self.execution.frames[child as usize];
         f.pc = iteration.pc;
         f.data = item.value;
@@ -178,7 +221,13 @@ impl<O: Observer> Run<'_, O> {
         (f.state, f.entered_event, f.entered_time) = (state, entered_event, entered_time);
         f.previous_event = previous_event;
         let name = &self.program.states[state.index()].name;
-        self.frame_event(child, Details::MapIterationStarted { name, index: index as u64 });
+        self.frame_event(
+            child,
+            Details::MapIterationStarted {
+                name,
+                index: index as u64,
+            },
+        );
         self.execution.ready.push_back(child);
     }
 
@@ -193,9 +242,15 @@ impl<O: Observer> Run<'_, O> {
         let all_ended = j.ended == j.results.len();
         let more = j.iteration.is_some() && j.started < j.items.len();
         if j.iteration.is_some() {
-            let name = &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
-            let succeeded =
-                self.event(last_event, Details::MapIterationSucceeded { name, index: u64::from(index) });
+            let name =
+                &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
+            let succeeded = self.event(
+                last_event,
+                Details::MapIterationSucceeded {
+                    name,
+                    index: u64::from(index),
+                },
+            );
             if more {
                 self.recycle(child);
                 self.begin_iteration(join, child, last_event);
@@ -230,12 +285,18 @@ impl<O: Observer> Run<'_, O> {
 
     fn join_ended(&mut self, join: u32, last_event: u64) {
         let results = std::mem::take(&mut self.execution.joins[join as usize].results);
-        let array = self.execution.doc.push_array(&self.program.constants, &results);
+        let array = self
+            .execution
+            .doc
+            .push_array(&self.program.constants, &results);
         let j = &mut self.execution.joins[join as usize];
         j.results = results;
         let waiting = j.frame;
-        let details =
-            if j.iteration.is_some() { Details::MapStateSucceeded } else { Details::ParallelStateSucceeded };
+        let details = if j.iteration.is_some() {
+            Details::MapStateSucceeded
+        } else {
+            Details::ParallelStateSucceeded
+        };
         self.free_join(join);
         self.event(last_event, details);
         let f = &mut self.execution.frames[waiting as usize];
@@ -252,7 +313,8 @@ impl<O: Observer> Run<'_, O> {
         let is_map = self.execution.joins[join as usize].iteration.is_some();
         self.abort_state(child);
         if is_map {
-            let name = &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
+            let name =
+                &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
             let index = u64::from(self.execution.frames[child as usize].index);
             self.event(last_event, Details::MapIterationFailed { name, index });
         }
@@ -279,7 +341,9 @@ impl<O: Observer> Run<'_, O> {
             }
             self.abort_state(child);
             if is_map {
-                let name = &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
+                let name = &self.program.states
+                    [self.execution.frames[waiting as usize].state.index()]
+                .name;
                 let f = &self.execution.frames[child as usize];
                 let (index, previous) = (u64::from(f.index), f.previous_event);
                 self.event(previous, Details::MapIterationAborted { name, index });
@@ -296,7 +360,10 @@ impl<O: Observer> Run<'_, O> {
         let f = &self.execution.frames[frame as usize];
         let (in_state, previous) = (f.in_state, f.previous_event);
         let state_type = self.program.states[f.state.index()].state_type;
-        let lasting = matches!(state_type, StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map);
+        let lasting = matches!(
+            state_type,
+            StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map
+        );
         if in_state && lasting {
             self.event(previous, Details::StateAborted { state_type });
         }

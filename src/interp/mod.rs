@@ -18,7 +18,9 @@ mod task;
 mod wait;
 
 pub use context::{MachineIdentity, Start};
-pub use execution::{Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield};
+pub use execution::{
+    Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
+};
 
 /// Most bytes of an input, an output or a result (AWS's guide, "Quotas").
 pub const PAYLOAD_BYTES_MAX: usize = 262_144;

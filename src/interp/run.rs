@@ -7,7 +7,8 @@ use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
-    AssignId, Base, CallId, FailId, KeySetId, Load, LoadId, Op, Pc, Program, StateId, TextOperand, VariableId,
+    AssignId, Base, CallId, FailId, KeySetId, Load, LoadId, Op, Pc, Program, StateId, TextOperand,
+    VariableId,
 };
 use crate::stdx::Timestamp;
 use crate::value::{Val, Values};
@@ -47,13 +48,35 @@ impl Execution {
     /// Runs the frames that are ready at `now`, until the execution ends, parks, has a task or is out of fuel.
     ///
     /// `now` must not go back from one step to the next.
-    pub fn step<O: Observer>(&mut self, program: &Program, now: Timestamp, observer: &mut O) -> Yield {
-        Run { program, execution: self, now, observer }.turn()
+    pub fn step<O: Observer>(
+        &mut self,
+        program: &Program,
+        now: Timestamp,
+        observer: &mut O,
+    ) -> Yield {
+        Run {
+            program,
+            execution: self,
+            now,
+            observer,
+        }
+        .turn()
     }
 
     /// Ends the execution from outside, as `StopExecution` does.
-    pub fn stop<O: Observer>(&mut self, program: &Program, failure: Failure, now: Timestamp, observer: &mut O) {
-        let mut run = Run { program, execution: self, now, observer };
+    pub fn stop<O: Observer>(
+        &mut self,
+        program: &Program,
+        failure: Failure,
+        now: Timestamp,
+        observer: &mut O,
+    ) {
+        let mut run = Run {
+            program,
+            execution: self,
+            now,
+            observer,
+        };
         if run.execution.outcome.is_none() {
             run.event(0, Details::ExecutionAborted { failure: &failure });
             run.execution.outcome = Some(Outcome::Aborted(failure));
@@ -84,7 +107,10 @@ impl<O: Observer> Run<'_, O> {
                 Stop::Ended | Stop::Waits => {}
                 Stop::Task => {
                     let generation = self.execution.frames[frame as usize].generation;
-                    return Yield::Task(FrameHandle { index: frame, generation });
+                    return Yield::Task(FrameHandle {
+                        index: frame,
+                        generation,
+                    });
                 }
                 Stop::OutOfFuel => {
                     self.execution.ready.push_back(frame);
@@ -108,7 +134,13 @@ impl<O: Observer> Run<'_, O> {
         let id = self.execution.last_event_id;
         if O::ENABLED {
             let values = values(self.execution, self.program);
-            self.observer.observe(&HistoryEvent { id, previous_id, timestamp: self.now, values, details });
+            self.observer.observe(&HistoryEvent {
+                id,
+                previous_id,
+                timestamp: self.now,
+                values,
+                details,
+            });
         }
         id
     }
@@ -116,7 +148,10 @@ impl<O: Observer> Run<'_, O> {
     /// Counts an event that follows from a frame's last one, and on which its next one will follow.
     #[inline(always)]
     pub(super) fn frame_event(&mut self, frame: u32, details: Details<'_>) -> u64 {
-        let id = self.event(self.execution.frames[frame as usize].previous_event, details);
+        let id = self.event(
+            self.execution.frames[frame as usize].previous_event,
+            details,
+        );
         self.execution.frames[frame as usize].previous_event = id;
         id
     }
@@ -125,7 +160,11 @@ impl<O: Observer> Run<'_, O> {
     pub(super) fn run_frame(&mut self, frame: u32) -> Stop {
         loop {
             let f = &self.execution.frames[frame as usize];
-            let mut registers = Registers { pc: f.pc, data: f.data, value: f.value };
+            let mut registers = Registers {
+                pc: f.pc,
+                data: f.data,
+                value: f.value,
+            };
             let stop = self.execute(frame, &mut registers);
             self.save(frame, registers);
             match stop {
@@ -230,7 +269,14 @@ impl<O: Observer> Run<'_, O> {
         registers.value = registers.data;
         let info = &self.program.states[state.index()];
         let (state_type, name) = (info.state_type, &*info.name);
-        let entered = self.frame_event(frame, Details::StateEntered { state_type, name, input: registers.data });
+        let entered = self.frame_event(
+            frame,
+            Details::StateEntered {
+                state_type,
+                name,
+                input: registers.data,
+            },
+        );
         let now = self.now;
         let f = &mut self.execution.frames[frame as usize];
         f.state = state;
@@ -243,7 +289,12 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    fn exit(&mut self, frame: u32, state: StateId, registers: &mut Registers) -> Result<(), Raised> {
+    fn exit(
+        &mut self,
+        frame: u32,
+        state: StateId,
+        registers: &mut Registers,
+    ) -> Result<(), Raised> {
         let size = values(self.execution, self.program).size(registers.value);
         if size > PAYLOAD_BYTES_MAX {
             return Err(self.too_large(&self.program.states[state.index()].name));
@@ -263,10 +314,20 @@ impl<O: Observer> Run<'_, O> {
         let program = self.program;
         let info = &program.states[state.index()];
         let assigned = std::mem::take(&mut self.execution.assigned);
-        let named: Vec<(&str, Val)> =
-            assigned.iter().map(|&(variable, val)| (&*program.variables[variable.index()], val)).collect();
+        let named: Vec<(&str, Val)> = assigned
+            .iter()
+            .map(|&(variable, val)| (&*program.variables[variable.index()], val))
+            .collect();
         let (state_type, name) = (info.state_type, &*info.name);
-        self.frame_event(frame, Details::StateExited { state_type, name, output, assigned: &named });
+        self.frame_event(
+            frame,
+            Details::StateExited {
+                state_type,
+                name,
+                output,
+                assigned: &named,
+            },
+        );
     }
 
     #[cold]
@@ -296,26 +357,38 @@ impl<O: Observer> Run<'_, O> {
     pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
         if load.base == Base::Value {
             if let Some(steps) = load.path.segments() {
-                if let Some(val) = path::follow(values(self.execution, self.program), steps, value) {
+                if let Some(val) = path::follow(values(self.execution, self.program), steps, value)
+                {
                     return Ok(val);
                 }
             }
-            return load.path.eval(&mut self.execution.doc, &self.program.constants, value);
+            return load
+                .path
+                .eval(&mut self.execution.doc, &self.program.constants, value);
         }
         self.load_elsewhere(frame, load)
     }
 
     fn load_elsewhere(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
         let program = self.program;
-        let missing = || NotFound { message: format!("No results for path: {}", load.path.text()) };
+        let missing = || NotFound {
+            message: format!("No results for path: {}", load.path.text()),
+        };
         let base = match load.base {
             Base::Value => unreachable!("such paths are followed by `load`"),
             Base::Variable(variable) => self.variable(frame, variable).ok_or_else(missing)?,
-            Base::Context(base) => self.execution.context_part(program, frame, base).ok_or_else(missing)?,
+            Base::Context(base) => self
+                .execution
+                .context_part(program, frame, base)
+                .ok_or_else(missing)?,
         };
         match load.steps() {
-            Some(steps) => path::follow(values(self.execution, program), steps, base).ok_or_else(missing),
-            None => load.path.eval(&mut self.execution.doc, &program.constants, base),
+            Some(steps) => {
+                path::follow(values(self.execution, program), steps, base).ok_or_else(missing)
+            }
+            None => load
+                .path
+                .eval(&mut self.execution.doc, &program.constants, base),
         }
     }
 
@@ -333,20 +406,26 @@ impl<O: Observer> Run<'_, O> {
 
     fn select(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
-        self.load(frame, load, value).map_err(|not_found| self.invalid_path(frame, load, &not_found))
+        self.load(frame, load, value)
+            .map_err(|not_found| self.invalid_path(frame, load, &not_found))
     }
 
     /// AWS's text for the paths of `InputPath`, `OutputPath`, `TimeoutSecondsPath` and the like.
     #[cold]
     pub(super) fn invalid_path(&self, frame: u32, load: &Load, not_found: &NotFound) -> Raised {
-        let cause = format!("Invalid path '{}' : {}", load.path.text(), not_found.message);
+        let cause = format!(
+            "Invalid path '{}' : {}",
+            load.path.text(),
+            not_found.message
+        );
         self.raise(frame, "States.Runtime", &cause)
     }
 
     #[inline(always)]
     fn load_field(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
-        self.load(frame, load, value).map_err(|_| self.field_not_found(frame, load, value))
+        self.load(frame, load, value)
+            .map_err(|_| self.field_not_found(frame, load, value))
     }
 
     /// AWS's text for the paths of payload templates and of Fail states.
@@ -380,12 +459,26 @@ impl<O: Observer> Run<'_, O> {
         stack.push(array);
     }
 
-    fn call(&mut self, frame: u32, function: intrinsic::Function, call: CallId) -> Result<(), Raised> {
+    fn call(
+        &mut self,
+        frame: u32,
+        function: intrinsic::Function,
+        call: CallId,
+    ) -> Result<(), Raised> {
         let program = self.program;
         let info = &program.calls[call.index()];
         let base = self.execution.stack.len() - info.arguments as usize;
-        let Execution { doc, stack, random, .. } = &mut *self.execution;
-        let result = intrinsic::call(function, &info.text, &stack[base..], doc, &program.constants, random);
+        let Execution {
+            doc, stack, random, ..
+        } = &mut *self.execution;
+        let result = intrinsic::call(
+            function,
+            &info.text,
+            &stack[base..],
+            doc,
+            &program.constants,
+            random,
+        );
         match result {
             Ok(val) => {
                 stack.truncate(base);
@@ -402,7 +495,10 @@ impl<O: Observer> Run<'_, O> {
         let variables = &program.assigns[assign.index()];
         let base = self.execution.stack.len() - variables.len();
         let view = values(self.execution, program);
-        let sizes: Vec<usize> = self.execution.stack[base..].iter().map(|&val| view.size(val)).collect();
+        let sizes: Vec<usize> = self.execution.stack[base..]
+            .iter()
+            .map(|&val| view.size(val))
+            .collect();
         if sizes.iter().sum::<usize>() > ASSIGN_BYTES_MAX {
             return Err(self.raise(
                 frame,
@@ -412,7 +508,11 @@ impl<O: Observer> Run<'_, O> {
         }
         let mut total = self.execution.variables_bytes;
         let mut set = std::mem::take(&mut self.execution.frames[frame as usize].variables);
-        for ((&variable, &val), size) in variables.iter().zip(&self.execution.stack[base..]).zip(sizes) {
+        for ((&variable, &val), size) in variables
+            .iter()
+            .zip(&self.execution.stack[base..])
+            .zip(sizes)
+        {
             total += size;
             match set.iter_mut().find(|(id, _)| *id == variable) {
                 Some((_, old)) => {
@@ -447,7 +547,12 @@ impl<O: Observer> Run<'_, O> {
         Ok(Box::new(Failure { error, cause }))
     }
 
-    fn fail_text(&mut self, frame: u32, operand: &TextOperand, value: Val) -> Result<Option<Box<str>>, Raised> {
+    fn fail_text(
+        &mut self,
+        frame: u32,
+        operand: &TextOperand,
+        value: Val,
+    ) -> Result<Option<Box<str>>, Raised> {
         let val = match operand {
             TextOperand::Absent => return Ok(None),
             TextOperand::Literal(text) => return Ok(Some(text.clone())),
@@ -456,7 +561,11 @@ impl<O: Observer> Run<'_, O> {
         };
         let view: Values<'_> = values(self.execution, self.program);
         // AWS asks for a string; another value is shown as its JSON rather than lost.
-        Ok(Some(view.string(val).map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned).into()))
+        Ok(Some(
+            view.string(val)
+                .map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned)
+                .into(),
+        ))
     }
 }
 

@@ -35,14 +35,25 @@ impl Execution {
         observer: &mut O,
     ) -> Result<(), Stale> {
         self.waiting_frame(handle)?;
-        Run { program, execution: self, now, observer }.complete(handle.index, completion);
+        Run {
+            program,
+            execution: self,
+            now,
+            observer,
+        }
+        .complete(handle.index, completion);
         Ok(())
     }
 }
 
 impl<'a, O: Observer> Run<'a, O> {
     /// Makes the call that the caller will be given.
-    pub(super) fn begin_task(&mut self, frame: u32, task: TaskId, registers: &mut Registers) -> Result<Stop, Raised> {
+    pub(super) fn begin_task(
+        &mut self,
+        frame: u32,
+        task: TaskId,
+        registers: &mut Registers,
+    ) -> Result<Stop, Raised> {
         let info = &self.program.tasks[task.index()];
         let credentials = info.has_credentials.then(|| self.pop());
         let input = registers.value;
@@ -54,7 +65,8 @@ impl<'a, O: Observer> Run<'a, O> {
         let heartbeat_seconds = self.seconds(frame, info.heartbeat.as_ref(), registers.data)?;
         let now = self.now;
         let timeout_at = after_seconds(now, timeout_seconds.unwrap_or(TIMEOUT_SECONDS_DEFAULT));
-        let heartbeat_at = heartbeat_seconds.map_or(Timestamp::MAX, |seconds| after_seconds(now, seconds));
+        let heartbeat_at =
+            heartbeat_seconds.map_or(Timestamp::MAX, |seconds| after_seconds(now, seconds));
         let f = &mut self.execution.frames[frame as usize];
         f.status = FrameStatus::Task;
         f.task = Some(task);
@@ -65,7 +77,14 @@ impl<'a, O: Observer> Run<'a, O> {
             self.execution.arm(frame, timeout_at);
         }
         self.execution.arm(frame, heartbeat_at);
-        self.scheduled_events(frame, info, input, timeout_seconds, heartbeat_seconds, credentials);
+        self.scheduled_events(
+            frame,
+            info,
+            input,
+            timeout_seconds,
+            heartbeat_seconds,
+            credentials,
+        );
         Ok(Stop::Task)
     }
 
@@ -84,7 +103,11 @@ impl<'a, O: Observer> Run<'a, O> {
                     Ok(seconds @ 1..) => Ok(Some(seconds)),
                     _ => {
                         let field = &self.program.loads[load.index()].field;
-                        Err(self.raise(frame, "States.Runtime", &format!("{field} must refer to a positive number.")))
+                        Err(self.raise(
+                            frame,
+                            "States.Runtime",
+                            &format!("{field} must refer to a positive number."),
+                        ))
                     }
                 }
             }
@@ -105,14 +128,23 @@ impl<'a, O: Observer> Run<'a, O> {
             Resource::Lambda { arn, .. } => {
                 self.frame_event(
                     frame,
-                    Details::LambdaFunctionScheduled { resource: arn, input, timeout_seconds },
+                    Details::LambdaFunctionScheduled {
+                        resource: arn,
+                        input,
+                        timeout_seconds,
+                    },
                 );
                 self.frame_event(frame, Details::LambdaFunctionStarted);
             }
             Resource::Activity { arn, .. } => {
                 self.frame_event(
                     frame,
-                    Details::ActivityScheduled { resource: arn, input, timeout_seconds, heartbeat_seconds },
+                    Details::ActivityScheduled {
+                        resource: arn,
+                        input,
+                        timeout_seconds,
+                        heartbeat_seconds,
+                    },
                 );
             }
             Resource::Service(_) => {
@@ -141,8 +173,16 @@ impl<'a, O: Observer> Run<'a, O> {
             }
             Completion::Submitted(json) => {
                 if let Ok(output) = self.execution.doc.ingest(json) {
-                    let Some(info) = self.task_info(frame) else { return };
-                    self.frame_event(frame, Details::TaskSubmitted { resource: &info.resource, output });
+                    let Some(info) = self.task_info(frame) else {
+                        return;
+                    };
+                    self.frame_event(
+                        frame,
+                        Details::TaskSubmitted {
+                            resource: &info.resource,
+                            output,
+                        },
+                    );
                 } else {
                     self.end_task(frame, Err(not_json(json)));
                 }
@@ -168,7 +208,9 @@ impl<'a, O: Observer> Run<'a, O> {
 
     fn task_info(&self, frame: u32) -> Option<&'a TaskInfo> {
         let program = self.program;
-        self.execution.frames[frame as usize].task.map(|task| &program.tasks[task.index()])
+        self.execution.frames[frame as usize]
+            .task
+            .map(|task| &program.tasks[task.index()])
     }
 
     fn check_result(&self, frame: u32, result: Val) -> Result<Val, Failure> {
@@ -176,7 +218,10 @@ impl<'a, O: Observer> Run<'a, O> {
             return Ok(result);
         }
         let label = match self.task_info(frame) {
-            Some(TaskInfo { resource: Resource::Service(integration), .. }) => integration.service.clone(),
+            Some(TaskInfo {
+                resource: Resource::Service(integration),
+                ..
+            }) => integration.service.clone(),
             Some(info) => info.resource_text.to_string(),
             None => String::new(),
         };
@@ -185,7 +230,9 @@ impl<'a, O: Observer> Run<'a, O> {
 
     /// Ends the frame's task; its state goes on, or fails.
     pub(super) fn end_task(&mut self, frame: u32, result: Result<Val, Failure>) {
-        let Some(info) = self.task_info(frame) else { return };
+        let Some(info) = self.task_info(frame) else {
+            return;
+        };
         let f = &mut self.execution.frames[frame as usize];
         f.task = None;
         f.generation = f.generation.wrapping_add(1);
@@ -231,5 +278,8 @@ fn failed<'a>(resource: &'a Resource, failure: &'a Failure, timed_out: bool) -> 
 fn not_json(answer: &[u8]) -> Failure {
     const SHOWN_BYTES_MAX: usize = 200;
     let shown = String::from_utf8_lossy(&answer[..answer.len().min(SHOWN_BYTES_MAX)]).into_owned();
-    Failure::new("States.Runtime", format!("The task's answer is not JSON: {shown}"))
+    Failure::new(
+        "States.Runtime",
+        format!("The task's answer is not JSON: {shown}"),
+    )
 }

@@ -15,7 +15,12 @@ const WAIT_SECONDS_MAX: i64 = 99_999_999;
 
 impl<O: Observer> Run<'_, O> {
     /// Parks the frame until its time has come; false if it has come already.
-    pub(super) fn begin_wait(&mut self, frame: u32, wait: WaitId, value: Val) -> Result<bool, Raised> {
+    pub(super) fn begin_wait(
+        &mut self,
+        frame: u32,
+        wait: WaitId,
+        value: Val,
+    ) -> Result<bool, Raised> {
         let until = match self.program.waits[wait.index()] {
             WaitInfo::Seconds(seconds) => after_seconds(self.now, seconds),
             WaitInfo::Until(millis) => Timestamp::from_millis(millis),
@@ -39,8 +44,11 @@ impl<O: Observer> Run<'_, O> {
 
     fn wait_operand(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, Raised> {
         self.load(frame, load, value).map_err(|_| {
-            let cause =
-                format!("The {} parameter does not reference an input value: {}", load.field, load.path.text());
+            let cause = format!(
+                "The {} parameter does not reference an input value: {}",
+                load.field,
+                load.path.text()
+            );
             self.raise(frame, "States.Runtime", &cause)
         })
     }
@@ -49,24 +57,46 @@ impl<O: Observer> Run<'_, O> {
         let load = &self.program.loads[load.index()];
         let val = self.wait_operand(frame, load, value)?;
         let view = values(self.execution, self.program);
-        let shown = || view.string(val).map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned);
+        let shown = || {
+            view.string(val)
+                .map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned)
+        };
         let path = load.path.text();
         let cause = match view.as_i64(val) {
-            Some(seconds @ 0..=WAIT_SECONDS_MAX) => return Ok(self.now.plus_millis(seconds * 1_000)),
+            Some(seconds @ 0..=WAIT_SECONDS_MAX) => {
+                return Ok(self.now.plus_millis(seconds * 1_000));
+            }
             Some(0..) => "Wait state delay is too long.".to_owned(),
-            Some(_) => format!("The SecondsPath parameter references a negative value: {path} == {}", shown()),
-            None => format!("The SecondsPath parameter cannot be parsed as a long value: {path} == {}", shown()),
+            Some(_) => format!(
+                "The SecondsPath parameter references a negative value: {path} == {}",
+                shown()
+            ),
+            None => format!(
+                "The SecondsPath parameter cannot be parsed as a long value: {path} == {}",
+                shown()
+            ),
         };
         Err(self.raise(frame, "States.Runtime", &cause))
     }
 
-    fn timestamp_path(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Timestamp, Raised> {
+    fn timestamp_path(
+        &mut self,
+        frame: u32,
+        load: LoadId,
+        value: Val,
+    ) -> Result<Timestamp, Raised> {
         let load = &self.program.loads[load.index()];
         let val = self.wait_operand(frame, load, value)?;
         let view = values(self.execution, self.program);
-        let text = if view.kind(val) == Kind::String { view.string(val).unwrap_or_default().into_owned() } else { view.to_json(val) };
+        let text = if view.kind(val) == Kind::String {
+            view.string(val).unwrap_or_default().into_owned()
+        } else {
+            view.to_json(val)
+        };
         match Timestamp::parse(&text) {
-            Ok(until) if until.millis() - self.now.millis() <= WAIT_SECONDS_MAX * 1_000 => Ok(until),
+            Ok(until) if until.millis() - self.now.millis() <= WAIT_SECONDS_MAX * 1_000 => {
+                Ok(until)
+            }
             Ok(_) => Err(self.raise(frame, "States.Runtime", "Wait state delay is too long.")),
             Err(_) => {
                 let cause = format!(
@@ -91,7 +121,9 @@ impl<O: Observer> Run<'_, O> {
                 continue;
             }
             match f.status {
-                FrameStatus::Waiting if f.wake_at == timer.at => self.execution.make_ready(timer.frame),
+                FrameStatus::Waiting if f.wake_at == timer.at => {
+                    self.execution.make_ready(timer.frame)
+                }
                 FrameStatus::Task if f.wake_at == timer.at || f.heartbeat_at == timer.at => {
                     self.task_timed_out(timer.frame);
                 }

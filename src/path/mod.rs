@@ -250,3 +250,9 @@ impl Path {
         }
     }
 }
+
+/// The value at the end of `segments`, from `root`.
+#[inline(always)]
+pub(crate) fn follow(values: Values<'_>, segments: &[Segment], root: Val) -> Option<Val> {
+    eval::find(values, segments, root)
+}

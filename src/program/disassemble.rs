@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Base, LoadId, NumberOperand, Op, Pc, Program, StateId, TestOperand, TextOperand, WaitInfo};
+use super::{
+    Base, LoadId, NumberOperand, Op, Pc, Program, StateId, TestOperand, TextOperand, WaitInfo,
+};
 use crate::value::{Key, Val, Values};
 
 /// One op a line, with its place and what it refers to; a heading before each state.
@@ -39,12 +41,20 @@ impl Program {
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
             Op::MakeObject(keys) => {
-                let keys: Vec<&str> = self.key_sets[keys.index()].iter().map(|key| self.key(*key)).collect();
+                let keys: Vec<&str> = self.key_sets[keys.index()]
+                    .iter()
+                    .map(|key| self.key(*key))
+                    .collect();
                 write!(f, "make-object  {}", keys.join(", "))
             }
             Op::MakeArray(count) => write!(f, "make-array   {count}"),
             Op::Call(function, call) => {
-                write!(f, "call         {} of {}", function.name(), self.calls[call.index()].arguments)
+                write!(
+                    f,
+                    "call         {} of {}",
+                    function.name(),
+                    self.calls[call.index()].arguments
+                )
             }
             Op::Merge(merge) => {
                 f.write_str("merge        $")?;
@@ -64,11 +74,19 @@ impl Program {
                     .collect();
                 write!(f, "assign       {}", names.join(", "))
             }
-            Op::TestElse(test, to) => write!(f, "test-else    {} -> {}", self.test_text(test), to.0),
-            Op::TestThen(test, to) => write!(f, "test-then    {} -> {}", self.test_text(test), to.0),
+            Op::TestElse(test, to) => {
+                write!(f, "test-else    {} -> {}", self.test_text(test), to.0)
+            }
+            Op::TestThen(test, to) => {
+                write!(f, "test-then    {} -> {}", self.test_text(test), to.0)
+            }
             Op::NoChoice => f.write_str("no-choice"),
             Op::Task(task) => write!(f, "task         {}", self.tasks[task.index()].resource_text),
-            Op::Wait(wait) => write!(f, "wait         {}", self.wait_text(&self.waits[wait.index()])),
+            Op::Wait(wait) => write!(
+                f,
+                "wait         {}",
+                self.wait_text(&self.waits[wait.index()])
+            ),
             Op::Fork(fork) => write!(f, "fork         -> {}", places(&self.forks[fork.index()])),
             Op::Map(map) => {
                 let map = &self.maps[map.index()];
@@ -82,7 +100,12 @@ impl Program {
             Op::End => f.write_str("end"),
             Op::Fail(fail) => {
                 let fail = &self.fails[fail.index()];
-                write!(f, "fail         {}, {}", self.text_operand(&fail.error), self.text_operand(&fail.cause))
+                write!(
+                    f,
+                    "fail         {}, {}",
+                    self.text_operand(&fail.error),
+                    self.text_operand(&fail.cause)
+                )
             }
         }
     }
@@ -94,7 +117,12 @@ impl Program {
             writeln!(f, "       ; retry {names}: {} times", retrier.max_attempts)?;
         }
         for catcher in &info.catchers {
-            writeln!(f, "       ; catch {} -> {}", catcher.errors.names.join(", "), catcher.start.0)?;
+            writeln!(
+                f,
+                "       ; catch {} -> {}",
+                catcher.errors.names.join(", "),
+                catcher.start.0
+            )?;
         }
         Ok(())
     }
@@ -102,7 +130,11 @@ impl Program {
     fn load_text(&self, load: LoadId) -> String {
         let load = &self.loads[load.index()];
         let how = match (load.base, load.path.segments()) {
-            (Base::Context(_), Some(_)) if load.base != Base::Context(super::ContextBase::Whole) => "direct",
+            (Base::Context(_), Some(_))
+                if load.base != Base::Context(super::ContextBase::Whole) =>
+            {
+                "direct"
+            }
             (_, Some(_)) => "definite",
             (_, None) => "search",
         };
@@ -110,11 +142,19 @@ impl Program {
     }
 
     fn constant(&self, val: Val) -> String {
-        Values { doc: &self.constants, constants: &self.constants }.to_json(val)
+        Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        }
+        .to_json(val)
     }
 
     fn key(&self, key: Key) -> &str {
-        Values { doc: &self.constants, constants: &self.constants }.key_text(key)
+        Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        }
+        .key_text(key)
     }
 
     fn test_text(&self, test: super::TestId) -> String {
@@ -126,15 +166,23 @@ impl Program {
             TestOperand::Pattern(parts) => format!("{parts:?}"),
             TestOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
         };
-        format!("{} {:?} {operand}", self.loads[test.variable.index()].path.text(), test.operator)
+        format!(
+            "{} {:?} {operand}",
+            self.loads[test.variable.index()].path.text(),
+            test.operator
+        )
     }
 
     fn wait_text(&self, wait: &WaitInfo) -> String {
         match wait {
             WaitInfo::Seconds(seconds) => format!("{seconds} s"),
-            WaitInfo::Until(millis) => format!("until {}", crate::stdx::Timestamp::from_millis(*millis)),
+            WaitInfo::Until(millis) => {
+                format!("until {}", crate::stdx::Timestamp::from_millis(*millis))
+            }
             WaitInfo::SecondsPath(load) => format!("{} s", self.loads[load.index()].path.text()),
-            WaitInfo::TimestampPath(load) => format!("until {}", self.loads[load.index()].path.text()),
+            WaitInfo::TimestampPath(load) => {
+                format!("until {}", self.loads[load.index()].path.text())
+            }
         }
     }
 

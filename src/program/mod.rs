@@ -8,8 +8,8 @@ mod disassemble;
 mod op;
 
 pub use op::{
-    AssignId, CallId, FailId, ForkId, KeySetId, LoadId, MapId, MergeId, Op, Pc, StateId, TaskId, TestId, VariableId,
-    WaitId,
+    AssignId, CallId, FailId, ForkId, KeySetId, LoadId, MapId, MergeId, Op, Pc, StateId, TaskId,
+    TestId, VariableId, WaitId,
 };
 
 use crate::asl::{JitterStrategy, Operator, Resource};

@@ -363,7 +363,13 @@ impl Doc {
         let mut size = 1 + keys.len();
         self.refs.reserve(keys.len());
         for (&key, &val) in keys.iter().zip(vals) {
-            size += key.len as usize + 3 + Values { doc: self, constants }.size(val);
+            size += key.len as usize
+                + 3
+                + Values {
+                    doc: self,
+                    constants,
+                }
+                .size(val);
             self.refs.push(Ref { key, val });
         }
         self.push_overlay(Kind::Object, first, size)
