@@ -1,7 +1,5 @@
 //! Random numbers: the interpreter's own, and Java's for a seed that the user gives.
 
-use std::fmt;
-
 /// Random numbers given to the interpreter from outside, seeded at admission. The generator is SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -44,14 +42,8 @@ impl Random {
 }
 
 /// The generator of `java.util.Random`: the same seed gives the numbers that Java documents for it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct JavaRandom(u64);
-
-impl fmt::Debug for JavaRandom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("JavaRandom").field(&self.0).finish()
-    }
-}
 
 impl JavaRandom {
     const MULTIPLIER: u64 = 0x5_DEEC_E66D;

@@ -212,10 +212,12 @@ fn explain_merge<'s>(
 
 /// The steps as segments, if all of them are.
 fn definite(steps: &[Step]) -> Option<impl Iterator<Item = &Segment> + Clone> {
-    let segment = |step| match step {
-        &Step::Segment(ref segment) => Some(segment),
-        _ => None,
-    };
+    fn segment(step: &Step) -> Option<&Segment> {
+        match step {
+            Step::Segment(segment) => Some(segment),
+            _ => None,
+        }
+    }
     steps
         .iter()
         .all(|step| segment(step).is_some())
@@ -532,4 +534,324 @@ impl<'a> Walk<'a> {
 enum Below {
     OneValue,
     Descent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, check_failures, eval};
+    use crate::path::Path;
+    use crate::value::Doc;
+    use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
+    use serde_json::{Map, Value, json};
+
+    #[test]
+    fn recorded() {
+        let items = r#"{"items":[{"k":0},{"k":1},{"k":2}]}"#;
+        check(&[
+            ("$.items[0]", items, r#"{"k":0}"#),
+            ("$.items[2]", items, r#"{"k":2}"#),
+            ("$.item.items[*]", "{}", "[]"),
+            ("$.item.items[1:5]", "{}", "[]"),
+            ("$.item.items[:1]", "{}", "[]"),
+            ("$.items[:1].itemValue", "{}", "[]"),
+            ("$.items[:1]", "{}", "[]"),
+            (
+                "$.users[?(@.status == 0)]",
+                r#"{"users":[{"year":1997,"status":0},{"year":1998,"status":1}]}"#,
+                r#"[{"year":1997,"status":0}]"#,
+            ),
+            ("$[1]", "[9,44,6]", "44"),
+            (
+                "$$.Execution.Input.input-value",
+                r#"{"Execution":{"Input":{"input-value":1}}}"#,
+                "1",
+            ),
+        ]);
+        check_failures(&[
+            (
+                "$.NoSuchInputPath",
+                "{}",
+                "No results for path: $['NoSuchInputPath']",
+            ),
+            ("$.no.such.path", "{}", "Missing property in path $['no']"),
+        ]);
+    }
+
+    #[test]
+    fn every_step() {
+        let numbers = "[0,1,2,3,4]";
+        let tree = r#"{"a":{"n":1,"l":[{"n":2},{"m":3,"n":[4]}]},"n":5}"#;
+        check(&[
+            ("$", "1", "1"),
+            ("$[-1]", numbers, "4"),
+            ("$[-5]", numbers, "0"),
+            ("$[0,2,9,-1]", numbers, "[0,2,4]"),
+            ("$[1:3]", numbers, "[1,2]"),
+            ("$[:2]", numbers, "[0,1]"),
+            ("$[:-2]", numbers, "[0,1,2]"),
+            ("$[:-9]", numbers, "[]"),
+            ("$[3:]", numbers, "[3,4]"),
+            ("$[9:]", numbers, "[]"),
+            ("$[-2:]", numbers, "[3,4]"),
+            ("$[-9:]", numbers, "[0,1,2,3,4]"),
+            ("$[-3:-1]", numbers, "[2,3]"),
+            ("$[-2:1]", numbers, "[3,4,0]"),
+            ("$[1:-1]", numbers, "[]"),
+            (
+                "$[-2000000000:2000000000]",
+                numbers,
+                "[0,1,2,3,4,0,1,2,3,4]",
+            ),
+            ("$[*]", numbers, numbers),
+            ("$.*", r#"{"b":1,"a":[2]}"#, "[1,[2]]"),
+            ("$.*.n", tree, "[1]"),
+            ("$[*]", "1", "[]"),
+            ("$..n", tree, "[5,1,2,[4]]"),
+            ("$..['n']", tree, "[5,1,2,[4]]"),
+            ("$..[0]", tree, r#"[{"n":2},4]"#),
+            ("$..l[*].n", tree, "[2,[4]]"),
+            (
+                "$..*",
+                r#"{"a":[1,{"b":2}],"c":3}"#,
+                r#"[[1,{"b":2}],3,1,{"b":2},2]"#,
+            ),
+            ("$..[?(@.n)].n", tree, "[5,1,2,[4]]"),
+            ("$.a.l[?(@.m)]", tree, r#"[{"m":3,"n":[4]}]"#),
+            ("$.a[?(@.n == 1)].n", tree, "[1]"),
+            ("$['a','n']", r#"{"n":1,"x":2,"a":3}"#, r#"{"a":3,"n":1}"#),
+            ("$['a','z']", r#"{"a":3}"#, r#"{"a":3}"#),
+            ("$['a','b'].c", r#"{"a":{"c":1},"b":{"c":2}}"#, "[1,2]"),
+            (
+                "$[*]['a','b']",
+                r#"[{"a":1,"c":3},{"b":2},4]"#,
+                r#"[{"a":1},{"b":2}]"#,
+            ),
+            (
+                "$..['a','b']",
+                r#"[{"a":1,"b":3},{"b":2}]"#,
+                r#"[{"a":1,"b":3}]"#,
+            ),
+            ("$['q\"\\\\']", r#"{"q\"\\":1}"#, "1"),
+        ]);
+    }
+
+    #[test]
+    fn missing() {
+        let input = r#"{"a":{"l":[1,{"x":"y"}],"s":"t","z":null,"n":7000000000,"f":1.5}}"#;
+        let provider = "This is not a json object according to the JsonProvider: \
+                        'com.jayway.jsonpath.spi.json.JacksonJsonProvider'.";
+        let object =
+            |what: &str| format!("Expected to find an object with property {what}. {provider}");
+        check_failures(&[
+            ("$.a.b", input, "No results for path: $['a']['b']"),
+            ("$$.a['b c']", input, "No results for path: $['a']['b c']"),
+            ("$.b.c.d", input, "Missing property in path $['b']"),
+            ("$.a.l[2]", input, "No results for path: $['a']['l'][2]"),
+            (
+                "$.a.l[-3].x",
+                input,
+                "No results for path: $['a']['l'][-3]['x']",
+            ),
+            (
+                "$.a.s.x",
+                input,
+                &object("['x'] in path $['a']['s'] but found 'java.lang.String'"),
+            ),
+            (
+                "$.a.l.x",
+                input,
+                &object("['x'] in path $['a']['l'] but found 'java.util.ArrayList'"),
+            ),
+            (
+                "$.a.z.x",
+                input,
+                &object("['x'] in path $['a']['z'] but found 'null'"),
+            ),
+            (
+                "$.a.n.x",
+                input,
+                &object("['x'] in path $['a']['n'] but found 'java.lang.Long'"),
+            ),
+            (
+                "$.a.f.x",
+                input,
+                &object("['x'] in path $['a']['f'] but found 'java.lang.Double'"),
+            ),
+            ("$.a.z[0]", input, "The path $['a']['z'] is null"),
+            (
+                "$.a.s[0]",
+                input,
+                "Filter: [0] can only be applied to arrays. Current context is: t",
+            ),
+            (
+                "$.a.l[1][0]",
+                input,
+                "Filter: [0] can only be applied to arrays. Current context is: {x=y}",
+            ),
+            ("$.b['x','y']", input, "Missing property in path $['b']"),
+            (
+                "$.a.s['x','y']",
+                input,
+                &object("['x','y'] in path $['a']['s'] but found 'java.lang.String'"),
+            ),
+            ("$.b.length()", input, "Missing property in path $['b']"),
+        ]);
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let deep = format!("{}1{}", r#"[{"a":"#.repeat(500), "}]".repeat(500));
+        assert_eq!(eval("$..b", &deep).unwrap(), "[]");
+        assert_eq!(
+            eval(&format!("$..a{}", "[0].a".repeat(499)), &deep).unwrap(),
+            "[1]"
+        );
+        let wide = format!("[{}]", vec!["[[0],[[1]]]"; 3_000].join(","));
+        for (path, input) in [("$..*..*..*..*", &deep), ("$[?(@..[?(@ in $)])]", &wide)] {
+            let message = eval(path, input).unwrap_err();
+            assert!(message.contains("more than"), "{path}: {message}");
+        }
+    }
+
+    /// Any value with few names, so that paths meet members.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            Just(json!("s")),
+            (0..4).prop_map(|n| json!(n)),
+        ];
+        leaf.prop_recursive(5, 60, 4, |inner| {
+            let name = prop_oneof![Just("a"), Just("b"), Just("c \"d")];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                proptest::collection::vec((name, inner), 0..4).prop_map(|members| {
+                    let members = members
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value));
+                    Value::Object(members.collect::<Map<_, _>>())
+                }),
+            ]
+        })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Naive {
+        Child(&'static str),
+        Index(i64),
+        Slice(i64, i64),
+        Wildcard,
+        Descend,
+    }
+
+    /// The step's text, and what it does to one value.
+    impl Naive {
+        fn text(&self) -> String {
+            match self {
+                Naive::Child(name) => format!("[{name:?}]"),
+                Naive::Index(index) => format!("[{index}]"),
+                Naive::Slice(from, to) => format!("[{from}:{to}]"),
+                Naive::Wildcard => "[*]".to_owned(),
+                Naive::Descend => "..".to_owned(),
+            }
+        }
+
+        fn apply<'v>(&self, value: &'v Value, out: &mut Vec<&'v Value>) {
+            match self {
+                Naive::Child(name) => out.extend(value.get(name)),
+                Naive::Index(index) => {
+                    let Some(items) = value.as_array() else {
+                        return;
+                    };
+                    let index = if *index < 0 {
+                        items.len() as i64 + index
+                    } else {
+                        *index
+                    };
+                    out.extend(
+                        usize::try_from(index)
+                            .ok()
+                            .and_then(|index| items.get(index)),
+                    );
+                }
+                Naive::Slice(from, to) => {
+                    let Some(items) = value.as_array() else {
+                        return;
+                    };
+                    let to = (*to).min(items.len() as i64);
+                    (*from..to).for_each(|index| Naive::Index(index).apply(value, out));
+                }
+                Naive::Wildcard => match value {
+                    Value::Array(items) => out.extend(items),
+                    Value::Object(members) => out.extend(members.values()),
+                    _ => {}
+                },
+                Naive::Descend => {
+                    if value.is_array() || value.is_object() {
+                        out.push(value);
+                        let mut children = Vec::new();
+                        Naive::Wildcard.apply(value, &mut children);
+                        children
+                            .into_iter()
+                            .for_each(|child| self.apply(child, out));
+                    }
+                }
+            }
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Naive>> {
+        let plain = prop_oneof![
+            4 => prop_oneof![Just("a"), Just("b"), Just("c \"d")].prop_map(Naive::Child),
+            3 => (-3_i64..4).prop_map(Naive::Index),
+            1 => (-3_i64..4, -3_i64..5).prop_map(|(from, to)| Naive::Slice(from, to)),
+            1 => Just(Naive::Wildcard),
+        ];
+        let one_or_two = (proptest::bool::weighted(0.15), plain).prop_map(|(descend, step)| {
+            let mut steps = vec![step];
+            if descend {
+                steps.insert(0, Naive::Descend);
+            }
+            steps
+        });
+        proptest::collection::vec(one_or_two, 0..5).prop_map(|steps| steps.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_walk(value in values(), steps in steps()) {
+            let text: String = steps.iter().map(Naive::text).collect();
+            let path = format!("${text}");
+            let mut matches = vec![&value];
+            for step in &steps {
+                let mut next = Vec::new();
+                matches.into_iter().for_each(|at| step.apply(at, &mut next));
+                matches = next;
+            }
+            let found = eval(&path, &value.to_string()).ok();
+            let found = found.map(|json| serde_json::from_str::<Value>(&json).unwrap());
+            let wanted = if Path::parse(&path).unwrap().is_definite() {
+                matches.first().copied().cloned()
+            } else {
+                Some(matches.into_iter().cloned().collect())
+            };
+            prop_assert_eq!(found, wanted, "{} of {}", path, value);
+        }
+    }
+
+    #[test]
+    fn reads_constants() {
+        let mut constants = Doc::new();
+        let root = constants
+            .ingest(br#"{"a":[{"b":1},{"b":2}]}"#)
+            .unwrap()
+            .as_constant();
+        let mut doc = Doc::new();
+        let path = Path::parse("$x.a[*].b").unwrap();
+        let found = path.eval(&mut doc, &constants, root).unwrap();
+        let values = crate::value::Values {
+            doc: &doc,
+            constants: &constants,
+        };
+        assert_eq!(values.to_json(found), "[1,2]");
+    }
 }

@@ -153,14 +153,73 @@ fn aggregate<'p>(function: Function, numbers: &[f64]) -> Result<Item<'p>, NotFou
         Function::Avg => sum / count,
         _ => {
             let squares: f64 = numbers.iter().map(|n| n * n).sum();
+            let variance = squares / count - sum * sum / count / count;
             // Rounding may leave a tiny negative number where there is no deviation.
-            (squares / count - sum * sum / count / count)
-                .max(0.0)
-                .sqrt()
+            if variance < 0.0 { 0.0 } else { variance.sqrt() }
         }
     };
     if !result.is_finite() {
         return Err(failure("The result of the function is not a finite number"));
     }
     Ok(Item::Number(Number::Float(result)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, check_failures};
+
+    #[test]
+    fn functions() {
+        let input =
+            r#"{"n":[3,1,2.5,"x"],"e":[],"o":{"a":1,"b\"":2},"s":["a","b",1],"m":[[1],[2,3]]}"#;
+        check(&[
+            ("$.n.length()", input, "4"),
+            ("$.o.length()", input, "2"),
+            ("$.n[0].length()", input, "null"),
+            ("$.length($.n)", input, "4"),
+            ("$.n.min()", input, "1.0"),
+            ("$.n.max()", input, "3.0"),
+            ("$.n.sum()", input, "6.5"),
+            ("$.e.sum($.n, 1)", input, "7.5"),
+            ("$.m[*].sum()", input, "[1.0,5.0]"),
+            ("$.m[*].length()", input, "[1,2]"),
+            ("$..a.length()", input, "1"),
+            ("$.m[1].avg()", input, "2.5"),
+            ("$.m[1].stddev()", input, "0.5"),
+            ("$.o.keys()", input, r#"["a","b\""]"#),
+            ("$.n.keys()", input, "null"),
+            ("$.s.concat('-', $.s[0], 5)", input, r#""ab-a""#),
+            (
+                "$.m[1].append(4, ['x', null])",
+                input,
+                r#"[2,3,4,["x",null]]"#,
+            ),
+            ("$.n.first()", input, "3"),
+            ("$.n.last()", input, r#""x""#),
+            ("$.n.index(1)", input, "1"),
+            ("$.n.index(-2)", input, "2.5"),
+        ]);
+        let empty = "Aggregation function attempted to calculate value using empty array";
+        check_failures(&[
+            ("$.e.sum()", input, empty),
+            ("$.o.max()", input, empty),
+            ("$.e.first()", input, empty),
+            (
+                "$.n.index(9)",
+                input,
+                "Target index:9 larger than object count:4",
+            ),
+            ("$.n.index('x')", input, "The index is not an integer"),
+            (
+                "$.sum()",
+                "[1e308,1e308]",
+                "The result of the function is not a finite number",
+            ),
+            (
+                "$.stddev()",
+                "[1e308,1e308]",
+                "The result of the function is not a finite number",
+            ),
+        ]);
+    }
 }

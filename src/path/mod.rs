@@ -49,6 +49,22 @@ pub enum Root {
 }
 
 /// A compiled read path.
+///
+/// ```
+/// use quickstep::path::Path;
+/// use quickstep::value::{Doc, Values};
+///
+/// let (mut doc, constants) = (Doc::new(), Doc::new());
+/// let input = doc.ingest(br#"{"orders": [{"id": 7}, {"id": 8}]}"#)?;
+/// let definite = Path::parse("$.orders[-1].id")?;
+/// let all = Path::parse("$.orders[?(@.id > 6)].id")?;
+///
+/// let last = definite.eval(&mut doc, &constants, input)?;
+/// let ids = all.eval(&mut doc, &constants, input)?;
+/// let values = Values { doc: &doc, constants: &constants };
+/// assert_eq!((values.to_json(last), values.to_json(ids)), ("8".into(), "[7,8]".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 pub struct Path {
     root: Root,
@@ -255,4 +271,57 @@ impl Path {
 #[inline(always)]
 pub(crate) fn follow(values: Values<'_>, segments: &[Segment], root: Val) -> Option<Val> {
     eval::find(values, segments, root)
+}
+
+#[cfg(test)]
+mod testing {
+    use super::Path;
+    use crate::value::{Doc, Values};
+
+    /// What the path gives for `input`, as JSON, or the message of its failure.
+    pub(super) fn eval(path: &str, input: &str) -> Result<String, String> {
+        let constants = Doc::new();
+        let mut doc = Doc::new();
+        let input = doc.ingest(input.as_bytes()).unwrap();
+        let parsed = Path::parse(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let values = Values {
+            doc: &doc,
+            constants: &constants,
+        };
+        let found = parsed.find(values, input);
+        let result = parsed.eval(&mut doc, &constants, input);
+        if parsed.is_definite() {
+            assert_eq!(found, result.as_ref().ok().copied(), "{path}");
+        }
+        let values = Values {
+            doc: &doc,
+            constants: &constants,
+        };
+        match result {
+            Ok(v) => Ok(values.to_json(v)),
+            Err(error) => Err(error.message),
+        }
+    }
+
+    /// Checks a table of paths, inputs and outputs.
+    pub(super) fn check(table: &[(&str, &str, &str)]) {
+        for (path, input, output) in table {
+            assert_eq!(
+                eval(path, input).as_deref(),
+                Ok(*output),
+                "{path} of {input}"
+            );
+        }
+    }
+
+    /// Checks a table of paths, inputs and messages.
+    pub(super) fn check_failures(table: &[(&str, &str, &str)]) {
+        for (path, input, message) in table {
+            assert_eq!(
+                eval(path, input).unwrap_err(),
+                *message,
+                "{path} of {input}"
+            );
+        }
+    }
 }

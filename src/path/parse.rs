@@ -261,3 +261,177 @@ fn indexes(cursor: &mut Cursor<'_>) -> Result<Step, SyntaxError> {
         _ => Step::Indexes(indexes.into()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::{FILTER_DEPTH_MAX, ReferencePath};
+    use proptest::prelude::{any, prop_assert, proptest};
+
+    #[test]
+    fn roots_and_segments() {
+        let child = |name| Segment::Child(Name::new(name));
+        for (text, root, segments) in [
+            ("$", Root::Input, vec![]),
+            ("$$", Root::Context, vec![]),
+            (
+                "$$.Map.Item",
+                Root::Context,
+                vec![child("Map"), child("Item")],
+            ),
+            ("$x_1", Root::Variable("x_1".into()), vec![]),
+            (
+                "$größe[0].b",
+                Root::Variable("größe".into()),
+                vec![Segment::Index(0), child("b")],
+            ),
+            ("$.a-b.été", Root::Input, vec![child("a-b"), child("été")]),
+            (
+                "$[0][-1]",
+                Root::Input,
+                vec![Segment::Index(0), Segment::Index(-1)],
+            ),
+            (
+                "$.[0].['a']",
+                Root::Input,
+                vec![Segment::Index(0), child("a")],
+            ),
+            (
+                r#"$[ 'a b' ]["c\"d"]"#,
+                Root::Input,
+                vec![child("a b"), child("c\"d")],
+            ),
+            (
+                r"$['it\'s\u00e9\ud83d\ude00\\']",
+                Root::Input,
+                vec![child("it'sé😀\\")],
+            ),
+            ("$['a','a']", Root::Input, vec![child("a")]),
+            (
+                "$.1.$ref.@id",
+                Root::Input,
+                vec![child("1"), child("$ref"), child("@id")],
+            ),
+        ] {
+            let path = Path::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(path.root(), &root, "{text}");
+            assert_eq!(path.segments(), Some(&segments[..]), "{text}");
+            assert_eq!(path.text(), text);
+        }
+    }
+
+    #[test]
+    fn not_definite() {
+        for text in [
+            "$.*",
+            "$[*]",
+            "$..a",
+            "$..*",
+            "$..[0]",
+            "$..['a']",
+            "$[0,1]",
+            "$[1:]",
+            "$[:1]",
+            "$[-2:]",
+            "$[1:2]",
+            "$['a','b']",
+            "$.a.length()",
+            "$[?(@.a)]",
+            "$.a.concat('x', $.b, 1)",
+            "$[?(@ == 1)].a",
+            "$[?(@.a=='x'&&!@.b||(@['c d']>=-1.5e3))]",
+            "$[?(@.a in ['x', 1, null, [true]])]",
+            "$[?(@.a =~ /x\\/y.*/i)]",
+            "$[?(/x/ =~ @.a)]",
+            "$[?($.a < @.b)]",
+            "$[?(@.a.length() > 1)]",
+            "$[?(@.a empty true)]",
+            "$[?( !( @.a ) )]",
+            "$[?(@.a === 'b')]",
+        ] {
+            let path = Path::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(!path.is_definite(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rejected() {
+        for (text, offset, message) in [
+            ("", 0, "starts with '$'"),
+            ("a.b", 0, "starts with '$'"),
+            ("$$$", 2, "unexpected '$'"),
+            ("$1a", 1, "does not start with a digit"),
+            ("$.", 2, "does not end with '.'"),
+            ("$..", 3, "does not end with '.'"),
+            ("$...a", 3, "expected a name"),
+            ("$.a b", 3, "must stand in brackets"),
+            ("$.a)", 3, "unexpected ')'"),
+            ("$[", 1, "never closed"),
+            ("$[]", 2, "expected a name, an index"),
+            ("$[a]", 2, "in quotes"),
+            ("$['a", 2, "never closed"),
+            ("$['a'", 1, "never closed"),
+            ("$['a',]", 6, "name in quotes"),
+            ("$['\\u12']", 5, "four hexadecimal digits"),
+            ("$[0", 1, "never closed"),
+            ("$[0,]", 4, "32 bits"),
+            ("$[99999999999]", 2, "32 bits"),
+            ("$[-]", 2, "32 bits"),
+            ("$[:]", 2, "needs a start or an end"),
+            ("$[1:2:3]", 5, "no step"),
+            ("$.nope()", 2, "there is no function 'nope'"),
+            ("$.a.length().b", 12, "last step"),
+            ("$.a.index()", 4, "one argument"),
+            ("$.a.sum(", 8, "expected a value"),
+            ("$[?@.a]", 3, "expected '('"),
+            ("$[?(@.a]", 7, "expected ')'"),
+            ("$[?('a')]", 4, "expected a comparison"),
+            ("$[?(@.a ~ 1)]", 8, "expected ')'"),
+            ("$[?(@.a like 1)]", 8, "no operator 'like'"),
+            ("$[?(@.a == )]", 11, "expected a value"),
+            ("$[?(@.a == 01)]", 11, "not a number"),
+            ("$[?(@.a == nil)]", 11, "expected a value"),
+            ("$[?(@.a == [1)]", 13, "expected ','"),
+            ("$[?(@.a == /x/)]", 11, "takes one regular expression"),
+            ("$[?(@.a =~ 'x')]", 11, "takes one regular expression"),
+            ("$[?(@.a =~ /x/q)]", 14, "flag 'q'"),
+            ("$[?(@.a =~ /(/)]", 11, "not a regular expression"),
+            ("$[?(@.a =~ /(?=a)/)]", 11, "not a regular expression"),
+            ("$[?(@.a =~ /((a{100}){100}){100}/)]", 11, "too large"),
+            ("$[?(@['a','b'] == 1)]", 4, "several names"),
+        ] {
+            let error = Path::parse(text).unwrap_err();
+            assert_eq!(error.offset, offset, "{text}: {error}");
+            assert!(error.message.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let negations = |n: usize| Path::parse(&format!("$[?({}@.a)]", "!".repeat(n)));
+        assert!(negations(FILTER_DEPTH_MAX - 2).is_ok());
+        assert!(negations(FILTER_DEPTH_MAX).is_err());
+        for unit in ["$[?(", "[?(@", "(", "!", "[", "['a','b']", ".a", "..a"] {
+            assert!(Path::parse(&format!("$[?({})]", unit.repeat(10_000))).is_err());
+            assert!(Path::parse(&format!("${}", unit.repeat(10_000))).is_err());
+            assert!(Path::parse(&format!("$[?(@.a in {})]", unit.repeat(10_000))).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(
+            text in any::<String>(),
+            path in r"\$([.]{1,2}|[$@a1é]|\[|\]|\?\(|[():,*'=!&|<>~/+-]|length\(|\\| in | == ){0,40}",
+        ) {
+            for text in [text, path] {
+                if let Err(error) = Path::parse(&text) {
+                    prop_assert!(error.offset <= text.len());
+                }
+                if let Err(error) = ReferencePath::parse(&text) {
+                    prop_assert!(error.offset <= text.len());
+                }
+            }
+        }
+    }
+}
