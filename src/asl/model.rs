@@ -369,6 +369,8 @@ pub struct Map {
     pub max_concurrency: Option<NumberField>,
     /// What happens to the result and to failures.
     pub outcome: OutcomeFields,
+    /// Where the mode is written; the Map's own place if it is not.
+    pub location: Location,
 }
 
 /// `ProcessorConfig.Mode`.
@@ -378,4 +380,17 @@ pub enum MapMode {
     Inline,
     /// Iterations are executions of their own.
     Distributed,
+}
+
+/// A place in the text of a definition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Location {
+    /// First byte.
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
+    /// Line of the first character, from 1.
+    pub line: u32,
+    /// Column of the first character, from 1, in characters.
+    pub column: u32,
 }

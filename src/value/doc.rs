@@ -353,6 +353,28 @@ impl Doc {
         self.push_overlay(Kind::Object, first, size)
     }
 
+    /// Appends an object whose names and values lie in two lists of the same length. The names must be distinct.
+    #[inline]
+    pub fn push_members(&mut self, constants: &Doc, keys: &[Key], vals: &[Val]) -> Val {
+        if keys.is_empty() {
+            return Val::EMPTY_OBJECT;
+        }
+        let first = self.refs.len();
+        let mut size = 1 + keys.len();
+        self.refs.reserve(keys.len());
+        for (&key, &val) in keys.iter().zip(vals) {
+            size += key.len as usize
+                + 3
+                + Values {
+                    doc: self,
+                    constants,
+                }
+                .size(val);
+            self.refs.push(Ref { key, val });
+        }
+        self.push_overlay(Kind::Object, first, size)
+    }
+
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
     /// object counts as an empty one.
     pub fn replace_member(&mut self, constants: &Doc, object: Val, key: Key, val: Val) -> Val {

@@ -88,3 +88,11 @@ pub enum Kind {
     /// An object.
     Object,
 }
+
+impl Kind {
+    /// The kind of a boolean.
+    #[must_use]
+    pub const fn of_bool(value: bool) -> Kind {
+        if value { Kind::True } else { Kind::False }
+    }
+}

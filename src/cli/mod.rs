@@ -1,0 +1,3 @@
+//! The commands of the `quickstep` binary.
+
+pub mod validate;

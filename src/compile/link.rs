@@ -1,0 +1,46 @@
+//! The linker: jumps that name states become jumps to ops.
+
+use super::Compiler;
+use crate::program::{Op, Pc, Program, StateId};
+
+impl Compiler<'_> {
+    pub(super) fn finish(mut self, start: StateId, timeout_seconds: Option<u64>) -> Program {
+        let entries = &self.entries;
+        let entry = |state: Pc| entries[state.index()];
+        for &at in &self.unlinked {
+            let op = &mut self.ops[at];
+            *op = match *op {
+                Op::Jump(state) => Op::Jump(entry(state)),
+                Op::TestElse(test, state) => Op::TestElse(test, entry(state)),
+                Op::TestThen(test, state) => Op::TestThen(test, entry(state)),
+                op => unreachable!("{op:?} does not jump"),
+            };
+        }
+        let forks = self.forks.iter().map(|branches| {
+            branches
+                .iter()
+                .map(|state| entries[state.index()])
+                .collect()
+        });
+        Program {
+            start: entries[start.index()],
+            timeout_seconds,
+            forks: forks.collect(),
+            ops: self.ops.into(),
+            constants: self.constants,
+            states: self.states.into(),
+            loads: self.loads.into(),
+            merges: self.merges.into(),
+            key_sets: self.key_sets.into(),
+            calls: self.calls.into(),
+            tests: self.tests.into(),
+            assigns: self.assigns.into(),
+            tasks: self.tasks.into(),
+            waits: self.waits.into(),
+            fails: self.fails.into(),
+            maps: self.maps.into(),
+            variables: self.variables.into(),
+            keys: self.well_known,
+        }
+    }
+}

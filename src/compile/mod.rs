@@ -1,0 +1,235 @@
+//! The compiler: a [`Definition`] in, a [`Program`] out.
+//!
+//! 1. Every state of every scope gets an id, so that transitions can be resolved.
+//! 2. States are compiled one after the other; jumps name states.
+//! 3. The linker replaces the states in jumps by the places of their first ops.
+//!
+//! The definition has been checked by the reader; the compiler relies on that, and reports only what the engine does
+//! not run yet.
+
+mod choice;
+mod link;
+mod state;
+mod template;
+
+use crate::asl::{Definition, Scope};
+use crate::path::{Path, Root, Segment};
+use crate::program::{
+    AssignId, Base, CallInfo, ContextBase, FailInfo, KeySetId, Load, LoadId, MapInfo, MergeStep,
+    Op, Pc, Program, StateId, StateInfo, TaskInfo, Test, VariableId, WaitInfo, WellKnownKeys,
+};
+use crate::stdx::{FixedMap, narrow};
+use crate::value::{Doc, Key, Name, Val};
+
+/// Compiles a definition that the reader has accepted.
+#[must_use]
+pub fn compile(definition: &Definition) -> Program {
+    let mut compiler = Compiler::new();
+    let mut scopes = Vec::new();
+    let start = compiler.declare(&definition.scope, &mut scopes);
+    for (scope, ids) in scopes {
+        compiler.scope(scope, &ids);
+    }
+    compiler.finish(start, definition.timeout_seconds)
+}
+
+/// States of a scope by name.
+type StateIds<'d> = FixedMap<&'d str, StateId>;
+
+struct Compiler<'d> {
+    ops: Vec<Op>,
+    /// Jumps whose place holds a [`StateId`] that the linker replaces.
+    unlinked: Vec<usize>,
+    constants: Doc,
+    literals: FixedMap<&'d str, Val>,
+    keys: FixedMap<Box<str>, Key>,
+    well_known: WellKnownKeys,
+    states: Vec<StateInfo>,
+    /// First op of each state.
+    entries: Vec<Pc>,
+    /// First states of the scopes in Parallel and Map states, by the place of their `StartAt`.
+    starts: FixedMap<*const Scope, StateId>,
+    loads: Vec<Load>,
+    merges: Vec<Box<[MergeStep]>>,
+    key_sets: Vec<Box<[Key]>>,
+    calls: Vec<CallInfo>,
+    tests: Vec<Test>,
+    assigns: Vec<Box<[VariableId]>>,
+    tasks: Vec<TaskInfo>,
+    waits: Vec<WaitInfo>,
+    fails: Vec<FailInfo>,
+    forks: Vec<Vec<StateId>>,
+    maps: Vec<MapInfo>,
+    variables: Vec<Box<str>>,
+    variable_ids: FixedMap<Box<str>, VariableId>,
+}
+
+impl<'d> Compiler<'d> {
+    fn new() -> Compiler<'d> {
+        let mut constants = Doc::new();
+        let well_known = WellKnownKeys::new(&mut constants);
+        Compiler {
+            ops: Vec::new(),
+            unlinked: Vec::new(),
+            constants,
+            literals: FixedMap::default(),
+            keys: FixedMap::default(),
+            well_known,
+            states: Vec::new(),
+            entries: Vec::new(),
+            starts: FixedMap::default(),
+            loads: Vec::new(),
+            merges: Vec::new(),
+            key_sets: Vec::new(),
+            calls: Vec::new(),
+            tests: Vec::new(),
+            assigns: Vec::new(),
+            tasks: Vec::new(),
+            waits: Vec::new(),
+            fails: Vec::new(),
+            forks: Vec::new(),
+            maps: Vec::new(),
+            variables: Vec::new(),
+            variable_ids: FixedMap::default(),
+        }
+    }
+
+    /// Gives ids to the states of a scope and of all scopes in it; returns the first state's.
+    fn declare(
+        &mut self,
+        scope: &'d Scope,
+        scopes: &mut Vec<(&'d Scope, StateIds<'d>)>,
+    ) -> StateId {
+        let mut ids = StateIds::default();
+        for state in &scope.states {
+            let id = StateId(narrow(self.states.len()));
+            let info = self.state_info(state);
+            self.states.push(info);
+            self.entries.push(Pc(0));
+            ids.insert(&state.name, id);
+        }
+        let start = ids[&*scope.start_at];
+        self.starts.insert(scope, start);
+        scopes.push((scope, ids));
+        for inner in scope.states.iter().flat_map(state::scopes) {
+            self.declare(inner, scopes);
+        }
+        start
+    }
+
+    fn emit(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    fn here(&self) -> Pc {
+        Pc(narrow(self.ops.len()))
+    }
+
+    /// Emits an op that jumps to a state.
+    fn emit_to_state(&mut self, state: StateId, op: impl FnOnce(Pc) -> Op) {
+        self.unlinked.push(self.ops.len());
+        self.emit(op(Pc(state.0)));
+    }
+
+    /// A constant, from its JSON text.
+    fn literal(&mut self, json: &'d str) -> Val {
+        if let Some(val) = self.literals.get(json) {
+            return *val;
+        }
+        let val = self.ingest(json);
+        self.literals.insert(json, val);
+        val
+    }
+
+    fn ingest(&mut self, json: &str) -> Val {
+        match self.constants.ingest(json.as_bytes()) {
+            Ok(val) => val.as_constant(),
+            Err(error) => panic!("the reader has accepted a literal that is not JSON: {error}"),
+        }
+    }
+
+    /// A string constant, from its decoded text.
+    fn string(&mut self, text: &str) -> Val {
+        self.constants.push_string(text).as_constant()
+    }
+
+    fn key(&mut self, name: &str) -> Key {
+        if let Some(key) = self.keys.get(name) {
+            return *key;
+        }
+        let key = self.constants.push_key(&Name::new(name)).as_constant();
+        self.keys.insert(name.into(), key);
+        key
+    }
+
+    fn key_set(&mut self, keys: Box<[Key]>) -> KeySetId {
+        self.key_sets.push(keys);
+        KeySetId(narrow(self.key_sets.len() - 1))
+    }
+
+    fn variable(&mut self, name: &str) -> VariableId {
+        if let Some(id) = self.variable_ids.get(name) {
+            return *id;
+        }
+        let id = VariableId(narrow(self.variables.len()));
+        self.variables.push(name.into());
+        self.variable_ids.insert(name.into(), id);
+        id
+    }
+
+    fn load(&mut self, path: &Path, field: &str) -> LoadId {
+        let base = match path.root() {
+            Root::Input => Base::Value,
+            Root::Variable(name) => Base::Variable(self.variable(name)),
+            Root::Context => Base::Context(context_base(path)),
+        };
+        self.loads.push(Load {
+            path: path.clone(),
+            base,
+            field: field.into(),
+        });
+        LoadId(narrow(self.loads.len() - 1))
+    }
+
+    /// Emits the op that pushes what a path finds.
+    fn push_load(&mut self, path: &Path, field: &str) {
+        let load = self.load(path, field);
+        let is_context = matches!(self.loads[load.index()].base, Base::Context(_));
+        self.emit(if is_context {
+            Op::LoadContext(load)
+        } else {
+            Op::Load(load)
+        });
+    }
+
+    fn assign_id(&mut self, variables: Box<[VariableId]>) -> AssignId {
+        self.assigns.push(variables);
+        AssignId(narrow(self.assigns.len() - 1))
+    }
+}
+
+/// The longest part of a context path that needs no context object.
+fn context_base(path: &Path) -> ContextBase {
+    let Some(segments) = path.segments() else {
+        return ContextBase::Whole;
+    };
+    let starts_with = |members: &[&str]| {
+        segments.len() >= members.len()
+            && members
+                .iter()
+                .zip(segments)
+                .all(|(member, segment)| match segment {
+                    Segment::Child(name) => name.raw() == *member,
+                    Segment::Index(_) => false,
+                })
+    };
+    [
+        ContextBase::ExecutionInput,
+        ContextBase::MapItemValue,
+        ContextBase::MapItemIndex,
+        ContextBase::StateName,
+    ]
+    .into_iter()
+    .find(|base| starts_with(base.members()))
+    .unwrap_or(ContextBase::Whole)
+}

@@ -1,0 +1,281 @@
+//! What an execution knows of itself: its identity, and the context object `$$`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::execution::{Execution, Frame};
+use crate::asl::MachineType;
+use crate::program::{ContextBase, Program};
+use crate::stdx::Timestamp;
+use crate::value::{Key, Val, Values};
+
+/// What all executions of a state machine have in common.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineIdentity {
+    /// Name of the state machine.
+    pub name: Box<str>,
+    /// EXPRESS or STANDARD.
+    pub machine_type: MachineType,
+    /// Region in its ARN, and in those of its executions.
+    pub region: Box<str>,
+    /// Account in its ARN.
+    pub account: Box<str>,
+    /// ARN of its role.
+    pub role_arn: Box<str>,
+}
+
+impl MachineIdentity {
+    /// The identity of a machine that has no home: account 000000000000 in us-east-1.
+    #[must_use]
+    pub fn local(name: &str, machine_type: MachineType) -> MachineIdentity {
+        MachineIdentity {
+            name: name.into(),
+            machine_type,
+            region: "us-east-1".into(),
+            account: "000000000000".into(),
+            role_arn: "arn:aws:iam::000000000000:role/quickstep".into(),
+        }
+    }
+
+    /// ARN of the state machine.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!(
+            "arn:aws:states:{}:{}:stateMachine:{}",
+            self.region, self.account, self.name
+        )
+    }
+
+    /// ARN of an execution.
+    #[must_use]
+    pub fn execution_arn(&self, execution: &str, seed: u64) -> String {
+        let MachineIdentity {
+            name,
+            region,
+            account,
+            ..
+        } = self;
+        match self.machine_type {
+            MachineType::Standard => {
+                format!("arn:aws:states:{region}:{account}:execution:{name}:{execution}")
+            }
+            MachineType::Express => {
+                format!(
+                    "arn:aws:states:{region}:{account}:express:{name}:{execution}:{}",
+                    uuid(seed ^ EXPRESS_SALT)
+                )
+            }
+        }
+    }
+}
+
+/// Tells the id at the end of an EXPRESS execution's ARN from a name made of the same seed.
+const EXPRESS_SALT: u64 = 0x5851_F42D_4C95_7F2D;
+
+/// A version 4 UUID made of a seed.
+fn uuid(seed: u64) -> uuid::Uuid {
+    let mut random = crate::intrinsic::Random::new(seed);
+    uuid::Builder::from_random_bytes(
+        (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes(),
+    )
+    .into_uuid()
+}
+
+/// What starts an execution.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The input, JSON text.
+    pub input: &'a [u8],
+    /// What it shares with other executions of its machine.
+    pub machine: &'a Arc<MachineIdentity>,
+    /// Its name; if absent, a UUID made of the seed.
+    pub name: Option<&'a str>,
+    /// When it starts.
+    pub now: Timestamp,
+    /// What its randomness comes from.
+    pub seed: u64,
+}
+
+/// The parts of the context object that are the execution's own.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) machine: Option<Arc<MachineIdentity>>,
+    pub(super) name: Option<Box<str>>,
+    pub(super) seed: u64,
+    pub(super) start_time: Timestamp,
+    pub(super) input: Val,
+}
+
+impl Context {
+    pub(super) const fn new() -> Context {
+        Context {
+            machine: None,
+            name: None,
+            seed: 0,
+            start_time: Timestamp::from_millis(0),
+            input: Val::NULL,
+        }
+    }
+
+    pub(super) fn execution_name(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => uuid(self.seed).to_string(),
+        }
+    }
+
+    pub(super) fn execution_arn(&self) -> String {
+        match &self.machine {
+            Some(machine) => machine.execution_arn(&self.execution_name(), self.seed),
+            None => String::new(),
+        }
+    }
+}
+
+impl Execution {
+    /// Name of the execution: as given at its start, else a UUID.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.context.execution_name()
+    }
+
+    /// ARN of the execution.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        self.context.execution_arn()
+    }
+
+    /// When it started.
+    #[must_use]
+    pub fn start_time(&self) -> Timestamp {
+        self.context.start_time
+    }
+
+    /// The part of the context object that a path starts from; `None` where there is none, as in `$$.Map` outside a
+    /// Map.
+    pub(super) fn context_part(
+        &mut self,
+        program: &Program,
+        frame: u32,
+        base: ContextBase,
+    ) -> Option<Val> {
+        let item = self.frames[frame as usize].item;
+        match base {
+            ContextBase::Whole => Some(self.context_object(program, frame)),
+            ContextBase::ExecutionInput => Some(self.context.input),
+            ContextBase::MapItemValue => item.map(|item| item.value),
+            ContextBase::MapItemIndex => {
+                let index = item?.index;
+                Some(self.doc.push_i64(i64::from(index)))
+            }
+            ContextBase::StateName => {
+                Some(program.states[self.frames[frame as usize].state.index()].name_val)
+            }
+        }
+    }
+
+    /// Builds the context object as the state of `frame` sees it (AWS's guide, "Accessing execution data from the
+    /// Context object").
+    fn context_object(&mut self, program: &Program, frame: u32) -> Val {
+        let keys = &program.keys;
+        let mut members: Vec<(Key, Val)> = Vec::with_capacity(5);
+        let execution = self.execution_object(program);
+        members.push((keys.Execution, execution));
+        if let Some(machine) = self.context.machine.clone() {
+            let id = self.doc.push_string(&machine.arn());
+            let name = self.doc.push_string(&machine.name);
+            let object = self
+                .doc
+                .push_object(&program.constants, &[(keys.Id, id), (keys.Name, name)]);
+            members.push((keys.StateMachine, object));
+        }
+        let state = self.state_object(program, frame);
+        members.push((keys.State, state));
+        if let Some(token) = self.frames[frame as usize].task_token(program) {
+            let token = self.doc.push_string(&token);
+            let object = self
+                .doc
+                .push_object(&program.constants, &[(keys.Token, token)]);
+            members.push((keys.Task, object));
+        }
+        if let Some(item) = self.frames[frame as usize].item {
+            let index = self.doc.push_i64(i64::from(item.index));
+            let members_of_item = [(keys.Index, index), (keys.Value, item.value)];
+            let item = self.doc.push_object(&program.constants, &members_of_item);
+            let map = self
+                .doc
+                .push_object(&program.constants, &[(keys.Item, item)]);
+            members.push((keys.Map, map));
+        }
+        self.doc.push_object(&program.constants, &members)
+    }
+
+    fn execution_object(&mut self, program: &Program) -> Val {
+        let keys = &program.keys;
+        let id = self.context.execution_arn();
+        let id = self.doc.push_string(&id);
+        let name = self.context.execution_name();
+        let name = self.doc.push_string(&name);
+        let start_time = self.doc.push_string(&self.context.start_time.to_string());
+        let role = self
+            .context
+            .machine
+            .as_ref()
+            .map_or("", |machine| &machine.role_arn)
+            .to_owned();
+        let role = self.doc.push_string(&role);
+        let redrives = self.doc.push_i64(0);
+        let members = [
+            (keys.Id, id),
+            (keys.Input, self.context.input),
+            (keys.StartTime, start_time),
+            (keys.Name, name),
+            (keys.RoleArn, role),
+            (keys.RedriveCount, redrives),
+        ];
+        self.doc.push_object(&program.constants, &members)
+    }
+
+    fn state_object(&mut self, program: &Program, frame: u32) -> Val {
+        let keys = &program.keys;
+        let Frame {
+            state,
+            entered_time,
+            retry_count,
+            ..
+        } = self.frames[frame as usize];
+        let info = &program.states[state.index()];
+        let entered = self.doc.push_string(&entered_time.to_string());
+        let mut members = vec![(keys.Name, info.name_val), (keys.EnteredTime, entered)];
+        if info.state_type == crate::program::StateType::Task {
+            let retries = self.doc.push_i64(i64::from(retry_count));
+            members.push((keys.RetryCount, retries));
+        }
+        self.doc.push_object(&program.constants, &members)
+    }
+}
+
+impl Frame {
+    /// The token of the frame's Task state, if it is one that waits for its token. It is made of the execution's
+    /// randomness when the state is entered.
+    fn task_token(&self, program: &Program) -> Option<String> {
+        let waits = program.tasks.get(self.task?.index())?.waits_for_token();
+        waits.then(|| {
+            let mut token = String::with_capacity(64);
+            let mut random = crate::intrinsic::Random::new(self.token_seed);
+            for _ in 0..4 {
+                // Writing to a string cannot fail.
+                let _ = write!(token, "{:016x}", random.next_u64());
+            }
+            token
+        })
+    }
+}
+
+/// The values of an execution and of its program.
+pub(super) fn values<'a>(execution: &'a Execution, program: &'a Program) -> Values<'a> {
+    Values {
+        doc: &execution.doc,
+        constants: &program.constants,
+    }
+}

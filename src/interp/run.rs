@@ -1,0 +1,578 @@
+//! The loop over ops, and [`Execution::step`].
+
+use super::context::values;
+use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
+use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
+use crate::history::{Details, Failure, HistoryEvent, Observer};
+use crate::intrinsic;
+use crate::path::{self, NotFound};
+use crate::program::{
+    AssignId, Base, CallId, FailId, KeySetId, Load, LoadId, Op, Pc, Program, StateId, TextOperand,
+    VariableId,
+};
+use crate::stdx::Timestamp;
+use crate::value::{Val, Values};
+
+/// A turn: what it runs, and what it is given.
+pub(super) struct Run<'a, O> {
+    pub(super) program: &'a Program,
+    pub(super) execution: &'a mut Execution,
+    pub(super) now: Timestamp,
+    pub(super) observer: &'a mut O,
+}
+
+/// A state failed. Boxed: it is rare, and what returns it is not.
+pub(super) type Raised = Box<Failure>;
+
+/// What a frame works with while it runs; saved in the frame when it stops.
+#[derive(Clone, Copy)]
+pub(super) struct Registers {
+    pub(super) pc: Pc,
+    pub(super) data: Val,
+    pub(super) value: Val,
+}
+
+/// Why a frame stopped.
+pub(super) enum Stop {
+    /// Its scope has ended, with `data` as the output.
+    Ended,
+    /// It waits: for time, or for the frames that it has started.
+    Waits,
+    /// It has a task for the caller.
+    Task,
+    /// The turn was long enough.
+    OutOfFuel,
+}
+
+impl Execution {
+    /// Runs the frames that are ready at `now`, until the execution ends, parks, has a task or is out of fuel.
+    ///
+    /// `now` must not go back from one step to the next.
+    pub fn step<O: Observer>(
+        &mut self,
+        program: &Program,
+        now: Timestamp,
+        observer: &mut O,
+    ) -> Yield {
+        Run {
+            program,
+            execution: self,
+            now,
+            observer,
+        }
+        .turn()
+    }
+
+    /// Ends the execution from outside, as `StopExecution` does.
+    pub fn stop<O: Observer>(
+        &mut self,
+        program: &Program,
+        failure: Failure,
+        now: Timestamp,
+        observer: &mut O,
+    ) {
+        let mut run = Run {
+            program,
+            execution: self,
+            now,
+            observer,
+        };
+        if run.execution.outcome.is_none() {
+            run.event(0, Details::ExecutionAborted { failure: &failure });
+            run.execution.outcome = Some(Outcome::Aborted(failure));
+            run.execution.ready.clear();
+        }
+    }
+
+    /// States that a turn may enter before it yields [`Yield::OutOfFuel`].
+    pub fn refuel(&mut self, fuel: u32) {
+        self.fuel = fuel;
+    }
+}
+
+impl<O: Observer> Run<'_, O> {
+    fn turn(&mut self) -> Yield {
+        if self.now >= self.execution.deadline && self.execution.outcome.is_none() {
+            self.time_out();
+        }
+        self.wake();
+        loop {
+            if self.execution.outcome.is_some() {
+                return Yield::Done;
+            }
+            let Some(frame) = self.execution.ready.pop_front() else {
+                return Yield::Parked(self.next_wake());
+            };
+            match self.run_frame(frame) {
+                Stop::Ended | Stop::Waits => {}
+                Stop::Task => {
+                    let generation = self.execution.frames[frame as usize].generation;
+                    return Yield::Task(FrameHandle {
+                        index: frame,
+                        generation,
+                    });
+                }
+                Stop::OutOfFuel => {
+                    self.execution.ready.push_back(frame);
+                    return Yield::OutOfFuel;
+                }
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        let failure = Failure::timeout();
+        self.event(0, Details::ExecutionTimedOut { failure: &failure });
+        self.execution.outcome = Some(Outcome::TimedOut(failure));
+        self.execution.ready.clear();
+    }
+
+    /// Counts an event, and shows it to who wants it. Ids are counted even if nobody does: error texts name them.
+    #[inline(always)]
+    pub(super) fn event(&mut self, previous_id: u64, details: Details<'_>) -> u64 {
+        self.execution.last_event_id += 1;
+        let id = self.execution.last_event_id;
+        if O::ENABLED {
+            let values = values(self.execution, self.program);
+            self.observer.observe(&HistoryEvent {
+                id,
+                previous_id,
+                timestamp: self.now,
+                values,
+                details,
+            });
+        }
+        id
+    }
+
+    /// Counts an event that follows from a frame's last one, and on which its next one will follow.
+    #[inline(always)]
+    pub(super) fn frame_event(&mut self, frame: u32, details: Details<'_>) -> u64 {
+        let id = self.event(
+            self.execution.frames[frame as usize].previous_event,
+            details,
+        );
+        self.execution.frames[frame as usize].previous_event = id;
+        id
+    }
+
+    /// Runs a frame until it stops; failures of its states are retried, caught or passed on.
+    pub(super) fn run_frame(&mut self, frame: u32) -> Stop {
+        loop {
+            let f = &self.execution.frames[frame as usize];
+            let mut registers = Registers {
+                pc: f.pc,
+                data: f.data,
+                value: f.value,
+            };
+            let stop = self.execute(frame, &mut registers);
+            self.save(frame, registers);
+            match stop {
+                Ok(Stop::Ended) => {
+                    self.scope_succeeded(frame);
+                    return Stop::Ended;
+                }
+                Ok(stop) => return stop,
+                Err(failure) => {
+                    self.execution.stack.clear();
+                    if !self.state_failed(frame, *failure) {
+                        return Stop::Waits;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn save(&mut self, frame: u32, registers: Registers) {
+        let f = &mut self.execution.frames[frame as usize];
+        (f.pc, f.data, f.value) = (registers.pc, registers.data, registers.value);
+    }
+
+    fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
+        let program = self.program;
+        loop {
+            let op = program.ops[registers.pc.index()];
+            registers.pc.0 += 1;
+            match op {
+                Op::Enter(state) => {
+                    if self.execution.fuel == 0 {
+                        registers.pc.0 -= 1;
+                        return Ok(Stop::OutOfFuel);
+                    }
+                    self.enter(frame, state, registers);
+                }
+                Op::Select(load) => registers.value = self.select(frame, load, registers.value)?,
+                Op::SetValue => registers.value = self.pop(),
+                Op::SetData => registers.data = registers.value,
+                Op::Load(load) | Op::LoadContext(load) => {
+                    let val = self.load_field(frame, load, registers.value)?;
+                    self.execution.stack.push(val);
+                }
+                Op::Const(val) => self.execution.stack.push(val),
+                Op::MakeObject(keys) => self.make_object(keys),
+                Op::MakeArray(count) => self.make_array(count),
+                Op::Call(function, call) => self.call(frame, function, call)?,
+                Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
+                Op::KeepInput => registers.value = registers.data,
+                Op::Assign(assign) => self.assign(frame, assign)?,
+                Op::TestElse(test, otherwise) => {
+                    if !self.test(frame, test, registers.value)? {
+                        registers.pc = otherwise;
+                    }
+                }
+                Op::TestThen(test, then) => {
+                    if self.test(frame, test, registers.value)? {
+                        registers.pc = then;
+                    }
+                }
+                Op::NoChoice => return Err(self.no_choice(frame)),
+                Op::Task(task) => return self.begin_task(frame, task, registers),
+                Op::Wait(wait) => {
+                    if self.begin_wait(frame, wait, registers.value)? {
+                        return Ok(Stop::Waits);
+                    }
+                }
+                Op::Fork(fork) => {
+                    self.fork(frame, fork, registers.value);
+                    return Ok(Stop::Waits);
+                }
+                Op::Map(map) => {
+                    if self.begin_map(frame, map, registers)? {
+                        return Ok(Stop::Waits);
+                    }
+                }
+                Op::Exit(state) => self.exit(frame, state, registers)?,
+                Op::Jump(to) => registers.pc = to,
+                Op::End => return Ok(Stop::Ended),
+                Op::Fail(fail) => return Err(self.fail(frame, fail, registers.value)?),
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Val {
+        match self.execution.stack.pop() {
+            Some(val) => val,
+            None => unreachable!("a program pops what it has pushed"),
+        }
+    }
+
+    fn enter(&mut self, frame: u32, state: StateId, registers: &mut Registers) {
+        if self.execution.doc.memory() > self.execution.compact_at {
+            self.save(frame, *registers);
+            self.execution.compact(self.program);
+            registers.data = self.execution.frames[frame as usize].data;
+        }
+        self.execution.fuel -= 1;
+        self.execution.transitions += 1;
+        registers.value = registers.data;
+        let info = &self.program.states[state.index()];
+        let (state_type, name) = (info.state_type, &*info.name);
+        let entered = self.frame_event(
+            frame,
+            Details::StateEntered {
+                state_type,
+                name,
+                input: registers.data,
+            },
+        );
+        let now = self.now;
+        let f = &mut self.execution.frames[frame as usize];
+        f.state = state;
+        f.entered_event = entered;
+        f.entered_time = now;
+        f.in_state = true;
+        f.retry_count = 0;
+        if !f.retries.is_empty() {
+            f.retries.clear();
+        }
+    }
+
+    fn exit(
+        &mut self,
+        frame: u32,
+        state: StateId,
+        registers: &mut Registers,
+    ) -> Result<(), Raised> {
+        let size = values(self.execution, self.program).size(registers.value);
+        if size > PAYLOAD_BYTES_MAX {
+            return Err(self.too_large(&self.program.states[state.index()].name));
+        }
+        if O::ENABLED {
+            self.exit_event(frame, state, registers.value);
+        } else {
+            self.execution.last_event_id += 1;
+        }
+        registers.data = registers.value;
+        self.execution.frames[frame as usize].in_state = false;
+        Ok(())
+    }
+
+    /// The event says which variables the state has set: the last ones of the frame's list.
+    fn exit_event(&mut self, frame: u32, state: StateId, output: Val) {
+        let program = self.program;
+        let info = &program.states[state.index()];
+        let assigned = std::mem::take(&mut self.execution.assigned);
+        let named: Vec<(&str, Val)> = assigned
+            .iter()
+            .map(|&(variable, val)| (&*program.variables[variable.index()], val))
+            .collect();
+        let (state_type, name) = (info.state_type, &*info.name);
+        self.frame_event(
+            frame,
+            Details::StateExited {
+                state_type,
+                name,
+                output,
+                assigned: &named,
+            },
+        );
+    }
+
+    #[cold]
+    pub(super) fn too_large(&self, what: &str) -> Raised {
+        Box::new(Failure::new(
+            "States.DataLimitExceeded",
+            format!(
+                "The state/task '{what}' returned a result with a size exceeding the maximum number of bytes service limit."
+            ),
+        ))
+    }
+
+    /// A failure of the state itself, with AWS's beginning.
+    #[cold]
+    pub(super) fn raise(&self, frame: u32, error: &str, cause: &str) -> Raised {
+        let f = &self.execution.frames[frame as usize];
+        let name = &self.program.states[f.state.index()].name;
+        let event = f.entered_event;
+        let cause = format!(
+            "An error occurred while executing the state '{name}' (entered at the event id #{event}). {cause}"
+        );
+        Box::new(Failure::new(error, cause))
+    }
+
+    /// What a path finds, from wherever it starts.
+    #[inline(always)]
+    pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
+        if load.base == Base::Value {
+            if let Some(steps) = load.path.segments() {
+                if let Some(val) = path::follow(values(self.execution, self.program), steps, value)
+                {
+                    return Ok(val);
+                }
+            }
+            return load
+                .path
+                .eval(&mut self.execution.doc, &self.program.constants, value);
+        }
+        self.load_elsewhere(frame, load)
+    }
+
+    fn load_elsewhere(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
+        let program = self.program;
+        let missing = || NotFound {
+            message: format!("No results for path: {}", load.path.text()),
+        };
+        let base = match load.base {
+            Base::Value => unreachable!("such paths are followed by `load`"),
+            Base::Variable(variable) => self.variable(frame, variable).ok_or_else(missing)?,
+            Base::Context(base) => self
+                .execution
+                .context_part(program, frame, base)
+                .ok_or_else(missing)?,
+        };
+        match load.steps() {
+            Some(steps) => {
+                path::follow(values(self.execution, program), steps, base).ok_or_else(missing)
+            }
+            None => load
+                .path
+                .eval(&mut self.execution.doc, &program.constants, base),
+        }
+    }
+
+    /// A variable of this scope or of one around it.
+    fn variable(&self, frame: u32, variable: VariableId) -> Option<Val> {
+        let mut at = frame;
+        loop {
+            let f = &self.execution.frames[at as usize];
+            if let Some((_, val)) = f.variables.iter().find(|(id, _)| *id == variable) {
+                return Some(*val);
+            }
+            at = self.execution.joins[f.parent? as usize].frame;
+        }
+    }
+
+    fn select(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
+        let load = &self.program.loads[load.index()];
+        self.load(frame, load, value)
+            .map_err(|not_found| self.invalid_path(frame, load, &not_found))
+    }
+
+    /// AWS's text for the paths of `InputPath`, `OutputPath`, `TimeoutSecondsPath` and the like.
+    #[cold]
+    pub(super) fn invalid_path(&self, frame: u32, load: &Load, not_found: &NotFound) -> Raised {
+        let cause = format!(
+            "Invalid path '{}' : {}",
+            load.path.text(),
+            not_found.message
+        );
+        self.raise(frame, "States.Runtime", &cause)
+    }
+
+    #[inline(always)]
+    fn load_field(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
+        let load = &self.program.loads[load.index()];
+        self.load(frame, load, value)
+            .map_err(|_| self.field_not_found(frame, load, value))
+    }
+
+    /// AWS's text for the paths of payload templates and of Fail states.
+    #[cold]
+    pub(super) fn field_not_found(&self, frame: u32, load: &Load, value: Val) -> Raised {
+        let input = values(self.execution, self.program).to_json(value);
+        let cause = format!(
+            "The JSONPath '{}' specified for the field '{}' could not be found in the input '{input}'",
+            load.path.text(),
+            load.field
+        );
+        self.raise(frame, "States.Runtime", &cause)
+    }
+
+    #[inline(always)]
+    fn make_object(&mut self, keys: KeySetId) {
+        let program = self.program;
+        let keys = &program.key_sets[keys.index()];
+        let base = self.execution.stack.len() - keys.len();
+        let Execution { doc, stack, .. } = &mut *self.execution;
+        let object = doc.push_members(&program.constants, keys, &stack[base..]);
+        stack.truncate(base);
+        stack.push(object);
+    }
+
+    fn make_array(&mut self, count: u32) {
+        let base = self.execution.stack.len() - count as usize;
+        let Execution { doc, stack, .. } = &mut *self.execution;
+        let array = doc.push_array(&self.program.constants, &stack[base..]);
+        stack.truncate(base);
+        stack.push(array);
+    }
+
+    fn call(
+        &mut self,
+        frame: u32,
+        function: intrinsic::Function,
+        call: CallId,
+    ) -> Result<(), Raised> {
+        let program = self.program;
+        let info = &program.calls[call.index()];
+        let base = self.execution.stack.len() - info.arguments as usize;
+        let Execution {
+            doc, stack, random, ..
+        } = &mut *self.execution;
+        let result = intrinsic::call(
+            function,
+            &info.text,
+            &stack[base..],
+            doc,
+            &program.constants,
+            random,
+        );
+        match result {
+            Ok(val) => {
+                stack.truncate(base);
+                stack.push(val);
+                Ok(())
+            }
+            Err(cause) => Err(self.raise(frame, "States.IntrinsicFailure", &cause)),
+        }
+    }
+
+    /// Sets the variables whose new values lie on the stack.
+    fn assign(&mut self, frame: u32, assign: AssignId) -> Result<(), Raised> {
+        let program = self.program;
+        let variables = &program.assigns[assign.index()];
+        let base = self.execution.stack.len() - variables.len();
+        let view = values(self.execution, program);
+        let sizes: Vec<usize> = self.execution.stack[base..]
+            .iter()
+            .map(|&val| view.size(val))
+            .collect();
+        if sizes.iter().sum::<usize>() > ASSIGN_BYTES_MAX {
+            return Err(self.raise(
+                frame,
+                "States.DataLimitExceeded",
+                &format!("The variables assigned by the state exceed the maximum of {ASSIGN_BYTES_MAX} bytes."),
+            ));
+        }
+        let mut total = self.execution.variables_bytes;
+        let mut set = std::mem::take(&mut self.execution.frames[frame as usize].variables);
+        for ((&variable, &val), size) in variables
+            .iter()
+            .zip(&self.execution.stack[base..])
+            .zip(sizes)
+        {
+            total += size;
+            match set.iter_mut().find(|(id, _)| *id == variable) {
+                Some((_, old)) => {
+                    total -= values(self.execution, program).size(*old);
+                    *old = val;
+                }
+                None => set.push((variable, val)),
+            }
+            if O::ENABLED {
+                self.execution.assigned.push((variable, val));
+            }
+        }
+        self.execution.frames[frame as usize].variables = set;
+        self.execution.stack.truncate(base);
+        self.execution.variables_bytes = total;
+        if total > VARIABLES_BYTES_MAX {
+            return Err(self.raise(
+                frame,
+                "States.DataLimitExceeded",
+                &format!("The variables of the execution exceed the maximum of {VARIABLES_BYTES_MAX} bytes."),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The failure that a Fail state asks for; an error in its own fields is raised instead.
+    fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
+        let info = &self.program.fails[fail.index()];
+        // What was computed lies on the stack, the cause on top.
+        let cause = self.fail_text(frame, &info.cause, value)?;
+        let error = self.fail_text(frame, &info.error, value)?;
+        Ok(Box::new(Failure { error, cause }))
+    }
+
+    fn fail_text(
+        &mut self,
+        frame: u32,
+        operand: &TextOperand,
+        value: Val,
+    ) -> Result<Option<Box<str>>, Raised> {
+        let val = match operand {
+            TextOperand::Absent => return Ok(None),
+            TextOperand::Literal(text) => return Ok(Some(text.clone())),
+            TextOperand::Popped => self.pop(),
+            TextOperand::Load(load) => self.load_field(frame, *load, value)?,
+        };
+        let view: Values<'_> = values(self.execution, self.program);
+        // AWS asks for a string; another value is shown as its JSON rather than lost.
+        Ok(Some(
+            view.string(val)
+                .map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned)
+                .into(),
+        ))
+    }
+}
+
+impl Execution {
+    /// True if a frame waits for nothing.
+    pub(super) fn make_ready(&mut self, frame: u32) {
+        self.frames[frame as usize].status = FrameStatus::Ready;
+        self.ready.push_back(frame);
+    }
+}

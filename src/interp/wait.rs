@@ -1,0 +1,160 @@
+//! Wait states, and everything that falls due.
+
+use std::cmp::Reverse;
+
+use super::context::values;
+use super::execution::{FrameStatus, after_seconds};
+use super::run::{Raised, Run};
+use crate::history::{Failure, Observer};
+use crate::program::{Load, LoadId, WaitId, WaitInfo};
+use crate::stdx::Timestamp;
+use crate::value::{Kind, Val};
+
+/// Longest wait, in seconds (AWS's guide, "Wait").
+const WAIT_SECONDS_MAX: i64 = 99_999_999;
+
+impl<O: Observer> Run<'_, O> {
+    /// Parks the frame until its time has come; false if it has come already.
+    pub(super) fn begin_wait(
+        &mut self,
+        frame: u32,
+        wait: WaitId,
+        value: Val,
+    ) -> Result<bool, Raised> {
+        let until = match self.program.waits[wait.index()] {
+            WaitInfo::Seconds(seconds) => after_seconds(self.now, seconds),
+            WaitInfo::Until(millis) => Timestamp::from_millis(millis),
+            WaitInfo::SecondsPath(load) => self.seconds_path(frame, load, value)?,
+            WaitInfo::TimestampPath(load) => self.timestamp_path(frame, load, value)?,
+        };
+        if until <= self.now {
+            return Ok(false);
+        }
+        self.sleep(frame, until);
+        Ok(true)
+    }
+
+    /// Parks the frame until `until`.
+    pub(super) fn sleep(&mut self, frame: u32, until: Timestamp) {
+        let f = &mut self.execution.frames[frame as usize];
+        f.status = FrameStatus::Waiting;
+        f.wake_at = until;
+        self.execution.arm(frame, until);
+    }
+
+    fn wait_operand(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, Raised> {
+        self.load(frame, load, value).map_err(|_| {
+            let cause = format!(
+                "The {} parameter does not reference an input value: {}",
+                load.field,
+                load.path.text()
+            );
+            self.raise(frame, "States.Runtime", &cause)
+        })
+    }
+
+    fn seconds_path(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Timestamp, Raised> {
+        let load = &self.program.loads[load.index()];
+        let val = self.wait_operand(frame, load, value)?;
+        let view = values(self.execution, self.program);
+        let shown = || {
+            view.string(val)
+                .map_or_else(|| view.to_json(val), std::borrow::Cow::into_owned)
+        };
+        let path = load.path.text();
+        let cause = match view.as_i64(val) {
+            Some(seconds @ 0..=WAIT_SECONDS_MAX) => {
+                return Ok(self.now.plus_millis(seconds * 1_000));
+            }
+            Some(0..) => "Wait state delay is too long.".to_owned(),
+            Some(_) => format!(
+                "The SecondsPath parameter references a negative value: {path} == {}",
+                shown()
+            ),
+            None => format!(
+                "The SecondsPath parameter cannot be parsed as a long value: {path} == {}",
+                shown()
+            ),
+        };
+        Err(self.raise(frame, "States.Runtime", &cause))
+    }
+
+    fn timestamp_path(
+        &mut self,
+        frame: u32,
+        load: LoadId,
+        value: Val,
+    ) -> Result<Timestamp, Raised> {
+        let load = &self.program.loads[load.index()];
+        let val = self.wait_operand(frame, load, value)?;
+        let view = values(self.execution, self.program);
+        let text = if view.kind(val) == Kind::String {
+            view.string(val).unwrap_or_default().into_owned()
+        } else {
+            view.to_json(val)
+        };
+        match Timestamp::parse(&text) {
+            Ok(until) if until.millis() - self.now.millis() <= WAIT_SECONDS_MAX * 1_000 => {
+                Ok(until)
+            }
+            Ok(_) => Err(self.raise(frame, "States.Runtime", "Wait state delay is too long.")),
+            Err(_) => {
+                let cause = format!(
+                    "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time \
+                     format string: {} == {text}",
+                    load.path.text()
+                );
+                Err(self.raise(frame, "States.Runtime", &cause))
+            }
+        }
+    }
+
+    /// Makes ready what is due, and fails tasks whose time is up.
+    pub(super) fn wake(&mut self) {
+        while let Some(&Reverse(timer)) = self.execution.timers.peek() {
+            if timer.at > self.now {
+                return;
+            }
+            self.execution.timers.pop();
+            let f = &self.execution.frames[timer.frame as usize];
+            if f.generation != timer.generation {
+                continue;
+            }
+            match f.status {
+                FrameStatus::Waiting if f.wake_at == timer.at => {
+                    self.execution.make_ready(timer.frame)
+                }
+                FrameStatus::Task if f.wake_at == timer.at || f.heartbeat_at == timer.at => {
+                    self.task_timed_out(timer.frame);
+                }
+                FrameStatus::Task
+                | FrameStatus::Waiting
+                | FrameStatus::Free
+                | FrameStatus::Ready
+                | FrameStatus::Joined(_) => {}
+            }
+        }
+    }
+
+    /// When the next thing falls due.
+    pub(super) fn next_wake(&mut self) -> Timestamp {
+        while let Some(&Reverse(timer)) = self.execution.timers.peek() {
+            let f = &self.execution.frames[timer.frame as usize];
+            let live = f.generation == timer.generation
+                && match f.status {
+                    FrameStatus::Waiting => f.wake_at == timer.at,
+                    FrameStatus::Task => f.wake_at == timer.at || f.heartbeat_at == timer.at,
+                    FrameStatus::Free | FrameStatus::Ready | FrameStatus::Joined(_) => false,
+                };
+            if live {
+                return timer.at.min(self.execution.deadline);
+            }
+            self.execution.timers.pop();
+        }
+        self.execution.deadline
+    }
+
+    fn task_timed_out(&mut self, frame: u32) {
+        self.end_task(frame, Err(Failure::timeout()));
+    }
+}

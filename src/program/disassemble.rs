@@ -1,0 +1,209 @@
+//! Programs as text, one op a line, for people and for tests.
+
+use std::fmt;
+
+use super::{
+    Base, LoadId, NumberOperand, Op, Pc, Program, StateId, TestOperand, TextOperand, WaitInfo,
+};
+use crate::value::{Key, Val, Values};
+
+/// One op a line, with its place and what it refers to; a heading before each state.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(seconds) = self.timeout_seconds {
+            writeln!(f, "; times out after {seconds} s")?;
+        }
+        for (at, op) in self.ops.iter().enumerate() {
+            if let Op::Enter(state) = op {
+                let info = &self.states[state.index()];
+                writeln!(f, "{} {:?}:", info.state_type.as_str(), info.name)?;
+            }
+            write!(f, "{at:5}  ")?;
+            self.write_op(f, *op)?;
+            writeln!(f)?;
+            if let Op::Enter(state) = op {
+                self.write_handlers(f, *state)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Program {
+    fn write_op(&self, f: &mut fmt::Formatter<'_>, op: Op) -> fmt::Result {
+        match op {
+            Op::Enter(state) => write!(f, "enter        {:?}", self.states[state.index()].name),
+            Op::Exit(state) => write!(f, "exit         {:?}", self.states[state.index()].name),
+            Op::Select(load) => write!(f, "select       {}", self.load_text(load)),
+            Op::SetValue => f.write_str("set-value"),
+            Op::SetData => f.write_str("set-data"),
+            Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
+            Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
+            Op::Const(val) => write!(f, "const        {}", self.constant(val)),
+            Op::MakeObject(keys) => {
+                let keys: Vec<&str> = self.key_sets[keys.index()]
+                    .iter()
+                    .map(|key| self.key(*key))
+                    .collect();
+                write!(f, "make-object  {}", keys.join(", "))
+            }
+            Op::MakeArray(count) => write!(f, "make-array   {count}"),
+            Op::Call(function, call) => {
+                write!(
+                    f,
+                    "call         {} of {}",
+                    function.name(),
+                    self.calls[call.index()].arguments
+                )
+            }
+            Op::Merge(merge) => {
+                f.write_str("merge        $")?;
+                for step in &self.merges[merge.index()] {
+                    match step {
+                        super::MergeStep::Child(name, _) => write!(f, "['{}']", name.raw())?,
+                        super::MergeStep::Index(index) => write!(f, "[{index}]")?,
+                    }
+                }
+                Ok(())
+            }
+            Op::KeepInput => f.write_str("keep-input"),
+            Op::Assign(assign) => {
+                let names: Vec<String> = self.assigns[assign.index()]
+                    .iter()
+                    .map(|variable| format!("${}", self.variables[variable.index()]))
+                    .collect();
+                write!(f, "assign       {}", names.join(", "))
+            }
+            Op::TestElse(test, to) => {
+                write!(f, "test-else    {} -> {}", self.test_text(test), to.0)
+            }
+            Op::TestThen(test, to) => {
+                write!(f, "test-then    {} -> {}", self.test_text(test), to.0)
+            }
+            Op::NoChoice => f.write_str("no-choice"),
+            Op::Task(task) => write!(f, "task         {}", self.tasks[task.index()].resource_text),
+            Op::Wait(wait) => write!(
+                f,
+                "wait         {}",
+                self.wait_text(&self.waits[wait.index()])
+            ),
+            Op::Fork(fork) => write!(f, "fork         -> {}", places(&self.forks[fork.index()])),
+            Op::Map(map) => {
+                let map = &self.maps[map.index()];
+                write!(f, "map          {} -> {}", map.items_text, map.iteration.0)?;
+                match &map.max_concurrency {
+                    Some(operand) => write!(f, ", {} at a time", self.number_text(operand)),
+                    None => Ok(()),
+                }
+            }
+            Op::Jump(to) => write!(f, "jump         -> {}", to.0),
+            Op::End => f.write_str("end"),
+            Op::Fail(fail) => {
+                let fail = &self.fails[fail.index()];
+                write!(
+                    f,
+                    "fail         {}, {}",
+                    self.text_operand(&fail.error),
+                    self.text_operand(&fail.cause)
+                )
+            }
+        }
+    }
+
+    fn write_handlers(&self, f: &mut fmt::Formatter<'_>, state: StateId) -> fmt::Result {
+        let info = &self.states[state.index()];
+        for retrier in &info.retriers {
+            let names = retrier.errors.names.join(", ");
+            writeln!(f, "       ; retry {names}: {} times", retrier.max_attempts)?;
+        }
+        for catcher in &info.catchers {
+            writeln!(
+                f,
+                "       ; catch {} -> {}",
+                catcher.errors.names.join(", "),
+                catcher.start.0
+            )?;
+        }
+        Ok(())
+    }
+
+    fn load_text(&self, load: LoadId) -> String {
+        let load = &self.loads[load.index()];
+        let how = match (load.base, load.path.segments()) {
+            (Base::Context(_), Some(_))
+                if load.base != Base::Context(super::ContextBase::Whole) =>
+            {
+                "direct"
+            }
+            (_, Some(_)) => "definite",
+            (_, None) => "search",
+        };
+        format!("{} ({how})", load.path.text())
+    }
+
+    fn constant(&self, val: Val) -> String {
+        Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        }
+        .to_json(val)
+    }
+
+    fn key(&self, key: Key) -> &str {
+        Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        }
+        .key_text(key)
+    }
+
+    fn test_text(&self, test: super::TestId) -> String {
+        let test = &self.tests[test.index()];
+        let operand = match &test.operand {
+            TestOperand::Constant(val) | TestOperand::Number(val, _) => self.constant(*val),
+            TestOperand::Bool(value) => value.to_string(),
+            TestOperand::Timestamp(nanos) => format!("{nanos} ns"),
+            TestOperand::Pattern(parts) => format!("{parts:?}"),
+            TestOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
+        };
+        format!(
+            "{} {:?} {operand}",
+            self.loads[test.variable.index()].path.text(),
+            test.operator
+        )
+    }
+
+    fn wait_text(&self, wait: &WaitInfo) -> String {
+        match wait {
+            WaitInfo::Seconds(seconds) => format!("{seconds} s"),
+            WaitInfo::Until(millis) => {
+                format!("until {}", crate::stdx::Timestamp::from_millis(*millis))
+            }
+            WaitInfo::SecondsPath(load) => format!("{} s", self.loads[load.index()].path.text()),
+            WaitInfo::TimestampPath(load) => {
+                format!("until {}", self.loads[load.index()].path.text())
+            }
+        }
+    }
+
+    fn number_text(&self, operand: &NumberOperand) -> String {
+        match operand {
+            NumberOperand::Literal(n) => n.to_string(),
+            NumberOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
+        }
+    }
+
+    fn text_operand(&self, operand: &TextOperand) -> String {
+        match operand {
+            TextOperand::Absent => "-".to_owned(),
+            TextOperand::Literal(text) => format!("{text:?}"),
+            TextOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
+            TextOperand::Popped => "popped".to_owned(),
+        }
+    }
+}
+
+fn places(places: &[Pc]) -> String {
+    let places: Vec<String> = places.iter().map(|pc| pc.0.to_string()).collect();
+    places.join(", ")
+}

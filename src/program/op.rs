@@ -1,0 +1,110 @@
+//! The instruction set, and the typed indexes that it is made of.
+
+use crate::intrinsic::Function;
+use crate::value::Val;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+        pub struct $name(pub(crate) u32);
+
+        impl $name {
+            /// The index in its table.
+            #[must_use]
+            #[inline(always)]
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Index of an [`Op`].
+    Pc;
+    /// Index of a state.
+    StateId;
+    /// Index of a path with what its errors say of it.
+    LoadId;
+    /// Index of a `ResultPath`.
+    MergeId;
+    /// Index of the member names of an object that a template makes.
+    KeySetId;
+    /// Index of an intrinsic call.
+    CallId;
+    /// Index of a Choice comparison.
+    TestId;
+    /// Index of the variables that an `Assign` sets.
+    AssignId;
+    /// Index of a Task.
+    TaskId;
+    /// Index of a Wait.
+    WaitId;
+    /// Index of a Fail.
+    FailId;
+    /// Index of a Parallel.
+    ForkId;
+    /// Index of a Map.
+    MapId;
+    /// Index of a variable's name.
+    VariableId;
+}
+
+/// One instruction. A state is a run of them, from [`Op::Enter`] to [`Op::Exit`]; payloads lie in the program's tables.
+///
+/// Two registers belong to the frame: `data`, the state's raw input, and `value`, which is the effective input at
+/// first, then the result, then the effective output. The stack holds what a payload template has made so far.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Op {
+    /// A state is entered: `value` becomes `data`.
+    Enter(StateId),
+    /// `value` becomes what the path (`InputPath`, `OutputPath`) finds in it.
+    Select(LoadId),
+    /// `value` becomes what is popped from the stack.
+    SetValue,
+    /// Pushes what a path finds in `value` or in a variable.
+    Load(LoadId),
+    /// Pushes what a `$$` path finds in the context object.
+    LoadContext(LoadId),
+    /// Pushes a constant.
+    Const(Val),
+    /// Pops the members of an object, pushes the object.
+    MakeObject(KeySetId),
+    /// Pops that many elements, pushes the array.
+    MakeArray(u32),
+    /// Pops the arguments of an intrinsic function, pushes its result.
+    Call(Function, CallId),
+    /// `value` becomes `data` with `value` put in at `ResultPath`.
+    Merge(MergeId),
+    /// `value` becomes `data`: `"ResultPath": null`.
+    KeepInput,
+    /// Pops the new values of variables and sets them.
+    Assign(AssignId),
+    /// `data` becomes `value`.
+    SetData,
+    /// Goes on if the comparison holds, else jumps.
+    TestElse(TestId, Pc),
+    /// Jumps if the comparison holds, else goes on.
+    TestThen(TestId, Pc),
+    /// Fails with `States.NoChoiceMatched`.
+    NoChoice,
+    /// Hands `value` to the task; its result becomes `value`.
+    Task(TaskId),
+    /// Parks until the time has come.
+    Wait(WaitId),
+    /// Starts a frame for every branch; the array of their outputs becomes `value`.
+    Fork(ForkId),
+    /// Starts a frame for every item; the array of their outputs becomes `value`.
+    Map(MapId),
+    /// A state is left: `value` becomes `data`.
+    Exit(StateId),
+    /// Goes on elsewhere.
+    Jump(Pc),
+    /// The scope ends, with `data` as its output.
+    End,
+    /// The scope fails.
+    Fail(FailId),
+}
+
+const _: () = assert!(size_of::<Op>() <= 16);
