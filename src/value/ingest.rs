@@ -125,8 +125,10 @@ impl Doc {
         let first_node = self.nodes.len();
         let end = self.bytes.len();
         self.bytes.resize(end + PADDING, 0);
-        // A value takes two bytes at least (itself and what separates it), but for the last one.
-        self.nodes.reserve((end - start) / 2 + 2);
+        // A value takes two bytes at least (itself and what separates it), but for the last one and for containers that
+        // are still open: in text that is cut off, each of those takes its bracket alone.
+        let open_max = (end - start).min(DEPTH_MAX);
+        self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
         let mut scanner = Scanner {
             doc: self,
@@ -479,7 +481,8 @@ impl Scanner<'_> {
             next: index as u32 + 1,
             tag,
         };
-        // SAFETY: `scan` has reserved a node for every second byte of the text and two more.
+        // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
+        // that can be open, and two more.
         unsafe {
             nodes.as_mut_ptr().add(index).write(node);
             nodes.set_len(index + 1);
@@ -916,6 +919,16 @@ mod tests {
         let mut doc = Doc::new();
         assert_eq!(doc.ingest(b"\"a\xff\"").unwrap_err().message, "not UTF-8");
         assert_eq!(doc.memory(), Doc::new().memory(), "nothing stays behind");
+    }
+
+    #[test]
+    fn containers_left_open_have_room_for_their_nodes() {
+        for open in [1, 2, 3, 250, 700, DEPTH_MAX] {
+            for tail in ["", "1", "[]", "1,1"] {
+                let text = format!("{}{tail}", "[".repeat(open));
+                assert!(canonical(&text).is_err(), "{open} {tail}");
+            }
+        }
     }
 
     #[test]
