@@ -183,8 +183,6 @@ pub(crate) struct CallInfo {
     pub(crate) arguments: u32,
     /// The call as written.
     pub(crate) text: Box<str>,
-    /// The field that it stands in.
-    pub(crate) field: Box<str>,
 }
 
 /// One Choice comparison.
