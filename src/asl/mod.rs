@@ -12,7 +12,7 @@ mod json;
 mod model;
 mod reader;
 mod resource;
-mod suggest;
+pub(crate) mod suggest;
 mod unsupported;
 
 pub use diagnostic::{Code, Diagnostic, Severity, aws_message};

@@ -9,19 +9,19 @@ const COMPARISONS_MAX: usize = 100_000;
 
 /// What is left of the comparisons that one definition may cost.
 #[derive(Debug)]
-pub(super) struct Suggester {
+pub(crate) struct Suggester {
     comparisons: usize,
 }
 
 impl Suggester {
-    pub(super) fn new() -> Suggester {
+    pub(crate) fn new() -> Suggester {
         Suggester {
             comparisons: COMPARISONS_MAX,
         }
     }
 
     /// The candidate that is most like `name`, if one is near enough.
-    pub(super) fn nearest<'c>(
+    pub(crate) fn nearest<'c>(
         &mut self,
         name: &str,
         candidates: impl IntoIterator<Item = &'c str>,
@@ -51,7 +51,7 @@ impl Suggester {
     }
 
     /// As [`Suggester::nearest`], as a question.
-    pub(super) fn question<'c>(
+    pub(crate) fn question<'c>(
         &mut self,
         name: &str,
         candidates: impl IntoIterator<Item = &'c str>,

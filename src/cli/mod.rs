@@ -1,3 +1,75 @@
-//! The commands of the `quickstep` binary.
+//! The commands of the `quickstep` binary. They print, and return exit codes.
 
+mod definition;
+mod disassemble;
+mod log;
+mod record;
+mod report;
+mod run;
 pub mod validate;
+
+pub use disassemble::DisassembleArgs;
+pub use run::{RunArgs, TimeArg};
+
+use std::io;
+
+use clap::Parser;
+
+/// Everything went well; every execution succeeded.
+pub const EXIT_SUCCESS: u8 = 0;
+/// An execution failed, or an event was not valid and was passed over.
+pub const EXIT_FAILURE: u8 = 1;
+/// The command could not do its work: wrong arguments, an invalid definition, a file that cannot be read, an invalid
+/// event.
+pub const EXIT_TROUBLE: u8 = 2;
+/// It was interrupted: 128 and the number of the signal, as shells have it.
+pub const EXIT_INTERRUPTED: u8 = 130;
+/// Nobody wants to read what it prints: 128 and the number of SIGPIPE.
+pub const EXIT_BROKEN_PIPE: u8 = 141;
+
+/// Runs Amazon States Language state machines with Express semantics, fast.
+#[derive(Parser, Debug)]
+#[command(
+    name = "quickstep",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Run(Box<RunArgs>),
+    Validate(validate::ValidateArgs),
+    Disassemble(DisassembleArgs),
+}
+
+impl Cli {
+    /// Does what the arguments say; returns the exit code.
+    #[must_use]
+    pub fn run(&self) -> u8 {
+        match &self.command {
+            Command::Run(args) => run::run(args),
+            Command::Validate(args) => {
+                validate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
+            }
+            Command::Disassemble(args) => disassemble::run(args),
+        }
+    }
+}
+
+/// Reads the arguments; prints help and complaints about them itself.
+///
+/// # Errors
+///
+/// The exit code, if there is nothing to run.
+pub fn parse() -> Result<Cli, u8> {
+    Cli::try_parse().map_err(|error| {
+        // Help goes to the standard output, complaints to the standard error; if neither can be written, so be it.
+        let _ = error.print();
+        u8::try_from(error.exit_code()).unwrap_or(EXIT_TROUBLE)
+    })
+}

@@ -99,7 +99,7 @@ fn validate(args: &ValidateArgs, out: &mut dyn Write, err: &mut dyn Write) -> io
 }
 
 /// The text, but no more of it than shows that it is too long.
-fn load(source: impl Read) -> io::Result<String> {
+pub(super) fn load(source: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     let bound = DEFINITION_BYTES_MAX as u64 + 1;
     source.take(bound).read_to_end(&mut bytes)?;
@@ -139,7 +139,12 @@ fn to_json(file: &str, diagnostic: &Diagnostic) -> String {
     )
 }
 
-fn show(file: &str, text: &str, diagnostics: &[Diagnostic], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn show(
+    file: &str,
+    text: &str,
+    diagnostics: &[Diagnostic],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let renderer = Renderer::plain();
     for diagnostic in diagnostics {
         writeln!(out, "{}\n", render(&renderer, file, text, diagnostic))?;

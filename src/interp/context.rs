@@ -69,6 +69,12 @@ impl MachineIdentity {
     }
 }
 
+/// The name of an execution that was given none at its start: a UUID made of its seed.
+#[must_use]
+pub fn name_of_seed(seed: u64) -> String {
+    uuid(seed).to_string()
+}
+
 /// Tells the id at the end of an EXPRESS execution's ARN from a name made of the same seed.
 const EXPRESS_SALT: u64 = 0x5851_F42D_4C95_7F2D;
 
@@ -120,7 +126,7 @@ impl Context {
     pub(super) fn execution_name(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
-            None => uuid(self.seed).to_string(),
+            None => name_of_seed(self.seed),
         }
     }
 

@@ -242,6 +242,8 @@ impl std::error::Error for StartError {}
 /// A task as its execution yields it.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskCall<'a> {
+    /// Which Task of the program it is.
+    pub id: TaskId,
     /// `Resource` of the state.
     pub resource: &'a Resource,
     /// The same as written.
@@ -420,8 +422,10 @@ impl Execution {
         handle: FrameHandle,
     ) -> Result<TaskCall<'a>, Stale> {
         let frame = self.waiting_frame(handle)?;
-        let info = &program.tasks[frame.task.ok_or(Stale)?.index()];
+        let id = frame.task.ok_or(Stale)?;
+        let info = &program.tasks[id.index()];
         Ok(TaskCall {
+            id,
             resource: &info.resource,
             resource_text: &info.resource_text,
             state: &program.states[frame.state.index()].name,

@@ -338,4 +338,28 @@ impl Program {
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.tasks.iter().map(|task| &*task.resource_text)
     }
+
+    /// Its Tasks in the order of their ids, which is that of the definition.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (&str, &TaskInfo)> {
+        let mut state = StateId(0);
+        let of_op = move |op: &Op| match *op {
+            Op::Enter(entered) => {
+                state = entered;
+                None
+            }
+            Op::Task(task) => Some((state, task)),
+            _ => None,
+        };
+        self.ops
+            .iter()
+            .filter_map(of_op)
+            .map(|(state, task)| (&*self.states[state.index()].name, &self.tasks[task.index()]))
+    }
+
+    /// Name of the state that a Task belongs to.
+    pub(crate) fn state_of(&self, task: TaskId) -> &str {
+        self.tasks()
+            .nth(task.index())
+            .map_or("", |(state, _)| state)
+    }
 }

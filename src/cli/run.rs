@@ -1,0 +1,357 @@
+//! `quickstep run`: one execution for every event.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::log::{FileLog, Log, LogFile, NoLog};
+use super::record::{Form, LineRecorder, OnInvalid, Tally};
+use super::report::{self, Printer};
+use super::validate::TypeArg;
+use super::{
+    EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
+};
+use crate::engine::{
+    Clock, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading, Source,
+    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode,
+};
+use crate::history::LogLevel;
+use crate::task::TaskRegistry;
+use crate::task::mock::MockSource;
+
+/// Runs a state machine: one execution for every line of events.
+///
+/// Each line of EVENTS is the input of one execution, as JSON. Outputs go to the standard output in the order of the
+/// events, failures to the standard error with the number of their line.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// A definition in Amazon States Language; `-` is the standard input.
+    #[arg(value_name = "DEFINITION")]
+    pub definition: String,
+    /// Events, one JSON value a line; `-`, or nothing, is the standard input.
+    #[arg(value_name = "EVENTS.ndjson")]
+    pub events: Option<String>,
+    /// One input, as JSON, in place of EVENTS.
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["events", "input_file"])]
+    pub input: Option<String>,
+    /// A file that is one input, in place of EVENTS.
+    #[arg(long, value_name = "FILE", conflicts_with = "events")]
+    pub input_file: Option<String>,
+    /// Answers for tasks: a file of answers by resource, or a MockConfigFile.json and one of its test cases.
+    #[arg(long, value_name = "FILE[#TestCase]")]
+    pub tasks: Option<String>,
+    /// The machine's name; the definition's file name up to its first dot, unless given.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The type of state machine. STANDARD ones may wait for longer than five minutes, and for callbacks.
+    #[arg(long = "type", value_enum, ignore_case = true, default_value_t = TypeArg::Express)]
+    pub machine_type: TypeArg,
+    /// Whether waits, retries and timeouts take time. Virtual time skips them.
+    #[arg(long, value_enum, ignore_case = true, default_value_t = TimeArg::Real)]
+    pub time: TimeArg,
+    /// Threads that run executions; one for every core, unless given.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<NonZero<usize>>,
+    /// Most executions that are open at a time, those that wait among them.
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub in_flight: NonZero<usize>,
+    /// Print one JSON object for every event: line, name, status, output or error and cause, duration.
+    #[arg(long)]
+    pub envelope: bool,
+    /// Print results as executions end, not in the order of the events.
+    #[arg(long)]
+    pub unordered: bool,
+    /// Go on after lines that are not JSON.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Write the executions' events to a file, one JSON object a line, as AWS logs them.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<String>,
+    /// Which events are logged.
+    #[arg(long, value_enum, ignore_case = true, default_value_t = LevelArg::All, requires = "log")]
+    pub log_level: LevelArg,
+    /// Log no inputs, outputs and parameters.
+    #[arg(long, requires = "log")]
+    pub log_without_data: bool,
+    /// No progress and no summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quickstep run order.asl.json orders.ndjson > results.ndjson
+  quickstep run order.asl.json --input '{\"id\": 1}' --tasks tasks.json
+  tail -f orders.ndjson | quickstep run order.asl.json --envelope
+  quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
+  quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
+
+A file of answers for --tasks; `exec` names a program that answers JSON lines:
+  {\"tasks\": {
+    \"arn:aws:lambda:*:function:quote\": {\"result\": {\"cost\": 9.9}},
+    \"arn:aws:lambda:*:function:charge\": {\"error\": \"Card.Declined\", \"cause\": \"no funds\"},
+    \"arn:aws:states:::sqs:sendMessage\": {\"echo\": true},
+    \"arn:aws:lambda:*:function:stock\": {\"exec\": [\"python3\", \"stock.py\"]}}}
+
+Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or stopped at an
+invalid line, 130 if it was interrupted.";
+
+/// `--time`
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeArg {
+    /// They take the time that they say.
+    Real,
+    /// They take none.
+    Virtual,
+}
+
+/// `--log-level`
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[value(rename_all = "UPPER")]
+pub enum LevelArg {
+    /// Every event.
+    All,
+    /// Failures of states, tasks and executions.
+    Error,
+    /// Executions that did not succeed.
+    Fatal,
+    /// Nothing.
+    Off,
+}
+
+impl From<LevelArg> for LogLevel {
+    fn from(arg: LevelArg) -> LogLevel {
+        match arg {
+            LevelArg::All => LogLevel::All,
+            LevelArg::Error => LogLevel::Error,
+            LevelArg::Fatal => LogLevel::Fatal,
+            LevelArg::Off => LogLevel::Off,
+        }
+    }
+}
+
+/// What cannot be done, for the standard error.
+struct Trouble(String);
+
+type Attempt<T> = Result<T, Trouble>;
+
+pub(super) fn run(args: &RunArgs) -> u8 {
+    let mut err = io::stderr();
+    match attempt(args, &mut err) {
+        Ok(code) => code,
+        Err(Trouble(message)) => {
+            // If nobody reads the standard error, the exit code has to do.
+            let _ = writeln!(err, "error: {message}");
+            EXIT_TROUBLE
+        }
+    }
+}
+
+fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
+    let loaded = definition::load(
+        &args.definition,
+        args.name.as_deref(),
+        args.machine_type.into(),
+        err,
+    );
+    let Ok(Some(machine)) = loaded else {
+        return Ok(EXIT_TROUBLE);
+    };
+    let engine = engine(args, &machine)?;
+    for (resource, state) in engine.unhandled(&machine) {
+        // As above.
+        let _ = writeln!(
+            err,
+            "warning: nothing answers for {resource} (state {state}); executions that call it fail. --tasks FILE \
+             gives answers, see `quickstep run --help`"
+        );
+    }
+    let source = open(args)?;
+    match &args.log {
+        None => Ok(stream(args, &engine, &machine, source, &NoLog)),
+        Some(path) => {
+            let file = LogFile::create(path)
+                .map_err(|error| Trouble(format!("failed to create {path}: {error}")))?;
+            let log = FileLog::new(
+                &file,
+                machine.identity(),
+                args.log_level.into(),
+                !args.log_without_data,
+            );
+            let code = stream(args, &engine, &machine, source, &log);
+            let mut file = file
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            match file.take_error() {
+                Some(error) => Err(Trouble(format!("failed to write {path}: {error}"))),
+                None => Ok(code),
+            }
+        }
+    }
+}
+
+fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
+    let mut tasks = TaskRegistry::new();
+    if let Some(text) = &args.tasks {
+        MockSource::parse(text)
+            .load(machine.name(), &mut tasks)
+            .map_err(|error| Trouble(error.to_string()))?;
+    }
+    let time = match args.time {
+        TimeArg::Real => TimeMode::Real,
+        TimeArg::Virtual => TimeMode::Virtual,
+    };
+    Engine::builder()
+        .tasks(tasks)
+        .time(time)
+        .build()
+        .map_err(|error| Trouble(error.to_string()))
+}
+
+/// Events from a file, from the standard input, or one input.
+enum Input {
+    Lines(LineSource<Box<dyn Read + Send>>),
+    One(Option<Vec<u8>>),
+}
+
+impl Source for Input {
+    fn read(&mut self, events: &mut Events) -> Result<Reading, Error> {
+        match self {
+            Input::Lines(lines) => lines.read(events),
+            Input::One(input) => {
+                if let Some(input) = input.take() {
+                    events.push(&input);
+                }
+                Ok(Reading::End)
+            }
+        }
+    }
+}
+
+fn open(args: &RunArgs) -> Attempt<Input> {
+    let unreadable =
+        |file: &str, error: io::Error| Trouble(format!("failed to read {file}: {error}"));
+    if let Some(input) = &args.input {
+        return Ok(Input::One(Some(input.clone().into_bytes())));
+    }
+    if let Some(file) = &args.input_file {
+        let mut bytes = Vec::new();
+        File::open(file)
+            .and_then(|file| file.take(EVENT_BYTES_MAX as u64).read_to_end(&mut bytes))
+            .map_err(|error| unreadable(file, error))?;
+        return Ok(Input::One(Some(bytes)));
+    }
+    let reader: Box<dyn Read + Send> = match args.events.as_deref() {
+        Some(file) if file != "-" => {
+            Box::new(File::open(file).map_err(|error| unreadable(file, error))?)
+        }
+        _ if args.definition == "-" => {
+            let message = "the definition comes from the standard input, so the events cannot: name a file, or use \
+                           --input";
+            return Err(Trouble(message.to_owned()));
+        }
+        None if io::stdin().is_terminal() => {
+            let message = "no events: name a file with one JSON value a line, pipe them in, or use --input '{…}' for \
+                           one execution";
+            return Err(Trouble(message.to_owned()));
+        }
+        _ => Box::new(io::stdin()),
+    };
+    Ok(Input::Lines(LineSource::new(reader)))
+}
+
+/// Runs the stream and reports; returns the exit code.
+fn stream<L: Log + Sync>(
+    args: &RunArgs,
+    engine: &Engine,
+    machine: &StateMachine,
+    source: Input,
+    log: &L,
+) -> u8 {
+    let clock = SystemClock::new();
+    let options = StreamOptions {
+        in_flight: args.in_flight.get(),
+        order: if args.unordered {
+            Order::Completion
+        } else {
+            Order::Events
+        },
+        ..StreamOptions::default()
+    };
+    let options = StreamOptions {
+        workers: args.workers.map_or(options.workers, NonZero::get),
+        ..options
+    };
+    let stream = Stream::new(engine, machine, options);
+    stop_when_interrupted(&stream);
+    let form = if args.envelope {
+        Form::Envelopes
+    } else {
+        Form::Outputs
+    };
+    let on_invalid = if args.keep_going {
+        OnInvalid::Pass
+    } else {
+        OnInvalid::Stop
+    };
+    let bar = if args.quiet { None } else { report::progress() };
+    let mut printer = Printer::new(io::stdout().lock(), io::stderr(), bar);
+    let recorder = || LineRecorder::new(form, on_invalid, log.clone());
+    let (end, recorders) = stream.run(source, recorder, &mut printer);
+    printer.finish();
+    let mut tally = Tally::new();
+    for recorder in recorders {
+        tally.add(&recorder.into_tally());
+    }
+    let elapsed = Duration::from_nanos(clock.nanos());
+    finish(args, &end, &tally, elapsed)
+}
+
+fn stop_when_interrupted(stream: &Stream) {
+    let stopper = stream.stopper();
+    let again = AtomicBool::new(false);
+    // Without a handler the process just ends, as it would have anyway.
+    let _ = ctrlc::set_handler(move || {
+        if again.swap(true, Ordering::Relaxed) {
+            std::process::exit(EXIT_INTERRUPTED.into());
+        }
+        stopper.stop();
+    });
+}
+
+fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> u8 {
+    let mut err = io::stderr();
+    let mut say = |text: &str| {
+        // If nobody reads the standard error, the exit code has to do.
+        let _ = err.write_all(text.as_bytes());
+    };
+    let code = match end {
+        StreamEnd::Finished if tally.ended() == tally.succeeded && tally.invalid == 0 => {
+            EXIT_SUCCESS
+        }
+        StreamEnd::Finished => EXIT_FAILURE,
+        StreamEnd::Refused => EXIT_TROUBLE,
+        StreamEnd::Stopped => {
+            say("interrupted\n");
+            EXIT_INTERRUPTED
+        }
+        StreamEnd::ReadFailed(error) => {
+            say(&format!("error: {error}\n"));
+            EXIT_TROUBLE
+        }
+        StreamEnd::WriteFailed(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return EXIT_BROKEN_PIPE;
+        }
+        StreamEnd::WriteFailed(error) => {
+            say(&format!("error: failed to write results: {error}\n"));
+            EXIT_TROUBLE
+        }
+    };
+    if !args.quiet {
+        say(&report::summary(tally, elapsed));
+    }
+    code
+}

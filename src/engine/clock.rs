@@ -1,0 +1,101 @@
+//! Where time comes from.
+
+use std::fmt::Debug;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::stdx::Timestamp;
+
+/// A source of time.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// Nanoseconds since a moment that the clock has chosen; never less than before.
+    fn nanos(&self) -> u64;
+
+    /// The time of day.
+    fn timestamp(&self) -> Timestamp;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// The clock, counting from now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn new() -> SystemClock {
+        SystemClock {
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[inline]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn nanos(&self) -> u64 {
+        let elapsed = Instant::now().duration_since(self.origin);
+        // 584 years.
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn timestamp(&self) -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Whether waiting takes time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum TimeMode {
+    /// Waits, retries and timeouts take the time that they say.
+    #[default]
+    Real,
+    /// They take none: where an execution would wait, its clock is put forward. While an asynchronous task is under way
+    /// time passes as it does: a timeout cannot overtake an answer.
+    Virtual,
+}
+
+/// A time of day that never goes back: that of its making plus what has passed since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anchor {
+    timestamp_millis: i64,
+    nanos: u64,
+}
+
+impl Anchor {
+    pub(crate) fn new(clock: &dyn Clock) -> Anchor {
+        Anchor {
+            timestamp_millis: clock.timestamp().millis(),
+            nanos: clock.nanos(),
+        }
+    }
+
+    pub(crate) const fn nanos(&self) -> u64 {
+        self.nanos
+    }
+
+    /// The moment of the clock at a time of day.
+    pub(crate) fn nanos_at(&self, timestamp: Timestamp) -> u64 {
+        let millis = timestamp.millis().saturating_sub(self.timestamp_millis);
+        let passed = millis.max(0).unsigned_abs().saturating_mul(1_000_000);
+        self.nanos.saturating_add(passed)
+    }
+
+    /// The time of day at a moment of the clock.
+    #[inline]
+    pub(crate) fn timestamp(&self, nanos: u64) -> Timestamp {
+        let passed = nanos.saturating_sub(self.nanos) / 1_000_000;
+        Timestamp::from_millis(self.timestamp_millis.saturating_add(passed.cast_signed()))
+    }
+}

@@ -1,0 +1,332 @@
+//! [`TaskRegistry`]: which handler answers for which resource, and what that comes to for one program.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHandler, panicked};
+use crate::asl::{Pattern, Resource};
+use crate::interp::Completion;
+use crate::program::{Program, TaskId};
+
+/// A fixed answer.
+pub(crate) type Fixed = Result<Box<[u8]>, Failure>;
+
+/// Handlers by resource.
+///
+/// A pattern is a resource in which `*` stands for any text, such as `arn:aws:lambda:*:function:quote`. If several
+/// patterns match a resource, one without `*` beats one with it, a longer one beats a shorter one, and of two of the
+/// same length the one that was registered later wins.
+///
+/// ```
+/// use quickstep::task::{TaskRegistry, TaskRequest};
+///
+/// let mut tasks = TaskRegistry::new();
+/// tasks.register("arn:aws:lambda:*", |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+///     response.extend_from_slice(b"{}");
+///     Ok(())
+/// });
+/// tasks.register_async("arn:aws:states:::sqs:sendMessage", async |_request| Ok(b"{}".to_vec()));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TaskRegistry {
+    entries: Vec<Entry>,
+    test_case: Option<Arc<super::mock::TestCase>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    pattern: Box<str>,
+    handler: Handler,
+}
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Handler {
+    /// The same every time.
+    Fixed(Arc<Fixed>),
+    /// By the number of the call of its state in the execution.
+    Answers(Arc<Answers>),
+    /// A function.
+    Sync(Arc<dyn TaskHandler>),
+    /// A future.
+    Async(Arc<dyn AsyncTaskHandler>),
+    /// A child process.
+    Exec(Arc<super::mock::Exec>),
+}
+
+/// The answers of one state of a test case.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Name in `MockedResponses`.
+    pub(crate) name: Box<str>,
+    /// First and last call that it answers, and the answer; in order.
+    pub(crate) calls: Vec<(u32, u32, Fixed)>,
+}
+
+impl Answers {
+    /// The answer for a call, counted from 0.
+    pub(crate) fn get(&self, call: u32) -> Option<&Fixed> {
+        let found = self
+            .calls
+            .iter()
+            .find(|(first, last, _)| (*first..=*last).contains(&call));
+        found.map(|(_, _, answer)| answer)
+    }
+}
+
+impl TaskRegistry {
+    /// A registry without handlers.
+    #[must_use]
+    pub fn new() -> TaskRegistry {
+        TaskRegistry::default()
+    }
+
+    /// Registers a function for the resources that `pattern` matches.
+    pub fn register(&mut self, pattern: &str, handler: impl TaskHandler) -> &mut TaskRegistry {
+        self.insert(pattern, Handler::Sync(Arc::new(handler)))
+    }
+
+    /// Registers an asynchronous function for the resources that `pattern` matches.
+    pub fn register_async(
+        &mut self,
+        pattern: &str,
+        handler: impl AsyncTaskHandler,
+    ) -> &mut TaskRegistry {
+        self.insert(pattern, Handler::Async(Arc::new(handler)))
+    }
+
+    pub(crate) fn insert(&mut self, pattern: &str, handler: Handler) -> &mut TaskRegistry {
+        self.entries.push(Entry {
+            pattern: pattern.into(),
+            handler,
+        });
+        self
+    }
+
+    /// States that the test case names are answered by it, whatever their resource.
+    pub(crate) fn set_test_case(&mut self, test_case: super::mock::TestCase) {
+        self.test_case = Some(Arc::new(test_case));
+    }
+
+    /// True if a handler needs a tokio runtime.
+    pub(crate) fn needs_runtime(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.handler, Handler::Async(_)))
+    }
+
+    fn find(&self, resource: &str) -> Option<&Handler> {
+        let rank = |entry: &Entry| (!entry.pattern.contains('*'), entry.pattern.len());
+        // Of equals, `max_by_key` takes the last.
+        self.entries
+            .iter()
+            .filter(|entry| matches(&entry.pattern, resource))
+            .max_by_key(|entry| rank(entry))
+            .map(|entry| &entry.handler)
+    }
+
+    fn find_for(&self, state: &str, resource: &str) -> Option<Handler> {
+        if let Some(answers) = self.test_case.as_ref().and_then(|case| case.state(state)) {
+            return Some(Handler::Answers(Arc::clone(answers)));
+        }
+        self.find(resource).cloned()
+    }
+
+    /// Finds the handlers of a program's Tasks.
+    pub(crate) fn bind(
+        &self,
+        program: &Program,
+        runtime: Option<&tokio::runtime::Handle>,
+    ) -> Bindings {
+        let bindings = program.tasks().map(|(state, info)| {
+            let steps = match &info.resource {
+                Resource::Activity { .. } => Steps::Started,
+                Resource::Service(integration) => match integration.pattern {
+                    Pattern::RequestResponse => Steps::None,
+                    Pattern::Sync | Pattern::Sync2 | Pattern::WaitForTaskToken => Steps::Submitted,
+                },
+                Resource::Lambda { .. } => Steps::None,
+            };
+            Binding {
+                steps,
+                handler: self.find_for(state, &info.resource_text),
+            }
+        });
+        Bindings {
+            tasks: bindings.collect(),
+            runtime: runtime.cloned(),
+        }
+    }
+}
+
+/// Whether `*` in `pattern` can stand for texts that make it `text`.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(first) = parts.next() else {
+        return text.is_empty();
+    };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// The handlers of one program's Tasks, by [`TaskId`].
+#[derive(Debug)]
+pub(crate) struct Bindings {
+    tasks: Box<[Binding]>,
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+/// Who answers for one Task.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) steps: Steps,
+    pub(crate) handler: Option<Handler>,
+}
+
+/// What a Task goes through before its result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Steps {
+    /// Nothing.
+    None,
+    /// An activity worker takes it.
+    Started,
+    /// The service accepts it: `.sync`, `.waitForTaskToken`.
+    Submitted,
+}
+
+impl Steps {
+    /// What is told to the execution before the result.
+    #[inline(always)]
+    pub(crate) const fn completion(self) -> Option<Completion<'static>> {
+        match self {
+            Steps::None => None,
+            Steps::Started => Some(Completion::Started { worker_name: None }),
+            // What a service answers at first is not known.
+            Steps::Submitted => Some(Completion::Submitted(b"{}")),
+        }
+    }
+}
+
+impl Bindings {
+    #[inline(always)]
+    pub(crate) fn task(&self, task: TaskId) -> &Binding {
+        &self.tasks[task.index()]
+    }
+
+    /// The tasks in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
+        self.tasks.iter()
+    }
+
+    /// Starts a future that answers through `reply`.
+    pub(crate) fn spawn(
+        &self,
+        handler: &Arc<dyn AsyncTaskHandler>,
+        request: OwnedTaskRequest,
+        reply: Reply,
+    ) -> Pending {
+        let Some(runtime) = &self.runtime else {
+            let cause = "the engine has no tokio runtime for an asynchronous handler";
+            reply.send(Err(Failure::new("States.Runtime", cause)));
+            return Pending::answered();
+        };
+        let handler = Arc::clone(handler);
+        let task = runtime.spawn(async move { reply.send(guarded(handler, request).await) });
+        Pending::future(task.abort_handle())
+    }
+}
+
+/// The handler's answer, or the failure that its panic comes to.
+async fn guarded(
+    handler: Arc<dyn AsyncTaskHandler>,
+    request: OwnedTaskRequest,
+) -> Result<Vec<u8>, Failure> {
+    let resource = request.resource.clone();
+    let failed = |payload: Box<dyn std::any::Any + Send>| Err(panicked(&resource, &*payload));
+    let mut future = match catch_unwind(AssertUnwindSafe(|| handler.call(request))) {
+        Ok(future) => future,
+        Err(payload) => return failed(payload),
+    };
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(payload) => Poll::Ready(failed(payload)),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::TaskRequest;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("*", "abc", true),
+            ("a*", "a", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acb", false),
+            ("ab*ba", "aba", false),
+            ("*b*", "abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a**c", "abc", true),
+            (
+                "*:function:quote",
+                "arn:aws:lambda:x:1:function:quote",
+                true,
+            ),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_most_precise_handler_wins() {
+        let answer = |text: &'static str| {
+            move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+                response.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+        };
+        let mut tasks = TaskRegistry::new();
+        tasks.register("arn:f", answer("exact"));
+        for (pattern, name) in [("arn:*", "long"), ("a*", "short"), ("arn*f", "later")] {
+            tasks.register(pattern, answer(name));
+        }
+        for (resource, pattern) in [
+            ("arn:f", Some("arn:f")),
+            ("arn:g", Some("arn:*")),
+            ("arn-f", Some("arn*f")),
+            ("arn:f:f", Some("arn*f")),
+            ("ab", Some("a*")),
+            ("b", None),
+        ] {
+            let found = tasks.find(resource).map(|handler| {
+                let is = |entry: &&Entry| match (&entry.handler, handler) {
+                    (Handler::Sync(a), Handler::Sync(b)) => Arc::ptr_eq(a, b),
+                    _ => false,
+                };
+                &*tasks.entries.iter().find(is).unwrap().pattern
+            });
+            assert_eq!(found, pattern, "{resource}");
+        }
+    }
+}

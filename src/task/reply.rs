@@ -1,0 +1,151 @@
+//! The way back of answers that come later: a [`Reply`] is handed out, an [`Inbox`] receives.
+//!
+//! 1. The thread that runs executions owns an inbox, and gives a reply to each task that it starts.
+//! 2. Whoever does the task sends the answer through the reply, from any thread; the inbox wakes its owner.
+//! 3. A reply that is dropped without an answer sends a failure: no task is forgotten.
+//! 4. The owner drops a task's [`Pending`] when the answer is of no use any more; whoever does the task learns of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+
+use super::Failure;
+use super::mock::ExecPending;
+use crate::interp::FrameHandle;
+
+/// Which execution of an inbox's owner an answer belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Address {
+    pub(crate) slot: u32,
+    /// Tells the executions apart that have been in the slot.
+    pub(crate) generation: u32,
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) address: Address,
+    pub(crate) frame: FrameHandle,
+    pub(crate) result: Result<Vec<u8>, Failure>,
+}
+
+/// Answers for one thread.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    answers: Mutex<Vec<Answer>>,
+    owner: Thread,
+}
+
+impl Inbox {
+    /// An inbox that wakes the calling thread.
+    pub(crate) fn of_this_thread() -> Arc<Inbox> {
+        Arc::new(Inbox {
+            answers: Mutex::new(Vec::new()),
+            owner: std::thread::current(),
+        })
+    }
+
+    /// True if it wakes the calling thread.
+    pub(crate) fn is_of_this_thread(&self) -> bool {
+        self.owner.id() == std::thread::current().id()
+    }
+
+    /// Moves what has come to the end of `answers`.
+    pub(crate) fn take(&self, answers: &mut Vec<Answer>) {
+        answers.append(&mut lock(&self.answers));
+    }
+
+    fn post(&self, answer: Answer) {
+        lock(&self.answers).push(answer);
+        self.owner.unpark();
+    }
+}
+
+/// A lock whose holders never leave it half-changed, so that a panic elsewhere is no reason to stop.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// To be answered once.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    inbox: Arc<Inbox>,
+    address: Address,
+    frame: FrameHandle,
+    sent: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(inbox: &Arc<Inbox>, address: Address, frame: FrameHandle) -> Reply {
+        Reply {
+            inbox: Arc::clone(inbox),
+            address,
+            frame,
+            sent: false,
+        }
+    }
+
+    pub(crate) fn send(mut self, result: Result<Vec<u8>, Failure>) {
+        self.post(result);
+    }
+
+    fn post(&mut self, result: Result<Vec<u8>, Failure>) {
+        self.sent = true;
+        self.inbox.post(Answer {
+            address: self.address,
+            frame: self.frame,
+            result,
+        });
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.sent {
+            let failure = Failure::new(
+                "Task.Dropped",
+                "the handler ended without an answer, as when its runtime shuts down",
+            );
+            self.post(Err(failure));
+        }
+    }
+}
+
+/// A task under way. Dropping it calls the task off, unless it was finished.
+#[derive(Debug)]
+pub(crate) struct Pending(Option<Work>);
+
+#[derive(Debug)]
+enum Work {
+    Future(tokio::task::AbortHandle),
+    Exec(ExecPending),
+}
+
+impl Pending {
+    pub(crate) fn future(handle: tokio::task::AbortHandle) -> Pending {
+        Pending(Some(Work::Future(handle)))
+    }
+
+    pub(crate) fn exec(pending: ExecPending) -> Pending {
+        Pending(Some(Work::Exec(pending)))
+    }
+
+    /// One whose answer is in the inbox already.
+    pub(crate) const fn answered() -> Pending {
+        Pending(None)
+    }
+
+    /// The answer has come: there is nothing to call off.
+    pub(crate) fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        match &self.0 {
+            Some(Work::Future(handle)) => handle.abort(),
+            Some(Work::Exec(pending)) => pending.cancel(),
+            None => {}
+        }
+    }
+}
