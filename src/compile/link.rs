@@ -1,10 +1,11 @@
 //! The linker: jumps that name states become jumps to ops.
 
 use super::Compiler;
-use crate::program::{Op, Pc, Program, StateId};
+use crate::program::{Op, Pc, Program, StateId, WellKnownKeys};
 
 impl Compiler<'_> {
     pub(super) fn finish(mut self, start: StateId, timeout_seconds: Option<u64>) -> Program {
+        let keys = WellKnownKeys::new(|name| self.key(name));
         let entries = &self.entries;
         let entry = |state: Pc| entries[state.index()];
         for &at in &self.unlinked {
@@ -30,8 +31,9 @@ impl Compiler<'_> {
             constants: self.constants,
             states: self.states.into(),
             loads: self.loads.into(),
+            steps: self.steps.into(),
             merges: self.merges.into(),
-            key_sets: self.key_sets.into(),
+            objects: self.objects.into(),
             calls: self.calls.into(),
             tests: self.tests.into(),
             assigns: self.assigns.into(),
@@ -40,7 +42,7 @@ impl Compiler<'_> {
             fails: self.fails.into(),
             maps: self.maps.into(),
             variables: self.variables.into(),
-            keys: self.well_known,
+            keys,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
-use crate::program::{CallId, CallInfo, Op};
+use crate::program::{Base, CallId, CallInfo, Member, ObjectId, ObjectInfo, Op, Source};
 use crate::stdx::narrow;
 use crate::value::Val;
 
@@ -17,19 +17,54 @@ impl<'d> Compiler<'d> {
             }
             Template::Path { path, field } => self.push_load(path, field),
             Template::Call { call, field } => self.push_call(call, field),
-            Template::Object(members) => {
-                for (_, member) in members {
-                    self.push_template(member);
-                }
-                let keys = members.iter().map(|(name, _)| self.key(name)).collect();
-                let keys = self.key_set(keys);
-                self.emit(Op::MakeObject(keys));
-            }
+            Template::Object(members) => self.push_object(members),
             Template::Array(elements) => {
                 for element in elements {
                     self.push_template(element);
                 }
                 self.emit(Op::MakeArray(narrow(elements.len())));
+            }
+        }
+    }
+
+    /// Emits the op that makes an object, behind the ops of those members that it does not find by itself.
+    fn push_object(&mut self, members: &'d [(String, Template)]) {
+        let members: Box<[Member]> = members
+            .iter()
+            .map(|(name, template)| Member {
+                key: self.key(name),
+                source: self.source(template),
+            })
+            .collect();
+        let popped = members
+            .iter()
+            .filter(|member| matches!(member.source, Source::Popped))
+            .count();
+        self.objects.push(ObjectInfo { members, popped });
+        self.emit(Op::MakeObject(ObjectId(narrow(self.objects.len() - 1))));
+    }
+
+    fn source(&mut self, template: &'d Template) -> Source {
+        match template {
+            Template::Literal(json) => Source::Const(self.literal(json)),
+            Template::Path { path, field } if path.segments().is_some() => {
+                let id = self.load(path, field);
+                let load = &self.loads[id.index()];
+                match (load.base, &load.steps) {
+                    (Base::Value, Some(steps)) => Source::Path {
+                        first_step: steps.start,
+                        end_step: steps.end,
+                        load: id,
+                    },
+                    _ => Source::Load(id),
+                }
+            }
+            Template::Path { .. }
+            | Template::Call { .. }
+            | Template::Object(_)
+            | Template::Array(_) => {
+                self.push_template(template);
+                Source::Popped
             }
         }
     }
@@ -61,7 +96,6 @@ impl<'d> Compiler<'d> {
         self.calls.push(CallInfo {
             arguments: narrow(call.arguments.len()),
             text: call.text.clone(),
-            field: field.into(),
         });
         let id = CallId(narrow(self.calls.len() - 1));
         self.emit(Op::Call(call.function, id));

@@ -7,8 +7,8 @@ use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
-    AssignId, Base, CallId, FailId, KeySetId, Load, LoadId, Op, Pc, Program, StateId, TextOperand,
-    VariableId,
+    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, Pc, Program, Source,
+    StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
 use crate::value::{Val, Values};
@@ -210,7 +210,7 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
-                Op::MakeObject(keys) => self.make_object(keys),
+                Op::MakeObject(object) => self.make_object(frame, object, registers.value)?,
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
@@ -258,6 +258,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn enter(&mut self, frame: u32, state: StateId, registers: &mut Registers) {
         if self.execution.doc.memory() > self.execution.compact_at {
             self.save(frame, *registers);
@@ -289,6 +290,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn exit(
         &mut self,
         frame: u32,
@@ -353,43 +355,38 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// What a path finds, from wherever it starts.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
-        if load.base == Base::Value {
-            if let Some(steps) = load.path.segments() {
-                if let Some(val) = path::follow(values(self.execution, self.program), steps, value)
-                {
-                    return Ok(val);
-                }
+        let base = match load.base {
+            Base::Value => value,
+            Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,
+        };
+        if let Some(steps) = &load.steps {
+            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
+            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
+                return Ok(val);
             }
-            return load
-                .path
-                .eval(&mut self.execution.doc, &self.program.constants, value);
         }
-        self.load_elsewhere(frame, load)
+        self.search(load, base)
     }
 
-    fn load_elsewhere(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
-        let program = self.program;
-        let missing = || NotFound {
-            message: format!("No results for path: {}", load.path.text()),
-        };
-        let base = match load.base {
-            Base::Value => unreachable!("such paths are followed by `load`"),
-            Base::Variable(variable) => self.variable(frame, variable).ok_or_else(missing)?,
-            Base::Context(base) => self
-                .execution
-                .context_part(program, frame, base)
-                .ok_or_else(missing)?,
-        };
-        match load.steps() {
-            Some(steps) => {
-                path::follow(values(self.execution, program), steps, base).ok_or_else(missing)
-            }
-            None => load
+    /// A path that searches, or a definite one that found nothing.
+    fn search(&mut self, load: &Load, base: Val) -> Result<Val, NotFound> {
+        match load.base {
+            Base::Context(context) if context != ContextBase::Whole => Err(missing(load)),
+            _ => load
                 .path
-                .eval(&mut self.execution.doc, &program.constants, base),
+                .eval(&mut self.execution.doc, &self.program.constants, base),
         }
+    }
+
+    fn base(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
+        let base = match load.base {
+            Base::Value => unreachable!("the caller has it"),
+            Base::Variable(variable) => self.variable(frame, variable),
+            Base::Context(base) => self.execution.context_part(self.program, frame, base),
+        };
+        base.ok_or_else(|| missing(load))
     }
 
     /// A variable of this scope or of one around it.
@@ -404,6 +401,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn select(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
         self.load(frame, load, value)
@@ -421,7 +419,7 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn load_field(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
         self.load(frame, load, value)
@@ -440,17 +438,50 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    #[inline(always)]
-    fn make_object(&mut self, keys: KeySetId) {
+    #[inline(never)]
+    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<(), Raised> {
         let program = self.program;
-        let keys = &program.key_sets[keys.index()];
-        let base = self.execution.stack.len() - keys.len();
-        let Execution { doc, stack, .. } = &mut *self.execution;
-        let object = doc.push_members(&program.constants, keys, &stack[base..]);
-        stack.truncate(base);
-        stack.push(object);
+        let info = &program.objects[object.index()];
+        let base = self.execution.stack.len() - info.popped;
+        let mut next_popped = base;
+        let mut object = self.execution.doc.begin_object(info.members.len());
+        for member in &info.members {
+            let val = match member.source {
+                Source::Const(val) => val,
+                Source::Path {
+                    first_step,
+                    end_step,
+                    load,
+                } => {
+                    let steps = &program.steps[first_step as usize..end_step as usize];
+                    match follow(values(self.execution, program), steps, value) {
+                        Some(val) => val,
+                        None => {
+                            return Err(self.field_not_found(
+                                frame,
+                                &program.loads[load.index()],
+                                value,
+                            ));
+                        }
+                    }
+                }
+                Source::Load(load) => self.load_field(frame, load, value)?,
+                Source::Popped => {
+                    next_popped += 1;
+                    self.execution.stack[next_popped - 1]
+                }
+            };
+            self.execution
+                .doc
+                .push_member(&program.constants, &mut object, member.key, val);
+        }
+        let object = self.execution.doc.end_object(&object);
+        self.execution.stack.truncate(base);
+        self.execution.stack.push(object);
+        Ok(())
     }
 
+    #[inline(never)]
     fn make_array(&mut self, count: u32) {
         let base = self.execution.stack.len() - count as usize;
         let Execution { doc, stack, .. } = &mut *self.execution;
@@ -459,6 +490,7 @@ impl<O: Observer> Run<'_, O> {
         stack.push(array);
     }
 
+    #[inline(never)]
     fn call(
         &mut self,
         frame: u32,
@@ -490,6 +522,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// Sets the variables whose new values lie on the stack.
+    #[inline(never)]
     fn assign(&mut self, frame: u32, assign: AssignId) -> Result<(), Raised> {
         let program = self.program;
         let variables = &program.assigns[assign.index()];
@@ -539,6 +572,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// The failure that a Fail state asks for; an error in its own fields is raised instead.
+    #[inline(never)]
     fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
         // What was computed lies on the stack, the cause on top.
@@ -575,4 +609,24 @@ impl Execution {
         self.frames[frame as usize].status = FrameStatus::Ready;
         self.ready.push_back(frame);
     }
+}
+
+#[cold]
+fn missing(load: &Load) -> NotFound {
+    NotFound {
+        message: format!("No results for path: {}", load.path.text()),
+    }
+}
+
+/// The value at the end of a definite path.
+#[inline(always)]
+fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    let mut at = base;
+    for step in steps {
+        at = match step {
+            Step::Child(name, key) => values.member(at, name, *key)?,
+            Step::Index(index) => path::index(values, *index, at)?,
+        };
+    }
+    Some(at)
 }

@@ -332,79 +332,102 @@ impl Doc {
     }
 
     /// Appends an object of values that exist already. The names must be distinct.
-    #[inline]
     pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
-        if members.is_empty() {
-            return Val::EMPTY_OBJECT;
-        }
-        let first = self.refs.len();
-        let mut size = 1 + members.len();
-        self.refs.reserve(members.len());
+        let mut object = self.begin_object(members.len());
         for &(key, val) in members {
-            size += key.len as usize
-                + 3
-                + Values {
-                    doc: self,
-                    constants,
-                }
-                .size(val);
-            self.refs.push(Ref { key, val });
+            self.push_member(constants, &mut object, key, val);
         }
-        self.push_overlay(Kind::Object, first, size)
+        self.end_object(&object)
     }
 
-    /// Appends an object whose names and values lie in two lists of the same length. The names must be distinct.
-    #[inline]
-    pub fn push_members(&mut self, constants: &Doc, keys: &[Key], vals: &[Val]) -> Val {
-        if keys.is_empty() {
+    /// Starts an object that is put together by [`Doc::push_member`] and ends with [`Doc::end_object`]. No other object
+    /// or array may be appended in between.
+    #[inline(always)]
+    pub(crate) fn begin_object(&mut self, members: usize) -> ObjectMark {
+        self.refs.reserve(members);
+        ObjectMark {
+            first: self.refs.len(),
+            size: 1,
+        }
+    }
+
+    /// Appends a member to the object that was begun. The names must be distinct.
+    #[inline(always)]
+    pub(crate) fn push_member(
+        &mut self,
+        constants: &Doc,
+        object: &mut ObjectMark,
+        key: Key,
+        val: Val,
+    ) {
+        object.size += key.len as usize
+            + 4
+            + Values {
+                doc: self,
+                constants,
+            }
+            .size(val);
+        self.refs.push(Ref { key, val });
+    }
+
+    /// Ends an object.
+    #[inline(always)]
+    pub(crate) fn end_object(&mut self, object: &ObjectMark) -> Val {
+        if self.refs.len() == object.first {
             return Val::EMPTY_OBJECT;
         }
-        let first = self.refs.len();
-        let mut size = 1 + keys.len();
-        self.refs.reserve(keys.len());
-        for (&key, &val) in keys.iter().zip(vals) {
-            size += key.len as usize
-                + 3
-                + Values {
-                    doc: self,
-                    constants,
-                }
-                .size(val);
-            self.refs.push(Ref { key, val });
-        }
-        self.push_overlay(Kind::Object, first, size)
+        self.push_overlay(Kind::Object, object.first, object.size)
     }
 
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
     /// object counts as an empty one.
     pub fn replace_member(&mut self, constants: &Doc, object: Val, key: Key, val: Val) -> Val {
-        let first = self.refs.len();
-        let mut found = false;
         let values = Values {
             doc: self,
             constants,
         };
-        let name = values.key_text(key);
-        // The new references are collected behind the old ones; a borrow of `self` lives on in `members`.
-        let mut added = std::mem::take(&mut Vec::<Ref>::with_capacity(values.len(object) + 1));
-        for (old_key, old_val) in values.members(object) {
-            let replaces = old_key.len == key.len && values.key_text(old_key) == name;
-            found |= replaces;
-            added.push(Ref {
-                key: old_key,
-                val: if replaces { val } else { old_val },
-            });
+        let node = values.node(object);
+        let old_size = if node.tag.kind() == Kind::Object {
+            values.size(object)
+        } else {
+            2
+        };
+        let new_size = values.size(val);
+        let first = self.refs.len();
+        if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
+            self.refs
+                .extend_from_within(node.start as usize..(node.start + node.end) as usize);
+        } else {
+            let mut refs = std::mem::take(&mut self.refs);
+            refs.extend(
+                Values {
+                    doc: self,
+                    constants,
+                }
+                .members(object)
+                .map(|(key, val)| Ref { key, val }),
+            );
+            self.refs = refs;
         }
-        if !found {
-            added.push(Ref { key, val });
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let name = values.key_text(key).as_bytes();
+        let old = self.refs[first..].iter().position(|r| {
+            r.key == key
+                || r.key.len == key.len && copy::equal(values.key_text(r.key).as_bytes(), name)
+        });
+        let size = match old {
+            Some(at) => old_size - values.size(self.refs[first + at].val) + new_size,
+            None => {
+                old_size + usize::from(self.refs.len() > first) + key.len as usize + 3 + new_size
+            }
+        };
+        match old {
+            Some(at) => self.refs[first + at].val = val,
+            None => self.refs.push(Ref { key, val }),
         }
-        let size = added
-            .iter()
-            .map(|r| r.key.len as usize + 3 + values.size(r.val))
-            .sum::<usize>()
-            + 1
-            + added.len();
-        self.refs.append(&mut added);
         self.push_overlay(Kind::Object, first, size)
     }
 
@@ -423,6 +446,7 @@ impl Doc {
         self.push_array(constants, &items)
     }
 
+    #[inline(always)]
     fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
         let index = narrow(self.nodes.len());
         let count = narrow(self.refs.len() - first);
@@ -443,3 +467,11 @@ impl Doc {
 #[derive(Debug)]
 #[must_use]
 pub struct StringMark(u32);
+
+/// An object that is being put together: where its members begin, and its size so far.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct ObjectMark {
+    first: usize,
+    size: usize,
+}

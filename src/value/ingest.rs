@@ -64,7 +64,7 @@ enum Stop {
     /// The text is not JSON.
     Syntax(usize),
     /// Deeper than [`DEPTH_MAX`].
-    Depth(usize),
+    Depth,
     /// A name longer than a tag can hold, or a text longer than a document can address.
     TooLong,
 }
@@ -102,7 +102,7 @@ impl Doc {
         }
         self.bytes.reserve(json.len() + PADDING);
         self.bytes.extend_from_slice(json);
-        match self.scan(start) {
+        match self.scan(start, DEPTH_MAX) {
             Ok(Scanned::Distinct(root)) => Ok(root),
             Ok(Scanned::Duplicates(root)) => self.deduplicate(start, root),
             Err(Stop::NotCanonical) => self.ingest_rewritten(start, json),
@@ -114,30 +114,38 @@ impl Doc {
     fn ingest_rewritten(&mut self, start: usize, json: &[u8]) -> Result<Val, Stop> {
         self.bytes.truncate(start);
         rewrite(json, &mut self.bytes)?;
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) => Ok(root),
             Scanned::Duplicates(root) => self.deduplicate(start, root),
         }
     }
 
     /// Scans the bytes from `start` on.
-    fn scan(&mut self, start: usize) -> Result<Scanned, Stop> {
+    fn scan(&mut self, start: usize, depth_max: usize) -> Result<Scanned, Stop> {
         let first_node = self.nodes.len();
         let end = self.bytes.len();
-        self.bytes.resize(end + PADDING, 0);
+        self.bytes.extend_from_slice(&[0; PADDING]);
         // A value takes two bytes at least (itself and what separates it), but for the last one and for containers that
         // are still open: in text that is cut off, each of those takes its bracket alone.
-        let open_max = (end - start).min(DEPTH_MAX);
+        let open_max = (end - start).min(depth_max);
         self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
+        let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
+        let (non_ascii, duplicates) = (false, false);
+        let node_count = first_node;
         let mut scanner = Scanner {
             doc: self,
+            bytes,
+            nodes,
+            node_count,
             end,
-            non_ascii: false,
-            duplicates: false,
+            depth_max,
+            non_ascii,
+            duplicates,
         };
         let result = scanner.run(start);
         let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
+        scanner.commit();
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
@@ -162,6 +170,16 @@ impl Doc {
         }
     }
 
+    /// Appends canonical text that this crate has written, however deep it is nested.
+    pub(super) fn ingest_own(&mut self, json: &[u8]) -> Val {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(json);
+        match self.scan(start, usize::MAX) {
+            Ok(Scanned::Distinct(root) | Scanned::Duplicates(root)) => root,
+            Err(stop) => panic!("own text is not canonical JSON: {stop:?}"),
+        }
+    }
+
     /// Writes the value once more, each name once with its last value in its first place, and scans that.
     #[cold]
     fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
@@ -181,7 +199,7 @@ impl Doc {
         self.nodes.truncate(root.0 as usize);
         self.bytes.truncate(start);
         self.bytes.extend_from_slice(&text);
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
         }
     }
@@ -339,7 +357,7 @@ fn describe(stop: Stop, json: &[u8]) -> IngestError {
     };
     match stop {
         Stop::TooLong => return at(0, format!("the text is longer than {TEXT_BYTES_MAX} bytes")),
-        Stop::Depth(_) => {
+        Stop::Depth => {
             return at(
                 depth_offset(json),
                 format!("nested deeper than {DEPTH_MAX} levels"),
@@ -456,111 +474,154 @@ fn string_end(json: &[u8], open: usize) -> Option<usize> {
 /// not zero, and the byte at `end` is zero.
 struct Scanner<'d> {
     doc: &'d mut Doc,
+    /// The document's bytes and nodes; the vectors do not move during a scan.
+    bytes: *const u8,
+    nodes: *mut Node,
+    /// Nodes written so far, those of earlier texts included.
+    node_count: usize,
     end: usize,
+    depth_max: usize,
     non_ascii: bool,
     duplicates: bool,
+}
+
+impl Frame {
+    /// What is around the outermost value.
+    const OUTSIDE: Frame = Frame {
+        node: u32::MAX,
+        is_object: false,
+        count: 0,
+        names: 0,
+    };
+
+    #[inline(always)]
+    const fn is_outside(&self) -> bool {
+        self.node == u32::MAX
+    }
 }
 
 impl Scanner<'_> {
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
-        debug_assert!(at < self.doc.bytes.len());
-        // SAFETY: `at <= end`, and the bytes go on for `PADDING` more.
-        unsafe { *self.doc.bytes.get_unchecked(at) }
+        debug_assert!(at < self.end + PADDING);
+        // SAFETY: `at` lies before `end + PADDING`, where the document's bytes end.
+        unsafe { *self.bytes.add(at) }
     }
 
     #[inline(always)]
     fn push(&mut self, start: usize, end: usize, tag: Tag) {
-        let nodes = &mut self.doc.nodes;
-        let index = nodes.len();
-        debug_assert!(index < nodes.capacity());
+        debug_assert!(self.node_count < self.doc.nodes.capacity());
+        let next = self.node_count as u32 + 1;
         // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
         let node = Node {
             start: start as u32,
             end: end as u32,
-            next: index as u32 + 1,
+            next,
             tag,
         };
         // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
         // that can be open, and two more.
-        unsafe {
-            nodes.as_mut_ptr().add(index).write(node);
-            nodes.set_len(index + 1);
-        }
+        unsafe { self.nodes.add(self.node_count).write(node) };
+        self.node_count += 1;
+    }
+
+    /// Makes the nodes written so far part of the document.
+    fn commit(&mut self) {
+        // SAFETY: all of them were written, within the capacity.
+        unsafe { self.doc.nodes.set_len(self.node_count) };
     }
 
     fn run(&mut self, start: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
+        let mut top = Frame::OUTSIDE;
         loop {
-            match self.value(at, key_len)? {
-                After::Value(end) => at = end,
-                After::Open(inside) => {
-                    (at, key_len) = self.first(inside)?;
-                    continue;
+            let byte = self.byte(at);
+            match byte {
+                b'"' => {
+                    let (close, escaped) = self.string(at + 1)?;
+                    let tag = Tag::new(Kind::String, key_len);
+                    self.push(
+                        at,
+                        close + 1,
+                        if escaped { tag.with_escaped() } else { tag },
+                    );
+                    at = close + 1;
                 }
+                b'0'..=b'9' | b'-' => {
+                    let end = self.number(at).ok_or(Stop::Syntax(at))?;
+                    self.push(at, end, Tag::new(Kind::Number, key_len));
+                    at = end;
+                }
+                b'{' | b'[' => {
+                    let is_object = byte == b'{';
+                    let kind = if is_object { Kind::Object } else { Kind::Array };
+                    if self.doc.frames.len() >= self.depth_max {
+                        return Err(Stop::Depth);
+                    }
+                    let node = self.node_count as u32;
+                    self.push(at, at + 2, Tag::new(kind, key_len));
+                    at += 1;
+                    // The closing bracket lies two past the opening one in ASCII, for both kinds.
+                    if self.byte(at) == byte + 2 {
+                        at += 1;
+                    } else {
+                        self.doc.frames.push(top);
+                        top = Frame {
+                            node,
+                            is_object,
+                            count: 0,
+                            names: 0,
+                        };
+                        if is_object {
+                            (at, key_len) = self.name(at, &mut top)?;
+                        } else {
+                            key_len = 0;
+                        }
+                        continue;
+                    }
+                }
+                b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
+                b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
+                b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
+                _ => return Err(self.unexpected(at)),
             }
             // Behind a value: close what ends here, then go on to the next value.
             loop {
                 let byte = self.byte(at);
-                let Some(frame) = self.doc.frames.last_mut() else {
+                if byte == b',' && top.is_object {
+                    (at, key_len) = self.name(at + 1, &mut top)?;
+                    break;
+                }
+                if top.is_outside() {
                     return if at == self.end {
                         Ok(())
                     } else {
                         Err(self.unexpected(at))
                     };
-                };
-                match (byte, frame.is_object) {
-                    (b',', true) => {
-                        (at, key_len) = self.name(at + 1)?;
-                        break;
-                    }
-                    (b',', false) => {
-                        frame.count += 1;
-                        (at, key_len) = (at + 1, 0);
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => {
-                        at += 1;
-                        self.close(at);
-                    }
-                    _ => return Err(self.unexpected(at)),
                 }
+                if byte == b',' {
+                    (at, key_len) = (at + 1, 0);
+                    break;
+                }
+                if byte != if top.is_object { b'}' } else { b']' } {
+                    return Err(self.unexpected(at));
+                }
+                at += 1;
+                self.close(&top, at);
+                top = self.doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
         }
     }
 
-    /// The value at `at`; containers that are not empty are only opened.
-    #[inline(always)]
-    fn value(&mut self, at: usize, key_len: u32) -> Result<After, Stop> {
-        match self.byte(at) {
-            b'"' => {
-                let (close, escaped) = self.string(at + 1)?;
-                let tag = Tag::new(Kind::String, key_len);
-                self.push(
-                    at,
-                    close + 1,
-                    if escaped { tag.with_escaped() } else { tag },
-                );
-                Ok(After::Value(close + 1))
-            }
-            b'{' => self.open(at, Kind::Object, key_len),
-            b'[' => self.open(at, Kind::Array, key_len),
-            b'0'..=b'9' | b'-' => {
-                let end = self.number(at).ok_or(Stop::Syntax(at))?;
-                self.push(at, end, Tag::new(Kind::Number, key_len));
-                Ok(After::Value(end))
-            }
-            b't' => self.literal(at, b"true", Tag::new(Kind::True, key_len)),
-            b'f' => self.literal(at, b"false", Tag::new(Kind::False, key_len)),
-            b'n' => self.literal(at, b"null", Tag::new(Kind::Null, key_len)),
-            _ => Err(self.unexpected(at)),
-        }
-    }
-
-    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<After, Stop> {
-        if self.doc.bytes[at..].starts_with(word) {
-            self.push(at, at + word.len(), tag);
-            Ok(After::Value(at + word.len()))
+    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<usize, Stop> {
+        let end = at + word.len();
+        if word
+            .iter()
+            .enumerate()
+            .all(|(i, byte)| self.byte(at + i) == *byte)
+        {
+            self.push(at, end, tag);
+            Ok(end)
         } else {
             Err(Stop::Syntax(at))
         }
@@ -589,47 +650,9 @@ impl Scanner<'_> {
         number::end(&self.doc.bytes[start..self.end]).map(|len| start + len)
     }
 
-    /// Opens a container, or appends it at once if it is empty.
-    #[inline(always)]
-    fn open(&mut self, at: usize, kind: Kind, key_len: u32) -> Result<After, Stop> {
-        let is_object = kind == Kind::Object;
-        let tag = Tag::new(kind, key_len);
-        if self.byte(at + 1) == if is_object { b'}' } else { b']' } {
-            if self.doc.frames.len() >= DEPTH_MAX {
-                return Err(Stop::Depth(at));
-            }
-            self.push(at, at + 2, tag);
-            return Ok(After::Value(at + 2));
-        }
-        if self.doc.frames.len() >= DEPTH_MAX {
-            return Err(Stop::Depth(at));
-        }
-        let node = self.doc.nodes.len() as u32;
-        self.doc.frames.push(Frame {
-            node,
-            is_object,
-            count: 0,
-            names: 0,
-        });
-        self.push(at, 0, tag);
-        Ok(After::Open(at + 1))
-    }
-
-    /// The way to a container's first value: its position and the length of its name.
-    #[inline(always)]
-    fn first(&mut self, at: usize) -> Result<(usize, u32), Stop> {
-        match self.doc.frames.last_mut() {
-            Some(frame) if !frame.is_object => {
-                frame.count = 1;
-                Ok((at, 0))
-            }
-            _ => self.name(at),
-        }
-    }
-
     /// The member name at `at` and its colon: the position of the value and the length of the name.
     #[inline(always)]
-    fn name(&mut self, at: usize) -> Result<(usize, u32), Stop> {
+    fn name(&mut self, at: usize, top: &mut Frame) -> Result<(usize, u32), Stop> {
         if self.byte(at) != b'"' {
             return Err(self.unexpected(at));
         }
@@ -641,93 +664,99 @@ impl Scanner<'_> {
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(at + 1, len);
+        self.note_name(at + 1, len, top);
         Ok((close + 2, len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, start: usize, len: usize) {
+    fn note_name(&mut self, start: usize, len: usize, top: &mut Frame) {
         // SAFETY: eight bytes from the name on lie before `end + PADDING`.
-        let head = unsafe {
-            self.doc
-                .bytes
-                .as_ptr()
-                .add(start)
-                .cast::<u64>()
-                .read_unaligned()
-        };
-        let masked = if len < 8 {
+        let head = unsafe { self.bytes.add(start).cast::<u64>().read_unaligned() };
+        let text = if len < 8 {
             head & ((1 << (len * 8)) - 1)
         } else {
             head ^ u64::from(self.byte(start + len - 1)) << 56
         };
-        let mixed = (masked ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let bit = 1_u64 << (mixed >> 58);
-        let Some(frame) = self.doc.frames.last_mut() else {
-            return;
-        };
-        frame.count += 1;
-        let seen = frame.names & bit != 0;
-        frame.names |= bit;
-        if seen && frame.count <= SCAN_MEMBERS_MAX {
-            let object = frame.node;
-            self.compare_names(object, start, len);
+        top.count += 1;
+        let seen = top.names & bit != 0;
+        top.names |= bit;
+        if seen && top.count <= SCAN_MEMBERS_MAX {
+            self.compare_names(top.node, start, len);
         }
     }
 
+    #[inline(never)]
     fn compare_names(&mut self, object: u32, start: usize, len: usize) {
+        self.commit();
         let name = &self.doc.bytes[start..start + len];
         let mut at = object + 1;
         while let Some(member) = self.doc.nodes.get(at as usize) {
             if self.doc.key_bytes(member) == name {
                 self.duplicates = true;
-                return;
+                break;
             }
             at = member.next;
         }
+        self.nodes = self.doc.nodes.as_mut_ptr();
     }
 
     #[inline(always)]
-    fn close(&mut self, end: usize) {
-        let Some(frame) = self.doc.frames.pop() else {
-            return;
-        };
-        let next = self.doc.nodes.len() as u32;
-        let node = &mut self.doc.nodes[frame.node as usize];
+    fn close(&mut self, frame: &Frame, end: usize) {
+        // SAFETY: the node of an open container was written when it was opened.
+        let node = unsafe { &mut *self.nodes.add(frame.node as usize) };
         node.end = end as u32;
-        node.next = next;
-        if frame.is_object && frame.count > SCAN_MEMBERS_MAX {
-            self.duplicates |= self.doc.index_members(frame.node, frame.count);
+        node.next = self.node_count as u32;
+        if frame.count > SCAN_MEMBERS_MAX {
+            self.index(frame);
         }
+    }
+
+    #[cold]
+    fn index(&mut self, frame: &Frame) {
+        self.commit();
+        self.duplicates |= self.doc.index_members(frame.node, frame.count);
+        self.nodes = self.doc.nodes.as_mut_ptr();
     }
 
     /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
     #[inline(always)]
     fn string(&mut self, mut at: usize) -> Result<(usize, bool), Stop> {
-        let mut escaped = false;
         loop {
-            // SAFETY: a load of sixteen bytes at `at <= end` stays before `end + PADDING`.
-            let (special, high) = unsafe { lanes::find(self.doc.bytes.as_ptr().add(at)) };
+            // SAFETY: a load at `at <= end` stays before `end + PADDING`.
+            let (special, high) = unsafe { lanes::find(self.bytes.add(at)) };
             self.non_ascii |= high;
             let Some(skip) = special else {
                 at += lanes::WIDTH;
                 continue;
             };
             at += skip;
+            if self.byte(at) == b'"' {
+                return Ok((at, false));
+            }
+            return self.escaped_string(at).map(|close| (close, true));
+        }
+    }
+
+    /// The closing quote of a string, from its first backslash on.
+    #[inline(never)]
+    fn escaped_string(&mut self, mut at: usize) -> Result<usize, Stop> {
+        loop {
             match self.byte(at) {
-                b'"' => return Ok((at, escaped)),
-                b'\\' => {
-                    at = self.canonical_escape(at)?;
-                    escaped = true;
+                b'"' => return Ok(at),
+                b'\\' => at = self.canonical_escape(at)?,
+                0..0x20 => return Err(Stop::Syntax(at)),
+                byte => {
+                    self.non_ascii |= byte >= 0x80;
+                    at += 1;
                 }
-                _ => return Err(Stop::Syntax(at)),
             }
         }
     }
 
     /// Skips the escape at `at` if it is canonical.
-    #[cold]
     fn canonical_escape(&self, at: usize) -> Result<usize, Stop> {
         match self.byte(at + 1) {
             b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
@@ -773,11 +802,6 @@ fn is_escape_start(bytes: &[u8], at: usize) -> bool {
         .count()
         % 2
         == 0
-}
-
-enum After {
-    Value(usize),
-    Open(usize),
 }
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]

@@ -58,31 +58,52 @@ impl<'a> Values<'a> {
         if node.tag.kind() != Kind::Object {
             return None;
         }
-        let raw = name.raw().as_bytes();
         if node.tag.is_overlay() {
+            let raw = name.raw().as_bytes();
             return self
                 .refs(node)
                 .iter()
                 .find(|r| self.is_key(r.key, raw))
                 .map(|r| r.val);
         }
+        self.ingested_member(object, node, name)
+    }
+
+    /// As [`Values::get`], for a name that a program has interned as `key`: of one program's constants, equal keys
+    /// are equal names, and other keys are other names.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn member(self, object: Val, name: &Name, key: Key) -> Option<Val> {
+        let node = self.node(object);
+        if node.tag.kind() != Kind::Object {
+            return None;
+        }
+        if node.tag.is_overlay() {
+            let is_key = |r: &Ref| {
+                r.key == key
+                    || r.key.start & CONSTANT == 0 && self.is_key(r.key, name.raw().as_bytes())
+            };
+            for r in self.refs(node) {
+                if is_key(r) {
+                    return Some(r.val);
+                }
+            }
+            return None;
+        }
+        self.ingested_member(object, node, name)
+    }
+
+    #[inline(always)]
+    fn ingested_member(self, object: Val, node: Node, name: &Name) -> Option<Val> {
         let doc = self.home(object.0);
         let index = object.0 & !CONSTANT;
-        if node.tag.is_indexed() {
-            return doc
-                .indexed_member(index, raw)
-                .map(|at| Val(at | object.0 & CONSTANT));
-        }
-        let mut at = index + 1;
-        while at < node.next {
-            let member = &doc.nodes[at as usize];
-            if member.tag.key_len() as usize == raw.len() && copy::equal(doc.key_bytes(member), raw)
-            {
-                return Some(Val(at | object.0 & CONSTANT));
-            }
-            at = member.next;
-        }
-        None
+        let raw = name.raw().as_bytes();
+        let found = if node.tag.is_indexed() {
+            doc.indexed_member(index, raw)
+        } else {
+            copy::find_member(doc, index + 1, node.next, raw)
+        };
+        found.map(|at| Val(at | object.0 & CONSTANT))
     }
 
     #[inline]
