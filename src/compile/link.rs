@@ -3,9 +3,16 @@
 use super::Compiler;
 use crate::program::{Op, Pc, Program, StateId, WellKnownKeys};
 
+/// Indexes of items that need not be made while running.
+const NUMBERS: i64 = 64;
+
 impl Compiler<'_> {
     pub(super) fn finish(mut self, start: StateId, timeout_seconds: Option<u64>) -> Program {
         let keys = WellKnownKeys::new(|name| self.key(name));
+        let indexes = self.objects.iter().any(|object| object.has_index);
+        let numbers = (0..if indexes { NUMBERS } else { 0 })
+            .map(|n| self.constants.push_i64(n).as_constant())
+            .collect();
         let entries = &self.entries;
         let entry = |state: Pc| entries[state.index()];
         for &at in &self.unlinked {
@@ -43,6 +50,7 @@ impl Compiler<'_> {
             maps: self.maps.into(),
             variables: self.variables.into(),
             keys,
+            numbers,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The loop over ops, and [`Execution::step`].
 
 use super::context::values;
-use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
+use super::execution::{Execution, FrameHandle, FrameStatus, Item, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
@@ -11,7 +11,7 @@ use crate::program::{
     StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Val, Values};
+use crate::value::{Reader, Val, Values, member_size};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -210,7 +210,14 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
-                Op::MakeObject(object) => self.make_object(frame, object, registers.value)?,
+                Op::MakeObject(object) => {
+                    let object = self.make_object(frame, object, registers.value)?;
+                    self.execution.stack.push(object);
+                }
+                Op::SetObject(object) => {
+                    registers.value = self.make_object(frame, object, registers.value)?
+                }
+
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
@@ -363,7 +370,7 @@ impl<O: Observer> Run<'_, O> {
         };
         if let Some(steps) = &load.steps {
             let steps = &self.program.steps[steps.start as usize..steps.end as usize];
-            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
+            if let Some(val) = follow(values(self.execution, self.program).reader(), steps, base) {
                 return Ok(val);
             }
         }
@@ -438,47 +445,83 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
+    /// Makes an object of constants, of what definite paths find, and of what lies on the stack.
     #[inline(never)]
-    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<(), Raised> {
+    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
         let program = self.program;
         let info = &program.objects[object.index()];
+        let item = self.execution.frames[frame as usize].item;
+        let index = if info.has_index {
+            item.map(|item| self.item_index(item))
+        } else {
+            None
+        };
+        let mut made = std::mem::take(&mut self.execution.made);
         let base = self.execution.stack.len() - info.popped;
-        let mut next_popped = base;
-        let mut object = self.execution.doc.begin_object(info.members.len());
+        let mut popped = self.execution.stack[base..].iter();
+        let reader = values(self.execution, program).reader();
+        let mut size = 0;
+        let mut lost = None;
         for member in &info.members {
-            let val = match member.source {
-                Source::Const(val) => val,
+            let (found, load) = match member.source {
+                Source::Const(val) => (Some(val), None),
                 Source::Path {
+                    first_step,
+                    end_step,
+                    load,
+                } => (
+                    follow(
+                        reader,
+                        &program.steps[first_step as usize..end_step as usize],
+                        value,
+                    ),
+                    Some(load),
+                ),
+                Source::ItemValue {
                     first_step,
                     end_step,
                     load,
                 } => {
                     let steps = &program.steps[first_step as usize..end_step as usize];
-                    match follow(values(self.execution, program), steps, value) {
-                        Some(val) => val,
-                        None => {
-                            return Err(self.field_not_found(
-                                frame,
-                                &program.loads[load.index()],
-                                value,
-                            ));
-                        }
-                    }
+                    (
+                        item.and_then(|item| follow(reader, steps, item.value)),
+                        Some(load),
+                    )
                 }
-                Source::Load(load) => self.load_field(frame, load, value)?,
-                Source::Popped => {
-                    next_popped += 1;
-                    self.execution.stack[next_popped - 1]
-                }
+                Source::ItemIndex(load) => (index, Some(load)),
+                Source::Popped => (popped.next().copied(), None),
             };
-            self.execution
-                .doc
-                .push_member(&program.constants, &mut object, member.key, val);
+            let Some(val) = found else {
+                lost = load;
+                break;
+            };
+            size += member_size(member.key, reader.size(val));
+            made.push(val);
         }
-        let object = self.execution.doc.end_object(&object);
+        let result = match lost {
+            None => {
+                let members = info
+                    .members
+                    .iter()
+                    .zip(&made)
+                    .map(|(member, val)| (member.key, *val));
+                Ok(self.execution.doc.push_sized_object(members, size))
+            }
+            Some(load) => Err(self.field_not_found(frame, &program.loads[load.index()], value)),
+        };
+        made.clear();
+        self.execution.made = made;
         self.execution.stack.truncate(base);
-        self.execution.stack.push(object);
-        Ok(())
+        result
+    }
+
+    /// The index of an item as a value.
+    #[inline(always)]
+    fn item_index(&mut self, item: Item) -> Val {
+        match self.program.numbers.get(item.index as usize) {
+            Some(val) => *val,
+            None => self.execution.doc.push_i64(i64::from(item.index)),
+        }
     }
 
     #[inline(never)]
@@ -620,12 +663,12 @@ fn missing(load: &Load) -> NotFound {
 
 /// The value at the end of a definite path.
 #[inline(always)]
-fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+fn follow(reader: Reader<'_>, steps: &[Step], base: Val) -> Option<Val> {
     let mut at = base;
     for step in steps {
         at = match step {
-            Step::Child(name, key) => values.member(at, name, *key)?,
-            Step::Index(index) => path::index(values, *index, at)?,
+            Step::Child(name, key) => reader.member(at, name, *key)?,
+            Step::Index(index) => path::index(reader.values(), *index, at)?,
         };
     }
     Some(at)

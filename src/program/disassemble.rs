@@ -41,7 +41,8 @@ impl Program {
             Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
-            Op::MakeObject(object) => self.write_object(f, object),
+            Op::MakeObject(object) => self.write_object(f, "make-object", object),
+            Op::SetObject(object) => self.write_object(f, "set-object", object),
             Op::MakeArray(count) => write!(f, "make-array   {count}"),
             Op::Call(function, call) => {
                 write!(
@@ -105,15 +106,20 @@ impl Program {
         }
     }
 
-    fn write_object(&self, f: &mut fmt::Formatter<'_>, object: super::ObjectId) -> fmt::Result {
-        f.write_str("make-object  ")?;
+    fn write_object(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        op: &str,
+        object: super::ObjectId,
+    ) -> fmt::Result {
+        write!(f, "{op:12} ")?;
         for (i, member) in self.objects[object.index()].members.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
             let source = match member.source {
                 Source::Const(val) => self.constant(val),
-                Source::Path { load, .. } | Source::Load(load) => {
-                    self.loads[load.index()].path.text().to_owned()
-                }
+                Source::Path { load, .. }
+                | Source::ItemValue { load, .. }
+                | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

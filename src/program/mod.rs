@@ -40,6 +40,8 @@ pub struct Program {
     pub(crate) maps: Box<[MapInfo]>,
     pub(crate) variables: Box<[Box<str>]>,
     pub(crate) keys: WellKnownKeys,
+    /// The numbers from 0 on, for indexes of items.
+    pub(crate) numbers: Box<[Val]>,
 }
 
 /// The eight types of states.
@@ -170,6 +172,8 @@ pub(crate) struct ObjectInfo {
     pub(crate) members: Box<[Member]>,
     /// How many of the members are popped.
     pub(crate) popped: usize,
+    /// Whether one of the members is `$$.Map.Item.Index`.
+    pub(crate) has_index: bool,
 }
 
 /// A member of an object that a template makes.
@@ -190,8 +194,14 @@ pub(crate) enum Source {
         end_step: u32,
         load: LoadId,
     },
-    /// A definite path from elsewhere.
-    Load(LoadId),
+    /// A definite path from `$$.Map.Item.Value`.
+    ItemValue {
+        first_step: u32,
+        end_step: u32,
+        load: LoadId,
+    },
+    /// `$$.Map.Item.Index`
+    ItemIndex(LoadId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
 }

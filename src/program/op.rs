@@ -71,6 +71,8 @@ pub enum Op {
     Const(Val),
     /// Makes an object; members that are no constants or definite paths are popped. Pushes it.
     MakeObject(ObjectId),
+    /// As [`Op::MakeObject`], but the object becomes `value`.
+    SetObject(ObjectId),
     /// Pops that many elements, pushes the array.
     MakeArray(u32),
     /// Pops the arguments of an intrinsic function, pushes its result.

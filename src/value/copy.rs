@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::doc::{Node, Ref};
-use super::{Doc, Key, Kind, Val, Values};
+use super::doc::Node;
+use super::{Kind, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -58,9 +58,15 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// The member `raw` among the nodes of an ingested object, from its first member's to the one behind its last.
 #[inline(always)]
-pub(super) fn find_member(doc: &Doc, first: u32, end: u32, raw: &[u8]) -> Option<u32> {
+pub(super) fn find_member(
+    nodes: &[Node],
+    bytes: &[u8],
+    first: u32,
+    end: u32,
+    raw: &[u8],
+) -> Option<u32> {
     assert!(
-        end as usize <= doc.nodes.len(),
+        end as usize <= nodes.len(),
         "an object ends within its document"
     );
     let mut at = first;
@@ -68,13 +74,13 @@ pub(super) fn find_member(doc: &Doc, first: u32, end: u32, raw: &[u8]) -> Option
         // SAFETY: `at` lies before `end`, which lies within the nodes. Ingest has written the name right before the
         // value, its closing quote and its colon in between.
         let (node, name) = unsafe {
-            let node = doc.nodes.get_unchecked(at as usize);
+            let node = nodes.get_unchecked(at as usize);
             let len = node.tag.key_len() as usize;
             if len != raw.len() {
                 at = node.next;
                 continue;
             }
-            let name = doc.bytes.as_ptr().add(node.start as usize - 2 - len);
+            let name = bytes.as_ptr().add(node.start as usize - 2 - len);
             (node, std::slice::from_raw_parts(name, len))
         };
         if equal(name, raw) {
@@ -204,6 +210,7 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         out.extend_from_slice(&values.home(v.0).bytes[node.start as usize..node.end as usize]);
         return;
     }
+    let reader = values.reader();
     let mut sink = Sink::new(out, node.next as usize);
     let mut open = enter(node, &mut sink);
     let mut opens = Opens {
@@ -211,7 +218,6 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         inner: Vec::new(),
         len: 0,
     };
-    let refs: &[Ref] = &values.doc.refs;
     loop {
         if open.at == open.end {
             sink.byte(open.close);
@@ -220,19 +226,21 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
                 None => break,
             }
         } else {
-            let r = refs[open.at as usize];
+            let r = reader.refs[open.at as usize];
             open.at += 1;
             if open.close == b'}' {
-                write_key(values, r.key, &mut sink);
+                // The name with its quotes and its colon stands in one piece.
+                let start = (r.key.start & !super::CONSTANT) as usize - 1;
+                sink.copy(reader.text(r.key.start), start, r.key.len as usize + 3);
             }
-            let node = values.node(r.val);
+            let node = reader.node(r.val);
             if node.tag.is_overlay() {
                 opens.push(open);
                 open = enter(node, &mut sink);
                 continue;
             }
             sink.copy(
-                &values.home(r.val.0).bytes,
+                reader.text(r.val.0),
                 node.start as usize,
                 (node.end - node.start) as usize,
             );
@@ -256,12 +264,4 @@ fn enter(node: Node, sink: &mut Sink<'_>) -> Open {
         end: node.start + node.end,
         close,
     }
-}
-
-/// The name with its quotes and its colon stands in one piece.
-#[inline(always)]
-fn write_key(values: Values<'_>, key: Key, sink: &mut Sink<'_>) {
-    let source = &values.home(key.start).bytes;
-    let start = (key.start & !super::CONSTANT) as usize - 1;
-    sink.copy(source, start, key.len as usize + 3);
 }

@@ -333,50 +333,30 @@ impl Doc {
 
     /// Appends an object of values that exist already. The names must be distinct.
     pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
-        let mut object = self.begin_object(members.len());
-        for &(key, val) in members {
-            self.push_member(constants, &mut object, key, val);
-        }
-        self.end_object(&object)
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let size = members
+            .iter()
+            .map(|&(key, val)| member_size(key, values.size(val)))
+            .sum();
+        self.push_sized_object(members.iter().copied(), size)
     }
 
-    /// Starts an object that is put together by [`Doc::push_member`] and ends with [`Doc::end_object`]. No other object
-    /// or array may be appended in between.
+    /// Appends an object whose size is known: the sum of [`member_size`].
     #[inline(always)]
-    pub(crate) fn begin_object(&mut self, members: usize) -> ObjectMark {
-        self.refs.reserve(members);
-        ObjectMark {
-            first: self.refs.len(),
-            size: 1,
-        }
-    }
-
-    /// Appends a member to the object that was begun. The names must be distinct.
-    #[inline(always)]
-    pub(crate) fn push_member(
+    pub(crate) fn push_sized_object(
         &mut self,
-        constants: &Doc,
-        object: &mut ObjectMark,
-        key: Key,
-        val: Val,
-    ) {
-        object.size += key.len as usize
-            + 4
-            + Values {
-                doc: self,
-                constants,
-            }
-            .size(val);
-        self.refs.push(Ref { key, val });
-    }
-
-    /// Ends an object.
-    #[inline(always)]
-    pub(crate) fn end_object(&mut self, object: &ObjectMark) -> Val {
-        if self.refs.len() == object.first {
+        members: impl ExactSizeIterator<Item = (Key, Val)>,
+        size: usize,
+    ) -> Val {
+        if members.len() == 0 {
             return Val::EMPTY_OBJECT;
         }
-        self.push_overlay(Kind::Object, object.first, object.size)
+        let first = self.refs.len();
+        self.refs.extend(members.map(|(key, val)| Ref { key, val }));
+        self.push_overlay(Kind::Object, first, size + 1)
     }
 
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
@@ -468,10 +448,8 @@ impl Doc {
 #[must_use]
 pub struct StringMark(u32);
 
-/// An object that is being put together: where its members begin, and its size so far.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct ObjectMark {
-    first: usize,
-    size: usize,
+/// Bytes that a member adds to its object: the name, its quotes and its colon, the value, and a separator.
+#[inline(always)]
+pub(crate) fn member_size(key: Key, val_size: usize) -> usize {
+    key.len as usize + 4 + val_size
 }

@@ -62,7 +62,7 @@ enum Stop {
     /// White space or an escape that is not canonical: the text has to be rewritten first.
     NotCanonical,
     /// The text is not JSON.
-    Syntax(usize),
+    Syntax,
     /// Deeper than [`DEPTH_MAX`].
     Depth,
     /// A name longer than a tag can hold, or a text longer than a document can address.
@@ -131,26 +131,27 @@ impl Doc {
         self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
         let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
-        let (non_ascii, duplicates) = (false, false);
         let node_count = first_node;
         let mut scanner = Scanner {
-            doc: self,
             bytes,
             nodes,
             node_count,
             end,
-            depth_max,
+            non_ascii: false,
+            duplicates: false,
+        };
+        let result = scanner.run(self, start, depth_max);
+        scanner.commit(self);
+        let Scanner {
             non_ascii,
             duplicates,
-        };
-        let result = scanner.run(start);
-        let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
-        scanner.commit();
+            ..
+        } = scanner;
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Stop::Syntax(start)),
+                Err(_) => Err(Stop::Syntax),
             },
             other => other,
         };
@@ -363,7 +364,7 @@ fn describe(stop: Stop, json: &[u8]) -> IngestError {
                 format!("nested deeper than {DEPTH_MAX} levels"),
             );
         }
-        Stop::Syntax(_) | Stop::NotCanonical => {}
+        Stop::Syntax | Stop::NotCanonical => {}
     }
     if json.is_empty() {
         return at(0, "the text is empty".to_owned());
@@ -427,15 +428,15 @@ fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
                 .map_or(json.len(), |n| at + n);
             let before = at.checked_sub(1).map(|i| json[i]);
             if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
-                return Err(Stop::Syntax(next));
+                return Err(Stop::Syntax);
             }
             at = next;
         } else if byte == b'"' {
-            let close = string_end(json, at).ok_or(Stop::Syntax(at))?;
+            let close = string_end(json, at).ok_or(Stop::Syntax)?;
             let inside = &json[at + 1..close];
             out.push(b'"');
             if inside.contains(&b'\\') {
-                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax(at))?;
+                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax)?;
                 out.extend_from_slice(text::canonical(inside).as_bytes());
             } else {
                 out.extend_from_slice(inside);
@@ -472,15 +473,15 @@ fn string_end(json: &[u8], open: usize) -> Option<usize> {
 
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
 /// not zero, and the byte at `end` is zero.
-struct Scanner<'d> {
-    doc: &'d mut Doc,
+///
+/// What is rare is left to functions that do not see the scanner, so that it can live in registers.
+struct Scanner {
     /// The document's bytes and nodes; the vectors do not move during a scan.
     bytes: *const u8,
     nodes: *mut Node,
     /// Nodes written so far, those of earlier texts included.
     node_count: usize,
     end: usize,
-    depth_max: usize,
     non_ascii: bool,
     duplicates: bool,
 }
@@ -500,7 +501,7 @@ impl Frame {
     }
 }
 
-impl Scanner<'_> {
+impl Scanner {
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
         debug_assert!(at < self.end + PADDING);
@@ -510,7 +511,6 @@ impl Scanner<'_> {
 
     #[inline(always)]
     fn push(&mut self, start: usize, end: usize, tag: Tag) {
-        debug_assert!(self.node_count < self.doc.nodes.capacity());
         let next = self.node_count as u32 + 1;
         // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
         let node = Node {
@@ -526,19 +526,21 @@ impl Scanner<'_> {
     }
 
     /// Makes the nodes written so far part of the document.
-    fn commit(&mut self) {
+    #[inline(always)]
+    fn commit(&self, doc: &mut Doc) {
+        debug_assert!(self.node_count <= doc.nodes.capacity());
         // SAFETY: all of them were written, within the capacity.
-        unsafe { self.doc.nodes.set_len(self.node_count) };
+        unsafe { doc.nodes.set_len(self.node_count) };
     }
 
-    fn run(&mut self, start: usize) -> Result<(), Stop> {
+    fn run(&mut self, doc: &mut Doc, start: usize, depth_max: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
         let mut top = Frame::OUTSIDE;
         loop {
             let byte = self.byte(at);
             match byte {
                 b'"' => {
-                    let (close, escaped) = self.string(at + 1)?;
+                    let (close, escaped) = self.string(doc, at + 1)?;
                     let tag = Tag::new(Kind::String, key_len);
                     self.push(
                         at,
@@ -548,14 +550,14 @@ impl Scanner<'_> {
                     at = close + 1;
                 }
                 b'0'..=b'9' | b'-' => {
-                    let end = self.number(at).ok_or(Stop::Syntax(at))?;
+                    let end = self.number(doc, at).ok_or(Stop::Syntax)?;
                     self.push(at, end, Tag::new(Kind::Number, key_len));
                     at = end;
                 }
                 b'{' | b'[' => {
                     let is_object = byte == b'{';
                     let kind = if is_object { Kind::Object } else { Kind::Array };
-                    if self.doc.frames.len() >= self.depth_max {
+                    if doc.frames.len() >= depth_max {
                         return Err(Stop::Depth);
                     }
                     let node = self.node_count as u32;
@@ -565,17 +567,16 @@ impl Scanner<'_> {
                     if self.byte(at) == byte + 2 {
                         at += 1;
                     } else {
-                        self.doc.frames.push(top);
+                        doc.frames.push(top);
                         top = Frame {
                             node,
                             is_object,
                             count: 0,
                             names: 0,
                         };
+                        key_len = 0;
                         if is_object {
-                            (at, key_len) = self.name(at, &mut top)?;
-                        } else {
-                            key_len = 0;
+                            (at, key_len) = self.name(doc, at, &mut top)?;
                         }
                         continue;
                     }
@@ -583,20 +584,20 @@ impl Scanner<'_> {
                 b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
                 b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
                 b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
-                _ => return Err(self.unexpected(at)),
+                _ => return Err(unexpected(byte)),
             }
             // Behind a value: close what ends here, then go on to the next value.
             loop {
                 let byte = self.byte(at);
                 if byte == b',' && top.is_object {
-                    (at, key_len) = self.name(at + 1, &mut top)?;
+                    (at, key_len) = self.name(doc, at + 1, &mut top)?;
                     break;
                 }
                 if top.is_outside() {
                     return if at == self.end {
                         Ok(())
                     } else {
-                        Err(self.unexpected(at))
+                        Err(unexpected(byte))
                     };
                 }
                 if byte == b',' {
@@ -604,15 +605,16 @@ impl Scanner<'_> {
                     break;
                 }
                 if byte != if top.is_object { b'}' } else { b']' } {
-                    return Err(self.unexpected(at));
+                    return Err(unexpected(byte));
                 }
                 at += 1;
-                self.close(&top, at);
-                top = self.doc.frames.pop().unwrap_or(Frame::OUTSIDE);
+                self.close(doc, &top, at);
+                top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
         }
     }
 
+    #[inline(always)]
     fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<usize, Stop> {
         let end = at + word.len();
         if word
@@ -623,12 +625,12 @@ impl Scanner<'_> {
             self.push(at, end, tag);
             Ok(end)
         } else {
-            Err(Stop::Syntax(at))
+            Err(Stop::Syntax)
         }
     }
 
     #[inline(always)]
-    fn number(&self, start: usize) -> Option<usize> {
+    fn number(&self, doc: &Doc, start: usize) -> Option<usize> {
         // Integers and plain decimals are nearly all numbers; the rest takes the general way.
         let mut at = start;
         let first = self.byte(at);
@@ -647,30 +649,30 @@ impl Scanner<'_> {
                 return Some(at);
             }
         }
-        number::end(&self.doc.bytes[start..self.end]).map(|len| start + len)
+        number_end(doc, start, self.end)
     }
 
     /// The member name at `at` and its colon: the position of the value and the length of the name.
     #[inline(always)]
-    fn name(&mut self, at: usize, top: &mut Frame) -> Result<(usize, u32), Stop> {
+    fn name(&mut self, doc: &mut Doc, at: usize, top: &mut Frame) -> Result<(usize, u32), Stop> {
         if self.byte(at) != b'"' {
-            return Err(self.unexpected(at));
+            return Err(unexpected(self.byte(at)));
         }
-        let (close, _) = self.string(at + 1)?;
+        let (close, _) = self.string(doc, at + 1)?;
         if self.byte(close + 1) != b':' {
-            return Err(self.unexpected(close + 1));
+            return Err(unexpected(self.byte(close + 1)));
         }
         let len = close - at - 1;
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(at + 1, len, top);
+        self.note_name(doc, at + 1, len, top);
         Ok((close + 2, len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, start: usize, len: usize, top: &mut Frame) {
+    fn note_name(&mut self, doc: &mut Doc, start: usize, len: usize, top: &mut Frame) {
         // SAFETY: eight bytes from the name on lie before `end + PADDING`.
         let head = unsafe { self.bytes.add(start).cast::<u64>().read_unaligned() };
         let text = if len < 8 {
@@ -684,46 +686,28 @@ impl Scanner<'_> {
         let seen = top.names & bit != 0;
         top.names |= bit;
         if seen && top.count <= SCAN_MEMBERS_MAX {
-            self.compare_names(top.node, start, len);
+            self.commit(doc);
+            self.duplicates |= has_member(doc, top.node, start, len);
+            self.nodes = doc.nodes.as_mut_ptr();
         }
-    }
-
-    #[inline(never)]
-    fn compare_names(&mut self, object: u32, start: usize, len: usize) {
-        self.commit();
-        let name = &self.doc.bytes[start..start + len];
-        let mut at = object + 1;
-        while let Some(member) = self.doc.nodes.get(at as usize) {
-            if self.doc.key_bytes(member) == name {
-                self.duplicates = true;
-                break;
-            }
-            at = member.next;
-        }
-        self.nodes = self.doc.nodes.as_mut_ptr();
     }
 
     #[inline(always)]
-    fn close(&mut self, frame: &Frame, end: usize) {
+    fn close(&mut self, doc: &mut Doc, frame: &Frame, end: usize) {
         // SAFETY: the node of an open container was written when it was opened.
         let node = unsafe { &mut *self.nodes.add(frame.node as usize) };
         node.end = end as u32;
         node.next = self.node_count as u32;
         if frame.count > SCAN_MEMBERS_MAX {
-            self.index(frame);
+            self.commit(doc);
+            self.duplicates |= doc.index_members(frame.node, frame.count);
+            self.nodes = doc.nodes.as_mut_ptr();
         }
-    }
-
-    #[cold]
-    fn index(&mut self, frame: &Frame) {
-        self.commit();
-        self.duplicates |= self.doc.index_members(frame.node, frame.count);
-        self.nodes = self.doc.nodes.as_mut_ptr();
     }
 
     /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
     #[inline(always)]
-    fn string(&mut self, mut at: usize) -> Result<(usize, bool), Stop> {
+    fn string(&mut self, doc: &Doc, mut at: usize) -> Result<(usize, bool), Stop> {
         loop {
             // SAFETY: a load at `at <= end` stays before `end + PADDING`.
             let (special, high) = unsafe { lanes::find(self.bytes.add(at)) };
@@ -736,60 +720,77 @@ impl Scanner<'_> {
             if self.byte(at) == b'"' {
                 return Ok((at, false));
             }
-            return self.escaped_string(at).map(|close| (close, true));
+            self.non_ascii = true;
+            return Ok((escaped_string(&doc.bytes[..self.end], at)?, true));
         }
     }
+}
 
-    /// The closing quote of a string, from its first backslash on.
-    #[inline(never)]
-    fn escaped_string(&mut self, mut at: usize) -> Result<usize, Stop> {
-        loop {
-            match self.byte(at) {
-                b'"' => return Ok(at),
-                b'\\' => at = self.canonical_escape(at)?,
-                0..0x20 => return Err(Stop::Syntax(at)),
-                byte => {
-                    self.non_ascii |= byte >= 0x80;
-                    at += 1;
-                }
+/// The end of a number of any form.
+#[inline(never)]
+fn number_end(doc: &Doc, start: usize, end: usize) -> Option<usize> {
+    number::end(&doc.bytes[start..end]).map(|len| start + len)
+}
+
+/// True if the open object has a member of the name that stands at `start`.
+#[inline(never)]
+fn has_member(doc: &Doc, object: u32, start: usize, len: usize) -> bool {
+    let name = &doc.bytes[start..start + len];
+    let mut at = object + 1;
+    while let Some(member) = doc.nodes.get(at as usize) {
+        if doc.key_bytes(member) == name {
+            return true;
+        }
+        at = member.next;
+    }
+    false
+}
+
+/// The closing quote of a string, from its first backslash on.
+#[inline(never)]
+fn escaped_string(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => at = canonical_escape(bytes, at)?,
+            None | Some(0..0x20) => return Err(Stop::Syntax),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Skips the escape at `at` if it is canonical.
+fn canonical_escape(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax)?;
+            let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
+            let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
+            let control = unit < 0x20 && !short;
+            let follows_high = at >= 6
+                && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
+                && is_escape_start(bytes, at - 6);
+            let lone =
+                matches!(unit, 0xD800..=0xDBFF) || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
+            if upper && (control || lone) {
+                Ok(at + 6)
+            } else {
+                Err(Stop::NotCanonical)
             }
         }
+        Some(b'/') => Err(Stop::NotCanonical),
+        _ => Err(Stop::Syntax),
     }
+}
 
-    /// Skips the escape at `at` if it is canonical.
-    fn canonical_escape(&self, at: usize) -> Result<usize, Stop> {
-        match self.byte(at + 1) {
-            b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-            b'u' => {
-                let bytes = &self.doc.bytes[..self.end];
-                let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax(at))?;
-                let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
-                let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
-                let control = unit < 0x20 && !short;
-                let follows_high = at >= 6
-                    && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
-                    && is_escape_start(bytes, at - 6);
-                let lone = matches!(unit, 0xD800..=0xDBFF)
-                    || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
-                if upper && (control || lone) {
-                    Ok(at + 6)
-                } else {
-                    Err(Stop::NotCanonical)
-                }
-            }
-            b'/' => Err(Stop::NotCanonical),
-            _ => Err(Stop::Syntax(at)),
-        }
-    }
-
-    /// The error for a byte that cannot stand at `at`.
-    #[cold]
-    fn unexpected(&self, at: usize) -> Stop {
-        if is_space(self.byte(at)) {
-            Stop::NotCanonical
-        } else {
-            Stop::Syntax(at)
-        }
+/// The error for a byte that cannot stand where it does.
+#[cold]
+fn unexpected(byte: u8) -> Stop {
+    if is_space(byte) {
+        Stop::NotCanonical
+    } else {
+        Stop::Syntax
     }
 }
 
