@@ -62,9 +62,9 @@ enum Stop {
     /// White space or an escape that is not canonical: the text has to be rewritten first.
     NotCanonical,
     /// The text is not JSON.
-    Syntax(usize),
+    Syntax,
     /// Deeper than [`DEPTH_MAX`].
-    Depth(usize),
+    Depth,
     /// A name longer than a tag can hold, or a text longer than a document can address.
     TooLong,
 }
@@ -102,7 +102,7 @@ impl Doc {
         }
         self.bytes.reserve(json.len() + PADDING);
         self.bytes.extend_from_slice(json);
-        match self.scan(start) {
+        match self.scan(start, DEPTH_MAX) {
             Ok(Scanned::Distinct(root)) => Ok(root),
             Ok(Scanned::Duplicates(root)) => self.deduplicate(start, root),
             Err(Stop::NotCanonical) => self.ingest_rewritten(start, json),
@@ -114,35 +114,41 @@ impl Doc {
     fn ingest_rewritten(&mut self, start: usize, json: &[u8]) -> Result<Val, Stop> {
         self.bytes.truncate(start);
         rewrite(json, &mut self.bytes)?;
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) => Ok(root),
             Scanned::Duplicates(root) => self.deduplicate(start, root),
         }
     }
 
     /// Scans the bytes from `start` on.
-    fn scan(&mut self, start: usize) -> Result<Scanned, Stop> {
+    fn scan(&mut self, start: usize, depth_max: usize) -> Result<Scanned, Stop> {
         let first_node = self.nodes.len();
         let end = self.bytes.len();
-        self.bytes.resize(end + PADDING, 0);
+        self.bytes.extend_from_slice(&[0; PADDING]);
         // A value takes two bytes at least (itself and what separates it), but for the last one and for containers that
         // are still open: in text that is cut off, each of those takes its bracket alone.
-        let open_max = (end - start).min(DEPTH_MAX);
+        let open_max = (end - start).min(depth_max);
         self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
+        let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
+        // SAFETY: all three lie in what was just made sure of.
+        let (node, from, to) = unsafe { (nodes.add(first_node), bytes.add(start), bytes.add(end)) };
         let mut scanner = Scanner {
-            doc: self,
-            end,
-            non_ascii: false,
+            bytes,
+            nodes,
+            node,
+            end: to,
+            high: 0,
             duplicates: false,
         };
-        let result = scanner.run(start);
-        let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
+        let result = scanner.run(self, from, depth_max);
+        scanner.commit(self);
+        let (non_ascii, duplicates) = (scanner.high != 0, scanner.duplicates);
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Stop::Syntax(start)),
+                Err(_) => Err(Stop::Syntax),
             },
             other => other,
         };
@@ -159,6 +165,16 @@ impl Doc {
                 self.nodes.truncate(first_node);
                 Err(stop)
             }
+        }
+    }
+
+    /// Appends canonical text that this crate has written, however deep it is nested.
+    pub(super) fn ingest_own(&mut self, json: &[u8]) -> Val {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(json);
+        match self.scan(start, usize::MAX) {
+            Ok(Scanned::Distinct(root) | Scanned::Duplicates(root)) => root,
+            Err(stop) => panic!("own text is not canonical JSON: {stop:?}"),
         }
     }
 
@@ -181,7 +197,7 @@ impl Doc {
         self.nodes.truncate(root.0 as usize);
         self.bytes.truncate(start);
         self.bytes.extend_from_slice(&text);
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
         }
     }
@@ -339,13 +355,13 @@ fn describe(stop: Stop, json: &[u8]) -> IngestError {
     };
     match stop {
         Stop::TooLong => return at(0, format!("the text is longer than {TEXT_BYTES_MAX} bytes")),
-        Stop::Depth(_) => {
+        Stop::Depth => {
             return at(
                 depth_offset(json),
                 format!("nested deeper than {DEPTH_MAX} levels"),
             );
         }
-        Stop::Syntax(_) | Stop::NotCanonical => {}
+        Stop::Syntax | Stop::NotCanonical => {}
     }
     if json.is_empty() {
         return at(0, "the text is empty".to_owned());
@@ -409,15 +425,15 @@ fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
                 .map_or(json.len(), |n| at + n);
             let before = at.checked_sub(1).map(|i| json[i]);
             if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
-                return Err(Stop::Syntax(next));
+                return Err(Stop::Syntax);
             }
             at = next;
         } else if byte == b'"' {
-            let close = string_end(json, at).ok_or(Stop::Syntax(at))?;
+            let close = string_end(json, at).ok_or(Stop::Syntax)?;
             let inside = &json[at + 1..close];
             out.push(b'"');
             if inside.contains(&b'\\') {
-                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax(at))?;
+                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax)?;
                 out.extend_from_slice(text::canonical(inside).as_bytes());
             } else {
                 out.extend_from_slice(inside);
@@ -454,313 +470,353 @@ fn string_end(json: &[u8], open: usize) -> Option<usize> {
 
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
 /// not zero, and the byte at `end` is zero.
-struct Scanner<'d> {
-    doc: &'d mut Doc,
-    end: usize,
-    non_ascii: bool,
+///
+/// Positions are pointers, and what is rare is left to functions that do not see the scanner: so it lives in registers.
+struct Scanner {
+    /// The document's bytes and nodes; the vectors do not move during a scan.
+    bytes: *const u8,
+    nodes: *mut Node,
+    /// Where the next node goes.
+    node: *mut Node,
+    end: *const u8,
+    /// The high bits of all bytes of strings, or-ed.
+    high: u32,
     duplicates: bool,
 }
 
-impl Scanner<'_> {
+impl Frame {
+    /// What is around the outermost value.
+    const OUTSIDE: Frame = Frame {
+        node: u32::MAX,
+        is_object: false,
+        count: 0,
+        names: 0,
+    };
+
     #[inline(always)]
-    fn byte(&self, at: usize) -> u8 {
-        debug_assert!(at < self.doc.bytes.len());
-        // SAFETY: `at <= end`, and the bytes go on for `PADDING` more.
-        unsafe { *self.doc.bytes.get_unchecked(at) }
+    const fn is_outside(&self) -> bool {
+        self.node == u32::MAX
+    }
+}
+
+/// A position in the text.
+type At = *const u8;
+
+/// The byte at a position.
+#[inline(always)]
+fn byte(at: At) -> u8 {
+    // SAFETY: positions lie before `end + PADDING`, where the document's bytes end.
+    unsafe { *at }
+}
+
+/// The position `n` bytes on.
+#[inline(always)]
+fn skip(at: At, n: usize) -> At {
+    // SAFETY: as for `byte`: callers skip what they have seen, or within the padding.
+    unsafe { at.add(n) }
+}
+
+impl Scanner {
+    /// A position as the document counts it: in 31 bits, as was checked before the scan.
+    #[inline(always)]
+    fn offset(&self, at: At) -> u32 {
+        (at as usize - self.bytes as usize) as u32
+    }
+
+    /// Nodes written so far, those of earlier texts included.
+    #[inline(always)]
+    fn node_count(&self) -> u32 {
+        ((self.node as usize - self.nodes as usize) / size_of::<Node>()) as u32
     }
 
     #[inline(always)]
-    fn push(&mut self, start: usize, end: usize, tag: Tag) {
-        let nodes = &mut self.doc.nodes;
-        let index = nodes.len();
-        debug_assert!(index < nodes.capacity());
-        // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
+    fn push(&mut self, start: At, end: At, tag: Tag) {
         let node = Node {
-            start: start as u32,
-            end: end as u32,
-            next: index as u32 + 1,
+            start: self.offset(start),
+            end: self.offset(end),
+            next: self.node_count() + 1,
             tag,
         };
         // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
         // that can be open, and two more.
         unsafe {
-            nodes.as_mut_ptr().add(index).write(node);
-            nodes.set_len(index + 1);
+            self.node.write(node);
+            self.node = self.node.add(1);
         }
     }
 
-    fn run(&mut self, start: usize) -> Result<(), Stop> {
+    /// Makes the nodes written so far part of the document, for what reads them there.
+    fn commit(&self, doc: &mut Doc) {
+        let count = self.node_count() as usize;
+        assert!(
+            count <= doc.nodes.capacity(),
+            "there was room for the nodes"
+        );
+        // SAFETY: all of them were written, within the capacity.
+        unsafe { doc.nodes.set_len(count) };
+    }
+
+    fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
+        let mut top = Frame::OUTSIDE;
         loop {
-            match self.value(at, key_len)? {
-                After::Value(end) => at = end,
-                After::Open(inside) => {
-                    (at, key_len) = self.first(inside)?;
-                    continue;
+            let first = byte(at);
+            match first {
+                b'"' => {
+                    let (close, escaped) = self.string(doc, skip(at, 1))?;
+                    let tag = Tag::new(Kind::String, key_len);
+                    let end = skip(close, 1);
+                    self.push(at, end, if escaped { tag.with_escaped() } else { tag });
+                    at = end;
                 }
+                b'0'..=b'9' | b'-' => {
+                    let end = self.number(doc, at).ok_or(Stop::Syntax)?;
+                    self.push(at, end, Tag::new(Kind::Number, key_len));
+                    at = end;
+                }
+                b'{' | b'[' => {
+                    let is_object = first == b'{';
+                    let kind = if is_object { Kind::Object } else { Kind::Array };
+                    if doc.frames.len() >= depth_max {
+                        return Err(Stop::Depth);
+                    }
+                    let node = self.node_count();
+                    self.push(at, skip(at, 2), Tag::new(kind, key_len));
+                    at = skip(at, 1);
+                    // The closing bracket lies two past the opening one in ASCII, for both kinds.
+                    if byte(at) == first + 2 {
+                        at = skip(at, 1);
+                    } else {
+                        doc.frames.push(top);
+                        top = Frame {
+                            node,
+                            is_object,
+                            count: 0,
+                            names: 0,
+                        };
+                        key_len = 0;
+                        if is_object {
+                            (at, key_len) = self.name(doc, at, &mut top)?;
+                        }
+                        continue;
+                    }
+                }
+                b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
+                b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
+                b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
+                _ => return Err(unexpected(first)),
             }
             // Behind a value: close what ends here, then go on to the next value.
             loop {
-                let byte = self.byte(at);
-                let Some(frame) = self.doc.frames.last_mut() else {
+                let next = byte(at);
+                if next == b',' && top.is_object {
+                    (at, key_len) = self.name(doc, skip(at, 1), &mut top)?;
+                    break;
+                }
+                if top.is_outside() {
                     return if at == self.end {
                         Ok(())
                     } else {
-                        Err(self.unexpected(at))
+                        Err(unexpected(next))
                     };
-                };
-                match (byte, frame.is_object) {
-                    (b',', true) => {
-                        (at, key_len) = self.name(at + 1)?;
-                        break;
-                    }
-                    (b',', false) => {
-                        frame.count += 1;
-                        (at, key_len) = (at + 1, 0);
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => {
-                        at += 1;
-                        self.close(at);
-                    }
-                    _ => return Err(self.unexpected(at)),
                 }
+                if next == b',' {
+                    (at, key_len) = (skip(at, 1), 0);
+                    break;
+                }
+                if next != if top.is_object { b'}' } else { b']' } {
+                    return Err(unexpected(next));
+                }
+                at = skip(at, 1);
+                self.close(doc, &top, at);
+                top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
         }
     }
 
-    /// The value at `at`; containers that are not empty are only opened.
     #[inline(always)]
-    fn value(&mut self, at: usize, key_len: u32) -> Result<After, Stop> {
-        match self.byte(at) {
-            b'"' => {
-                let (close, escaped) = self.string(at + 1)?;
-                let tag = Tag::new(Kind::String, key_len);
-                self.push(
-                    at,
-                    close + 1,
-                    if escaped { tag.with_escaped() } else { tag },
-                );
-                Ok(After::Value(close + 1))
-            }
-            b'{' => self.open(at, Kind::Object, key_len),
-            b'[' => self.open(at, Kind::Array, key_len),
-            b'0'..=b'9' | b'-' => {
-                let end = self.number(at).ok_or(Stop::Syntax(at))?;
-                self.push(at, end, Tag::new(Kind::Number, key_len));
-                Ok(After::Value(end))
-            }
-            b't' => self.literal(at, b"true", Tag::new(Kind::True, key_len)),
-            b'f' => self.literal(at, b"false", Tag::new(Kind::False, key_len)),
-            b'n' => self.literal(at, b"null", Tag::new(Kind::Null, key_len)),
-            _ => Err(self.unexpected(at)),
-        }
-    }
-
-    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<After, Stop> {
-        if self.doc.bytes[at..].starts_with(word) {
-            self.push(at, at + word.len(), tag);
-            Ok(After::Value(at + word.len()))
+    fn literal(&mut self, at: At, word: &[u8], tag: Tag) -> Result<At, Stop> {
+        if word
+            .iter()
+            .enumerate()
+            .all(|(i, expected)| byte(skip(at, i)) == *expected)
+        {
+            let end = skip(at, word.len());
+            self.push(at, end, tag);
+            Ok(end)
         } else {
-            Err(Stop::Syntax(at))
+            Err(Stop::Syntax)
         }
     }
 
     #[inline(always)]
-    fn number(&self, start: usize) -> Option<usize> {
+    fn number(&self, doc: &Doc, start: At) -> Option<At> {
         // Integers and plain decimals are nearly all numbers; the rest takes the general way.
         let mut at = start;
-        let first = self.byte(at);
-        if first.is_ascii_digit() && first != b'0' {
-            at += 1;
-            while self.byte(at).is_ascii_digit() {
-                at += 1;
+        if matches!(byte(at), b'1'..=b'9') {
+            at = digits(skip(at, 1));
+            if byte(at) == b'.' && byte(skip(at, 1)).is_ascii_digit() {
+                at = digits(skip(at, 2));
             }
-            if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
-                at += 2;
-                while self.byte(at).is_ascii_digit() {
-                    at += 1;
-                }
-            }
-            if !matches!(self.byte(at), b'.' | b'e' | b'E') {
+            if !matches!(byte(at), b'.' | b'e' | b'E') {
                 return Some(at);
             }
         }
-        number::end(&self.doc.bytes[start..self.end]).map(|len| start + len)
-    }
-
-    /// Opens a container, or appends it at once if it is empty.
-    #[inline(always)]
-    fn open(&mut self, at: usize, kind: Kind, key_len: u32) -> Result<After, Stop> {
-        let is_object = kind == Kind::Object;
-        let tag = Tag::new(kind, key_len);
-        if self.byte(at + 1) == if is_object { b'}' } else { b']' } {
-            if self.doc.frames.len() >= DEPTH_MAX {
-                return Err(Stop::Depth(at));
-            }
-            self.push(at, at + 2, tag);
-            return Ok(After::Value(at + 2));
-        }
-        if self.doc.frames.len() >= DEPTH_MAX {
-            return Err(Stop::Depth(at));
-        }
-        let node = self.doc.nodes.len() as u32;
-        self.doc.frames.push(Frame {
-            node,
-            is_object,
-            count: 0,
-            names: 0,
-        });
-        self.push(at, 0, tag);
-        Ok(After::Open(at + 1))
-    }
-
-    /// The way to a container's first value: its position and the length of its name.
-    #[inline(always)]
-    fn first(&mut self, at: usize) -> Result<(usize, u32), Stop> {
-        match self.doc.frames.last_mut() {
-            Some(frame) if !frame.is_object => {
-                frame.count = 1;
-                Ok((at, 0))
-            }
-            _ => self.name(at),
-        }
+        let (start_offset, end) = (self.offset(start) as usize, self.offset(self.end) as usize);
+        number_len(doc, start_offset, end).map(|len| skip(start, len))
     }
 
     /// The member name at `at` and its colon: the position of the value and the length of the name.
     #[inline(always)]
-    fn name(&mut self, at: usize) -> Result<(usize, u32), Stop> {
-        if self.byte(at) != b'"' {
-            return Err(self.unexpected(at));
+    fn name(&mut self, doc: &mut Doc, at: At, top: &mut Frame) -> Result<(At, u32), Stop> {
+        if byte(at) != b'"' {
+            return Err(unexpected(byte(at)));
         }
-        let (close, _) = self.string(at + 1)?;
-        if self.byte(close + 1) != b':' {
-            return Err(self.unexpected(close + 1));
+        let start = skip(at, 1);
+        let (close, _) = self.string(doc, start)?;
+        if byte(skip(close, 1)) != b':' {
+            return Err(unexpected(byte(skip(close, 1))));
         }
-        let len = close - at - 1;
+        let len = close as usize - start as usize;
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(at + 1, len);
-        Ok((close + 2, len as u32))
+        self.note_name(doc, start, len, top);
+        Ok((skip(close, 2), len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, start: usize, len: usize) {
+    fn note_name(&mut self, doc: &mut Doc, start: At, len: usize, top: &mut Frame) {
         // SAFETY: eight bytes from the name on lie before `end + PADDING`.
-        let head = unsafe {
-            self.doc
-                .bytes
-                .as_ptr()
-                .add(start)
-                .cast::<u64>()
-                .read_unaligned()
+        let head = unsafe { start.cast::<u64>().read_unaligned() };
+        let text = match len {
+            // What lies behind a short name is shifted out.
+            1..=8 => u64::from_le(head) << (64 - 8 * len),
+            0 => 0,
+            _ => head ^ u64::from(byte(skip(start, len - 1))) << 56,
         };
-        let masked = if len < 8 {
-            head & ((1 << (len * 8)) - 1)
-        } else {
-            head ^ u64::from(self.byte(start + len - 1)) << 56
-        };
-        let mixed = (masked ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let bit = 1_u64 << (mixed >> 58);
-        let Some(frame) = self.doc.frames.last_mut() else {
-            return;
-        };
-        frame.count += 1;
-        let seen = frame.names & bit != 0;
-        frame.names |= bit;
-        if seen && frame.count <= SCAN_MEMBERS_MAX {
-            let object = frame.node;
-            self.compare_names(object, start, len);
-        }
-    }
-
-    fn compare_names(&mut self, object: u32, start: usize, len: usize) {
-        let name = &self.doc.bytes[start..start + len];
-        let mut at = object + 1;
-        while let Some(member) = self.doc.nodes.get(at as usize) {
-            if self.doc.key_bytes(member) == name {
-                self.duplicates = true;
-                return;
-            }
-            at = member.next;
+        let bit = 1_u64 << ((text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
+        top.count += 1;
+        let seen = top.names & bit != 0;
+        top.names |= bit;
+        if seen && top.count <= SCAN_MEMBERS_MAX {
+            self.commit(doc);
+            self.duplicates |= has_member(doc, top.node, self.offset(start) as usize, len);
         }
     }
 
     #[inline(always)]
-    fn close(&mut self, end: usize) {
-        let Some(frame) = self.doc.frames.pop() else {
-            return;
-        };
-        let next = self.doc.nodes.len() as u32;
-        let node = &mut self.doc.nodes[frame.node as usize];
-        node.end = end as u32;
-        node.next = next;
-        if frame.is_object && frame.count > SCAN_MEMBERS_MAX {
-            self.duplicates |= self.doc.index_members(frame.node, frame.count);
+    fn close(&mut self, doc: &mut Doc, frame: &Frame, end: At) {
+        let (end, next) = (self.offset(end), self.node_count());
+        // SAFETY: the node of an open container was written when it was opened.
+        unsafe {
+            let node = self.nodes.add(frame.node as usize);
+            (*node).end = end;
+            (*node).next = next;
+        }
+        if frame.count > SCAN_MEMBERS_MAX {
+            self.commit(doc);
+            self.duplicates |= doc.index_members(frame.node, frame.count);
         }
     }
 
     /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
     #[inline(always)]
-    fn string(&mut self, mut at: usize) -> Result<(usize, bool), Stop> {
-        let mut escaped = false;
+    fn string(&mut self, doc: &Doc, mut at: At) -> Result<(At, bool), Stop> {
         loop {
-            // SAFETY: a load of sixteen bytes at `at <= end` stays before `end + PADDING`.
-            let (special, high) = unsafe { lanes::find(self.doc.bytes.as_ptr().add(at)) };
-            self.non_ascii |= high;
-            let Some(skip) = special else {
-                at += lanes::WIDTH;
+            // SAFETY: a load at `at <= end` stays before `end + PADDING`.
+            let (special, high) = unsafe { lanes::find(at) };
+            self.high |= high;
+            if special == 0 {
+                at = skip(at, lanes::WIDTH);
                 continue;
-            };
-            at += skip;
-            match self.byte(at) {
-                b'"' => return Ok((at, escaped)),
-                b'\\' => {
-                    at = self.canonical_escape(at)?;
-                    escaped = true;
-                }
-                _ => return Err(Stop::Syntax(at)),
             }
+            at = skip(at, lanes::first(special));
+            if byte(at) == b'"' {
+                return Ok((at, false));
+            }
+            self.high = u32::MAX;
+            let (from, end) = (self.offset(at) as usize, self.offset(self.end) as usize);
+            return Ok((skip(at, escaped_len(&doc.bytes[..end], from)?), true));
         }
     }
+}
 
-    /// Skips the escape at `at` if it is canonical.
-    #[cold]
-    fn canonical_escape(&self, at: usize) -> Result<usize, Stop> {
-        match self.byte(at + 1) {
-            b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-            b'u' => {
-                let bytes = &self.doc.bytes[..self.end];
-                let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax(at))?;
-                let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
-                let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
-                let control = unit < 0x20 && !short;
-                let follows_high = at >= 6
-                    && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
-                    && is_escape_start(bytes, at - 6);
-                let lone = matches!(unit, 0xD800..=0xDBFF)
-                    || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
-                if upper && (control || lone) {
-                    Ok(at + 6)
-                } else {
-                    Err(Stop::NotCanonical)
-                }
-            }
-            b'/' => Err(Stop::NotCanonical),
-            _ => Err(Stop::Syntax(at)),
+#[inline(always)]
+fn digits(mut at: At) -> At {
+    while byte(at).is_ascii_digit() {
+        at = skip(at, 1);
+    }
+    at
+}
+
+/// The length of a number of any form.
+#[inline(never)]
+fn number_len(doc: &Doc, start: usize, end: usize) -> Option<usize> {
+    number::end(&doc.bytes[start..end])
+}
+
+/// True if the open object has a member of the name that stands at `start`.
+#[inline(never)]
+fn has_member(doc: &Doc, object: u32, start: usize, len: usize) -> bool {
+    let name = &doc.bytes[start..start + len];
+    let mut at = object + 1;
+    while let Some(member) = doc.nodes.get(at as usize) {
+        if doc.key_bytes(member) == name {
+            return true;
+        }
+        at = member.next;
+    }
+    false
+}
+
+/// How far the closing quote of a string is from its first backslash.
+#[inline(never)]
+fn escaped_len(bytes: &[u8], start: usize) -> Result<usize, Stop> {
+    let mut at = start;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at - start),
+            Some(b'\\') => at = canonical_escape(bytes, at)?,
+            None | Some(0..0x20) => return Err(Stop::Syntax),
+            Some(_) => at += 1,
         }
     }
+}
 
-    /// The error for a byte that cannot stand at `at`.
-    #[cold]
-    fn unexpected(&self, at: usize) -> Stop {
-        if is_space(self.byte(at)) {
-            Stop::NotCanonical
-        } else {
-            Stop::Syntax(at)
+/// Skips the escape at `at` if it is canonical.
+fn canonical_escape(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax)?;
+            let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
+            let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
+            let control = unit < 0x20 && !short;
+            let follows_high = at >= 6
+                && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
+                && is_escape_start(bytes, at - 6);
+            let lone =
+                matches!(unit, 0xD800..=0xDBFF) || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
+            if upper && (control || lone) {
+                Ok(at + 6)
+            } else {
+                Err(Stop::NotCanonical)
+            }
         }
+        Some(b'/') => Err(Stop::NotCanonical),
+        _ => Err(Stop::Syntax),
+    }
+}
+
+/// The error for a byte that cannot stand where it does.
+#[cold]
+fn unexpected(byte: u8) -> Stop {
+    if is_space(byte) {
+        Stop::NotCanonical
+    } else {
+        Stop::Syntax
     }
 }
 
@@ -775,11 +831,6 @@ fn is_escape_start(bytes: &[u8], at: usize) -> bool {
         == 0
 }
 
-enum After {
-    Value(usize),
-    Open(usize),
-}
-
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 mod lanes {
     use std::arch::x86_64::{
@@ -790,27 +841,32 @@ mod lanes {
     /// Bytes looked at in one go.
     pub(super) const WIDTH: usize = 16;
 
-    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
-    /// not ASCII.
+    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
+    /// if all of them are ASCII.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+    pub(super) unsafe fn find(at: *const u8) -> (u32, u32) {
         // SAFETY: SSE2 is there, by this module's `cfg`, and the caller vouches for the bytes.
         unsafe {
             let bytes = _mm_loadu_si128(at.cast());
             let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
             let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
             let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-            let special = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
-            let high = _mm_movemask_epi8(bytes) != 0;
+            let special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
             (
-                (special != 0).then(|| special.trailing_zeros() as usize),
-                high,
+                _mm_movemask_epi8(special) as u32,
+                _mm_movemask_epi8(bytes) as u32,
             )
         }
+    }
+
+    /// The first byte of a mask that is not zero.
+    #[inline(always)]
+    pub(super) const fn first(mask: u32) -> usize {
+        mask.trailing_zeros() as usize
     }
 }
 
@@ -822,14 +878,14 @@ mod lanes {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
-    /// not ASCII.
+    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
+    /// if all of them are ASCII.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+    pub(super) unsafe fn find(at: *const u8) -> (u64, u32) {
         // SAFETY: the caller vouches for the bytes.
         let word = u64::from_le(unsafe { at.cast::<u64>().read_unaligned() });
         // A byte's high bit is set where the byte is zero; borrows can only set bits above the first such byte.
@@ -837,11 +893,14 @@ mod lanes {
         let quote = zeros(word ^ (ONES * u64::from(b'"')));
         let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = quote | backslash | control;
-        (
-            (special != 0).then(|| special.trailing_zeros() as usize / 8),
-            word & HIGHS != 0,
-        )
+        let high = word & HIGHS;
+        (quote | backslash | control, (high | high >> 32) as u32)
+    }
+
+    /// The first byte of a mask that is not zero.
+    #[inline(always)]
+    pub(super) const fn first(mask: u64) -> usize {
+        mask.trailing_zeros() as usize / 8
     }
 }
 
