@@ -51,9 +51,12 @@ pub(super) struct Inner {
     seed: u64,
     started: AtomicU64,
     runtime: Runtime,
-    bound: Mutex<FixedMap<usize, (Weak<Machine>, Arc<Bindings>)>>,
+    bound: Mutex<FixedMap<usize, Bound>>,
     runners: Mutex<Vec<Runner>>,
 }
+
+/// A machine's handlers, for as long as there is the machine.
+type Bound = (Weak<Machine>, Arc<Bindings>);
 
 /// Where futures run.
 enum Runtime {

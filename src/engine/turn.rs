@@ -60,11 +60,6 @@ impl Run {
         }
     }
 
-    /// True if an answer may come.
-    pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     fn count_call(&mut self, task: TaskId) -> u32 {
         if self.calls.len() <= task.index() {
             self.calls.resize(task.index() + 1, 0);

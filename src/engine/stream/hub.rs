@@ -67,6 +67,7 @@ pub(super) struct Hub<P> {
     /// Wakes the reader: there is room in the queue, or there are permits.
     room: Condvar,
     queued_max: usize,
+    permits_max: usize,
 }
 
 #[derive(Debug)]
@@ -103,6 +104,7 @@ impl<P> Hub<P> {
             }),
             room: Condvar::new(),
             queued_max,
+            permits_max: permits,
         }
     }
 
@@ -117,7 +119,8 @@ impl<P> Hub<P> {
 
     /// Queues events, once there is room and there are permits; false if nobody wants them any more.
     pub(super) fn push(&self, seq: u64, events: Events) -> bool {
-        let permits = events.len();
+        // A source that gives more than it may has to wait until it is alone.
+        let permits = events.len().min(self.permits_max);
         let mut state = self.state();
         while !state.is_closed && (state.permits < permits || state.queue.len() >= self.queued_max)
         {

@@ -323,7 +323,9 @@ impl Stream {
             (StreamEnd::Finished, Some(error)) => StreamEnd::ReadFailed(error),
             (end, _) => end,
         };
-        if !self.control.is_stopped() && reader.join().is_err() {
+        // Otherwise the source may not come back to its thread.
+        let is_read = matches!(end, StreamEnd::Finished | StreamEnd::ReadFailed(_));
+        if is_read && reader.join().is_err() {
             let error = Error::new(ErrorKind::Read, "the source of the events panicked");
             return (StreamEnd::ReadFailed(error), recorders);
         }

@@ -161,8 +161,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
     }
 
     fn lines(&mut self, events: &Events, batch: &mut Batch<R::Page>, index: u32) {
-        let mut line = events.first_line();
-        for event in events.iter() {
+        for (line, event) in (events.first_line()..).zip(events.iter()) {
             if self.control.is_stopped() {
                 return;
             }
@@ -180,7 +179,6 @@ impl<'a, R: Recorder> Worker<'a, R> {
                     return self.cut(batch);
                 }
             }
-            line += 1;
         }
     }
 
@@ -403,7 +401,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
                 self.recorder.ended(&ended, page);
             }
             Order::Completion => {
-                batch.permits -= 1;
+                batch.permits = batch.permits.saturating_sub(1);
                 self.late.permits += 1;
                 self.recorder.ended(&ended, self.late.page());
             }
@@ -480,7 +478,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
     /// Sends what has ended of a batch ahead of what has not.
     fn send_finished_part(&mut self, batch: &mut Batch<R::Page>) {
         let mut part = Batch::new();
-        part.reset(batch.seq, batch.permits - batch.open as usize);
+        part.reset(batch.seq, batch.permits.saturating_sub(batch.open as usize));
         std::mem::swap(&mut part.pages, &mut batch.pages);
         (part.used, part.is_cut) = (batch.used, batch.is_cut);
         batch.reset_pages(part.permits);

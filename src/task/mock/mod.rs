@@ -129,17 +129,18 @@ fn register(
 mod tests {
     use super::*;
 
+    fn check(cases: &[(&str, Option<&str>, &str)]) {
+        for (text, case, expected) in cases {
+            let problem = register(text.as_bytes(), "M", *case, &mut TaskRegistry::new());
+            let problem = problem.expect_err(text).to_string();
+            assert!(problem.contains(expected), "{text}\n{problem}\n{expected}");
+        }
+    }
+
     #[test]
     fn bad_files_say_what_to_do() {
-        let config = |cases: &str, responses: &str| {
-            format!(
-                r#"{{"StateMachines":{{"M":{{"TestCases":{cases}}}}},"MockedResponses":{responses}}}"#
-            )
-        };
-        let with_response =
-            |response: &str| config(r#"{"T":{"S":"R"}}"#, &format!("{{\"R\":{response}}}"));
-        for (text, case, expected) in [
-            ("{", None, "invalid JSON at line 1 column 2"),
+        check(&[
+            ("{", None, "invalid JSON at line 1 column"),
             ("[]", None, "a file of answers is either"),
             (
                 r#"{"tasks":[]}"#,
@@ -167,6 +168,19 @@ mod tests {
                 "at /tasks/a/exec: the program to run is missing",
             ),
             (r#"{"tasks":{}}"#, Some("T"), "this one has \"tasks\""),
+        ]);
+    }
+
+    #[test]
+    fn bad_test_cases_say_what_to_do() {
+        let config = |cases: &str, responses: &str| {
+            format!(
+                r#"{{"StateMachines":{{"M":{{"TestCases":{cases}}}}},"MockedResponses":{responses}}}"#
+            )
+        };
+        let with_response =
+            |response: &str| config(r#"{"T":{"S":"R"}}"#, &format!("{{\"R\":{response}}}"));
+        check(&[
             (
                 r#"{"StateMachines":{"N":{}}}"#,
                 None,
@@ -207,10 +221,6 @@ mod tests {
                 None,
                 "at /MockedResponses/R/0/Throw/Error: a string is wanted, this is a number",
             ),
-        ] {
-            let problem = register(text.as_bytes(), "M", case, &mut TaskRegistry::new());
-            let problem = problem.expect_err(text).to_string();
-            assert!(problem.contains(expected), "{text}\n{problem}\n{expected}");
-        }
+        ]);
     }
 }
