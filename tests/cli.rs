@@ -1,0 +1,13 @@
+//! The binary, run as a user runs it: arguments and standard input in, both outputs and the exit code out.
+
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/events.rs"]
+mod events;
+#[path = "cli/exec.rs"]
+mod exec;
+#[path = "cli/output.rs"]
+mod output;
+#[path = "cli/tasks.rs"]
+mod tasks;
