@@ -1,4 +1,36 @@
-//! quickstep runs Amazon States Language state machines with Express semantics.
+//! quickstep runs Amazon States Language state machines with Express semantics: short executions, hundreds of thousands
+//! a second on a core.
+//!
+//! A definition is compiled once, an engine is given handlers for the machine's tasks, and then it runs executions:
+//!
+//! ```
+//! use quickstep::task::TaskRequest;
+//! use quickstep::{Engine, StateMachine};
+//!
+//! let machine = StateMachine::compile(
+//!     r#"{"StartAt": "Greet", "States": {"Greet": {
+//!         "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:greet", "End": true}}}"#,
+//! )
+//! .expect("the definition is valid");
+//! let engine = Engine::builder()
+//!     .task("arn:aws:lambda:*:function:greet", |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+//!         response.extend_from_slice(format!(r#"{{"hello":{}}}"#, request.input_json()).as_bytes());
+//!         Ok(())
+//!     })
+//!     .build()?;
+//! let result = engine.run(&machine, br#""world""#)?;
+//! assert_eq!(result.output.as_deref(), Some(r#"{"hello":"world"}"#));
+//! # Ok::<(), quickstep::engine::Error>(())
+//! ```
+//!
+//! - [`engine`] is all that most programs need: [`Engine`], [`StateMachine`], streams of events, time.
+//! - [`task`] has handlers, in process and asynchronous, and answers from files for tests.
+//! - [`history`] has the events of executions, as AWS's logs and histories show them.
+//! - [`asl`], [`mod@compile`], [`program`] and [`interp`] are the way from a definition's text to an execution;
+//!   [`value`], [`path`] and [`intrinsic`] are what they are made of.
+//!
+//! The feature `server`, on by default, has the command line and what it needs. A program that embeds the engine turns
+//! it off.
 
 pub mod asl;
 #[cfg(feature = "server")]
@@ -14,6 +46,11 @@ pub mod stdx;
 pub mod task;
 pub mod value;
 
-pub use engine::{Engine, ExecutionResult, StateMachine, TimeMode};
+pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode};
 pub use history::Failure;
 pub use interp::Status;
+
+const fn assert_shared<T: Send + Sync>() {}
+const _: () = assert_shared::<StateMachine>();
+const _: () = assert_shared::<Engine>();
+const _: () = assert_shared::<ExecutionResult>();

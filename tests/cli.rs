@@ -5,6 +5,8 @@ mod support;
 
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/examples.rs"]
+mod examples;
 #[path = "cli/exec.rs"]
 mod exec;
 #[path = "cli/output.rs"]
