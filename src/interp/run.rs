@@ -11,7 +11,7 @@ use crate::program::{
     StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Reader, Val, Values, member_size};
+use crate::value::{Val, Values, member_size};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -370,7 +370,7 @@ impl<O: Observer> Run<'_, O> {
         };
         if let Some(steps) = &load.steps {
             let steps = &self.program.steps[steps.start as usize..steps.end as usize];
-            if let Some(val) = follow(values(self.execution, self.program).reader(), steps, base) {
+            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
                 return Ok(val);
             }
         }
@@ -459,7 +459,7 @@ impl<O: Observer> Run<'_, O> {
         let mut made = std::mem::take(&mut self.execution.made);
         let base = self.execution.stack.len() - info.popped;
         let mut popped = self.execution.stack[base..].iter();
-        let reader = values(self.execution, program).reader();
+        let view = values(self.execution, program);
         let mut size = 0;
         let mut lost = None;
         for member in &info.members {
@@ -471,7 +471,7 @@ impl<O: Observer> Run<'_, O> {
                     load,
                 } => (
                     follow(
-                        reader,
+                        view,
                         &program.steps[first_step as usize..end_step as usize],
                         value,
                     ),
@@ -484,7 +484,7 @@ impl<O: Observer> Run<'_, O> {
                 } => {
                     let steps = &program.steps[first_step as usize..end_step as usize];
                     (
-                        item.and_then(|item| follow(reader, steps, item.value)),
+                        item.and_then(|item| follow(view, steps, item.value)),
                         Some(load),
                     )
                 }
@@ -495,7 +495,7 @@ impl<O: Observer> Run<'_, O> {
                 lost = load;
                 break;
             };
-            size += member_size(member.key, reader.size(val));
+            size += member_size(member.key, view.size(val));
             made.push(val);
         }
         let result = match lost {
@@ -663,12 +663,12 @@ fn missing(load: &Load) -> NotFound {
 
 /// The value at the end of a definite path.
 #[inline(always)]
-fn follow(reader: Reader<'_>, steps: &[Step], base: Val) -> Option<Val> {
+fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     let mut at = base;
     for step in steps {
         at = match step {
-            Step::Child(name, key) => reader.member(at, name, *key)?,
-            Step::Index(index) => path::index(reader.values(), *index, at)?,
+            Step::Child(name, key) => values.member(at, name, *key)?,
+            Step::Index(index) => path::index(values, *index, at)?,
         };
     }
     Some(at)
