@@ -61,7 +61,6 @@ impl<'d> Compiler<'d> {
         self.calls.push(CallInfo {
             arguments: narrow(call.arguments.len()),
             text: call.text.clone(),
-            field: field.into(),
         });
         let id = CallId(narrow(self.calls.len() - 1));
         self.emit(Op::Call(call.function, id));
