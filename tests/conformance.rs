@@ -46,7 +46,11 @@ fn trial(
     known: Option<String>,
     check: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Trial {
-    let kind = if known.is_some() { "known failure" } else { kind };
+    let kind = if known.is_some() {
+        "known failure"
+    } else {
+        kind
+    };
     let run = move || match (check(), known) {
         (Ok(()), None) | (Err(_), Some(_)) => Ok(()),
         (Err(differences), None) => Err(Failed::from(differences)),

@@ -105,10 +105,7 @@ impl Machine {
         loop {
             self.execution.refuel(self.turns.fuel());
             let mut observer = EachEvent(record(&mut self.events));
-            match self
-                .execution
-                .step(&self.program, self.now, &mut observer)
-            {
+            match self.execution.step(&self.program, self.now, &mut observer) {
                 Yield::OutOfFuel => {}
                 stopped @ (Yield::Done | Yield::Task(_) | Yield::Parked(_)) => return stopped,
             }
