@@ -11,12 +11,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 mod conformance {
     pub(crate) mod aws;
+    pub(crate) mod cases;
     pub(crate) mod machine;
     pub(crate) mod pattern;
     pub(crate) mod replay;
 }
 
-use conformance::aws;
+use conformance::{aws, cases};
 use conformance::machine::Turns;
 
 fn main() -> ExitCode {
@@ -30,6 +31,17 @@ fn main() -> ExitCode {
         let kind = if case.has_history() { "" } else { "no history" };
         let check = move || case.run(Turns::Usual);
         trials.push(trial(name, kind, known, check));
+    }
+    for case in cases::cases(&corpus.join("cases")) {
+        let name = format!("cases/{}", case.name);
+        let known = known.remove(&name);
+        let check = move || {
+            for turns in Turns::ALL {
+                case.run(turns).map_err(|text| format!("{turns:?} turns: {text}"))?;
+            }
+            Ok(())
+        };
+        trials.push(trial(name, "", known, check));
     }
     for (name, _) in known {
         trials.push(Trial::test(name, || {
