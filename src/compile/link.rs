@@ -1,10 +1,18 @@
 //! The linker: jumps that name states become jumps to ops.
 
 use super::Compiler;
-use crate::program::{Op, Pc, Program, StateId};
+use crate::program::{Op, Pc, Program, StateId, WellKnownKeys};
+
+/// Indexes of items that need not be made while running.
+const NUMBERS: i64 = 64;
 
 impl Compiler<'_> {
     pub(super) fn finish(mut self, start: StateId, timeout_seconds: Option<u64>) -> Program {
+        let keys = WellKnownKeys::new(|name| self.key(name));
+        let indexes = self.objects.iter().any(|object| object.has_index);
+        let numbers = (0..if indexes { NUMBERS } else { 0 })
+            .map(|n| self.constants.push_i64(n).as_constant())
+            .collect();
         let entries = &self.entries;
         let entry = |state: Pc| entries[state.index()];
         for &at in &self.unlinked {
@@ -30,8 +38,9 @@ impl Compiler<'_> {
             constants: self.constants,
             states: self.states.into(),
             loads: self.loads.into(),
+            steps: self.steps.into(),
             merges: self.merges.into(),
-            key_sets: self.key_sets.into(),
+            objects: self.objects.into(),
             calls: self.calls.into(),
             tests: self.tests.into(),
             assigns: self.assigns.into(),
@@ -40,7 +49,8 @@ impl Compiler<'_> {
             fails: self.fails.into(),
             maps: self.maps.into(),
             variables: self.variables.into(),
-            keys: self.well_known,
+            keys,
+            numbers,
         }
     }
 }

@@ -15,8 +15,8 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, FailInfo, KeySetId, Load, LoadId, MapInfo, MergeStep,
-    Op, Pc, Program, StateId, StateInfo, TaskInfo, Test, VariableId, WaitInfo, WellKnownKeys,
+    AssignId, Base, CallInfo, ContextBase, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
+    Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
 use crate::value::{Doc, Key, Name, Val};
@@ -43,15 +43,15 @@ struct Compiler<'d> {
     constants: Doc,
     literals: FixedMap<&'d str, Val>,
     keys: FixedMap<Box<str>, Key>,
-    well_known: WellKnownKeys,
     states: Vec<StateInfo>,
     /// First op of each state.
     entries: Vec<Pc>,
     /// First states of the scopes in Parallel and Map states, by the place of their `StartAt`.
     starts: FixedMap<*const Scope, StateId>,
     loads: Vec<Load>,
-    merges: Vec<Box<[MergeStep]>>,
-    key_sets: Vec<Box<[Key]>>,
+    steps: Vec<Step>,
+    merges: Vec<Box<[Step]>>,
+    objects: Vec<ObjectInfo>,
     calls: Vec<CallInfo>,
     tests: Vec<Test>,
     assigns: Vec<Box<[VariableId]>>,
@@ -66,21 +66,19 @@ struct Compiler<'d> {
 
 impl<'d> Compiler<'d> {
     fn new() -> Compiler<'d> {
-        let mut constants = Doc::new();
-        let well_known = WellKnownKeys::new(&mut constants);
         Compiler {
             ops: Vec::new(),
             unlinked: Vec::new(),
-            constants,
+            constants: Doc::new(),
             literals: FixedMap::default(),
             keys: FixedMap::default(),
-            well_known,
             states: Vec::new(),
             entries: Vec::new(),
             starts: FixedMap::default(),
             loads: Vec::new(),
+            steps: Vec::new(),
             merges: Vec::new(),
-            key_sets: Vec::new(),
+            objects: Vec::new(),
             calls: Vec::new(),
             tests: Vec::new(),
             assigns: Vec::new(),
@@ -162,11 +160,6 @@ impl<'d> Compiler<'d> {
         key
     }
 
-    fn key_set(&mut self, keys: Box<[Key]>) -> KeySetId {
-        self.key_sets.push(keys);
-        KeySetId(narrow(self.key_sets.len() - 1))
-    }
-
     fn variable(&mut self, name: &str) -> VariableId {
         if let Some(id) = self.variable_ids.get(name) {
             return *id;
@@ -183,12 +176,32 @@ impl<'d> Compiler<'d> {
             Root::Variable(name) => Base::Variable(self.variable(name)),
             Root::Context => Base::Context(context_base(path)),
         };
+        let taken = match base {
+            Base::Value | Base::Variable(_) => 0,
+            Base::Context(base) => base.members().len(),
+        };
+        let steps = path.segments().map(|segments| {
+            let first = narrow(self.steps.len());
+            for segment in &segments[taken..] {
+                let step = self.step(segment);
+                self.steps.push(step);
+            }
+            first..narrow(self.steps.len())
+        });
         self.loads.push(Load {
-            path: path.clone(),
             base,
+            steps,
+            path: path.clone(),
             field: field.into(),
         });
         LoadId(narrow(self.loads.len() - 1))
+    }
+
+    fn step(&mut self, segment: &Segment) -> Step {
+        match segment {
+            Segment::Child(name) => Step::Child(name.clone(), self.key(&name.decoded())),
+            Segment::Index(index) => Step::Index(*index),
+        }
     }
 
     /// Emits the op that pushes what a path finds.

@@ -6,11 +6,10 @@ use crate::asl::{
     ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task, TextField, Wait,
 };
 use crate::asl::{Fail, Next};
-use crate::path::Segment;
 use crate::program::{
-    Catcher, ErrorEquals, FailId, FailInfo, ForkId, LoadId, MapId, MapInfo, MergeId, MergeStep,
-    NumberOperand, Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand,
-    WaitId, WaitInfo,
+    Catcher, ErrorEquals, FailId, FailInfo, ForkId, LoadId, MapId, MapInfo, MergeId, NumberOperand,
+    Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand, WaitId,
+    WaitInfo,
 };
 use crate::stdx::{Timestamp, narrow};
 use crate::value::Val;
@@ -191,15 +190,11 @@ impl<'d> Compiler<'d> {
             ResultPath::Whole => {}
             ResultPath::Null => self.emit(Op::KeepInput),
             ResultPath::Path(path) => {
-                let steps = path.segments().iter().map(|segment| match segment {
-                    Segment::Child(name) => {
-                        MergeStep::Child(name.clone(), self.key(&name.decoded()))
-                    }
-                    Segment::Index(index) => {
-                        MergeStep::Index(usize::try_from(*index).unwrap_or(usize::MAX))
-                    }
-                });
-                let steps = steps.collect();
+                let steps = path
+                    .segments()
+                    .iter()
+                    .map(|segment| self.step(segment))
+                    .collect();
                 self.merges.push(steps);
                 self.emit(Op::Merge(MergeId(narrow(self.merges.len() - 1))));
             }

@@ -3,7 +3,9 @@
 use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
-use crate::program::{CallId, CallInfo, Op};
+use crate::program::{
+    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
+};
 use crate::stdx::narrow;
 use crate::value::Val;
 
@@ -18,12 +20,8 @@ impl<'d> Compiler<'d> {
             Template::Path { path, field } => self.push_load(path, field),
             Template::Call { call, field } => self.push_call(call, field),
             Template::Object(members) => {
-                for (_, member) in members {
-                    self.push_template(member);
-                }
-                let keys = members.iter().map(|(name, _)| self.key(name)).collect();
-                let keys = self.key_set(keys);
-                self.emit(Op::MakeObject(keys));
+                let object = self.object(members);
+                self.emit(Op::MakeObject(object));
             }
             Template::Array(elements) => {
                 for element in elements {
@@ -34,10 +32,81 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// An object, and the ops of those of its members that it does not find by itself.
+    fn object(&mut self, members: &'d [(String, Template)]) -> ObjectId {
+        let members: Box<[Member]> = members
+            .iter()
+            .map(|(name, template)| Member {
+                key: self.key(name),
+                source: self.source(template),
+            })
+            .collect();
+        let popped = members
+            .iter()
+            .filter(|member| matches!(member.source, Source::Popped))
+            .count();
+        let has_index = members
+            .iter()
+            .any(|member| matches!(member.source, Source::ItemIndex(_)));
+        self.objects.push(ObjectInfo {
+            members,
+            popped,
+            has_index,
+        });
+        ObjectId(narrow(self.objects.len() - 1))
+    }
+
+    fn source(&mut self, template: &'d Template) -> Source {
+        match template {
+            Template::Literal(json) => Source::Const(self.literal(json)),
+            Template::Path { path, field } if path.segments().is_some() => {
+                let id = self.load(path, field);
+                let load = &self.loads[id.index()];
+                let steps = load.steps.clone().unwrap_or_default();
+                let (first_step, end_step) = (steps.start, steps.end);
+                match load.base {
+                    Base::Value => Source::Path {
+                        first_step,
+                        end_step,
+                        load: id,
+                    },
+                    Base::Context(ContextBase::MapItemValue) => Source::ItemValue {
+                        first_step,
+                        end_step,
+                        load: id,
+                    },
+                    Base::Context(ContextBase::MapItemIndex) if first_step == end_step => {
+                        Source::ItemIndex(id)
+                    }
+                    Base::Context(_) => {
+                        self.emit(Op::LoadContext(id));
+                        Source::Popped
+                    }
+                    Base::Variable(_) => {
+                        self.emit(Op::Load(id));
+                        Source::Popped
+                    }
+                }
+            }
+            Template::Path { .. }
+            | Template::Call { .. }
+            | Template::Object(_)
+            | Template::Array(_) => {
+                self.push_template(template);
+                Source::Popped
+            }
+        }
+    }
+
     /// Emits the ops that make the template's value the frame's value.
     pub(super) fn set_template(&mut self, template: &'d Template) {
-        self.push_template(template);
-        self.emit(Op::SetValue);
+        if let Template::Object(members) = template {
+            let object = self.object(members);
+            self.emit(Op::SetObject(object));
+        } else {
+            self.push_template(template);
+            self.emit(Op::SetValue);
+        }
     }
 
     /// Emits an intrinsic call, arguments first. Calls nest ten deep at most.

@@ -12,6 +12,7 @@ use crate::value::{Kind, Val, Values};
 
 impl<O: Observer> Run<'_, O> {
     /// True if the comparison holds. A value of another type than the operator asks for never does.
+    #[inline(never)]
     pub(super) fn test(&mut self, frame: u32, test: TestId, value: Val) -> Result<bool, Raised> {
         let program = self.program;
         let test = &program.tests[test.index()];
@@ -50,6 +51,10 @@ impl<O: Observer> Run<'_, O> {
 }
 
 fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
+    if let (Operator::StringEquals, Some(operand)) = (test.operator, operand) {
+        let strings = values.kind(variable) == Kind::String && values.kind(operand) == Kind::String;
+        return strings && values.text(variable) == values.text(operand);
+    }
     let accepts = match test.operator {
         Operator::StringEquals | Operator::NumericEquals | Operator::TimestampEquals => {
             Ordering::is_eq

@@ -89,6 +89,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// Starts the branches of a Parallel.
+    #[inline(never)]
     pub(super) fn fork(&mut self, frame: u32, fork: ForkId, value: Val) {
         let branches = &self.program.forks[fork.index()];
         let started = self.frame_event(frame, Details::ParallelStateStarted);
@@ -113,6 +114,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// Starts the first iterations of a Map; false if there are no items and it goes on at once.
+    #[inline(never)]
     pub(super) fn begin_map(
         &mut self,
         frame: u32,

@@ -3,11 +3,12 @@
 use super::context::values;
 use super::run::{Raised, Registers, Run};
 use crate::history::Observer;
-use crate::program::{MergeId, MergeStep};
+use crate::program::{MergeId, Step};
 use crate::value::{Kind, Val};
 
 impl<O: Observer> Run<'_, O> {
     /// `data` with `value` at the place that the path names; objects on the way are made where there are none.
+    #[inline(never)]
     pub(super) fn merge(
         &mut self,
         frame: u32,
@@ -17,7 +18,7 @@ impl<O: Observer> Run<'_, O> {
         let program = self.program;
         let steps = &program.merges[merge.index()];
         let constants = &program.constants;
-        if let [MergeStep::Child(_, key)] = &**steps {
+        if let [Step::Child(_, key)] = &**steps {
             if values(self.execution, program).kind(registers.data) == Kind::Object {
                 return Ok(self.execution.doc.replace_member(
                     constants,
@@ -33,30 +34,33 @@ impl<O: Observer> Run<'_, O> {
         for step in steps {
             let view = values(self.execution, program);
             let container = match (step, at.map(|at| (at, view.kind(at)))) {
-                (MergeStep::Child(..), Some((at, Kind::Object))) => at,
-                (MergeStep::Child(..), None) => Val::EMPTY_OBJECT,
-                (MergeStep::Index(index), Some((at, Kind::Array))) if *index < view.len(at) => at,
-                (MergeStep::Child(..) | MergeStep::Index(_), _) => {
+                (Step::Child(..), Some((at, Kind::Object))) => at,
+                (Step::Child(..), None) => Val::EMPTY_OBJECT,
+                (Step::Index(index), Some((at, Kind::Array))) if element(*index) < view.len(at) => {
+                    at
+                }
+                (Step::Child(..) | Step::Index(_), _) => {
                     return Err(self.no_match(frame, registers));
                 }
             };
             at = match step {
-                MergeStep::Child(name, _) => view.get(container, name),
-                MergeStep::Index(index) => view.element(container, *index),
+                Step::Child(name, _) => view.get(container, name),
+                Step::Index(index) => view.element(container, element(*index)),
             };
             containers.push(container);
         }
         let mut val = registers.value;
         for (step, container) in steps.iter().zip(containers).rev() {
             val = match step {
-                MergeStep::Child(_, key) => self
+                Step::Child(_, key) => self
                     .execution
                     .doc
                     .replace_member(constants, container, *key, val),
-                MergeStep::Index(index) => self
-                    .execution
-                    .doc
-                    .replace_element(constants, container, *index, val),
+                Step::Index(index) => {
+                    self.execution
+                        .doc
+                        .replace_element(constants, container, element(*index), val)
+                }
             };
         }
         Ok(val)
@@ -68,4 +72,9 @@ impl<O: Observer> Run<'_, O> {
         let cause = format!("Unable to apply ReferencePath to input {input}");
         self.raise(frame, "States.ResultPathMatchFailure", &cause)
     }
+}
+
+/// Reference paths have no negative indexes; one that does not fit is past the end of every array.
+fn element(index: i64) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }

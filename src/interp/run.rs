@@ -1,17 +1,17 @@
 //! The loop over ops, and [`Execution::step`].
 
 use super::context::values;
-use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
+use super::execution::{Execution, FrameHandle, FrameStatus, Item, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
-    AssignId, Base, CallId, FailId, KeySetId, Load, LoadId, Op, Pc, Program, StateId, TextOperand,
-    VariableId,
+    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, Pc, Program, Source,
+    StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Val, Values};
+use crate::value::{Reader, Val, Values, member_size};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -210,7 +210,14 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
-                Op::MakeObject(keys) => self.make_object(keys),
+                Op::MakeObject(object) => {
+                    let object = self.make_object(frame, object, registers.value)?;
+                    self.execution.stack.push(object);
+                }
+                Op::SetObject(object) => {
+                    registers.value = self.make_object(frame, object, registers.value)?
+                }
+
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
@@ -258,6 +265,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn enter(&mut self, frame: u32, state: StateId, registers: &mut Registers) {
         if self.execution.doc.memory() > self.execution.compact_at {
             self.save(frame, *registers);
@@ -289,6 +297,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn exit(
         &mut self,
         frame: u32,
@@ -353,43 +362,38 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// What a path finds, from wherever it starts.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
-        if load.base == Base::Value {
-            if let Some(steps) = load.path.segments() {
-                if let Some(val) = path::follow(values(self.execution, self.program), steps, value)
-                {
-                    return Ok(val);
-                }
+        let base = match load.base {
+            Base::Value => value,
+            Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,
+        };
+        if let Some(steps) = &load.steps {
+            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
+            if let Some(val) = follow(values(self.execution, self.program).reader(), steps, base) {
+                return Ok(val);
             }
-            return load
-                .path
-                .eval(&mut self.execution.doc, &self.program.constants, value);
         }
-        self.load_elsewhere(frame, load)
+        self.search(load, base)
     }
 
-    fn load_elsewhere(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
-        let program = self.program;
-        let missing = || NotFound {
-            message: format!("No results for path: {}", load.path.text()),
-        };
-        let base = match load.base {
-            Base::Value => unreachable!("such paths are followed by `load`"),
-            Base::Variable(variable) => self.variable(frame, variable).ok_or_else(missing)?,
-            Base::Context(base) => self
-                .execution
-                .context_part(program, frame, base)
-                .ok_or_else(missing)?,
-        };
-        match load.steps() {
-            Some(steps) => {
-                path::follow(values(self.execution, program), steps, base).ok_or_else(missing)
-            }
-            None => load
+    /// A path that searches, or a definite one that found nothing.
+    fn search(&mut self, load: &Load, base: Val) -> Result<Val, NotFound> {
+        match load.base {
+            Base::Context(context) if context != ContextBase::Whole => Err(missing(load)),
+            _ => load
                 .path
-                .eval(&mut self.execution.doc, &program.constants, base),
+                .eval(&mut self.execution.doc, &self.program.constants, base),
         }
+    }
+
+    fn base(&mut self, frame: u32, load: &Load) -> Result<Val, NotFound> {
+        let base = match load.base {
+            Base::Value => unreachable!("the caller has it"),
+            Base::Variable(variable) => self.variable(frame, variable),
+            Base::Context(base) => self.execution.context_part(self.program, frame, base),
+        };
+        base.ok_or_else(|| missing(load))
     }
 
     /// A variable of this scope or of one around it.
@@ -404,6 +408,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(never)]
     fn select(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
         self.load(frame, load, value)
@@ -421,7 +426,7 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn load_field(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
         self.load(frame, load, value)
@@ -440,17 +445,86 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    #[inline(always)]
-    fn make_object(&mut self, keys: KeySetId) {
+    /// Makes an object of constants, of what definite paths find, and of what lies on the stack.
+    #[inline(never)]
+    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
         let program = self.program;
-        let keys = &program.key_sets[keys.index()];
-        let base = self.execution.stack.len() - keys.len();
-        let Execution { doc, stack, .. } = &mut *self.execution;
-        let object = doc.push_members(&program.constants, keys, &stack[base..]);
-        stack.truncate(base);
-        stack.push(object);
+        let info = &program.objects[object.index()];
+        let item = self.execution.frames[frame as usize].item;
+        let index = if info.has_index {
+            item.map(|item| self.item_index(item))
+        } else {
+            None
+        };
+        let mut made = std::mem::take(&mut self.execution.made);
+        let base = self.execution.stack.len() - info.popped;
+        let mut popped = self.execution.stack[base..].iter();
+        let reader = values(self.execution, program).reader();
+        let mut size = 0;
+        let mut lost = None;
+        for member in &info.members {
+            let (found, load) = match member.source {
+                Source::Const(val) => (Some(val), None),
+                Source::Path {
+                    first_step,
+                    end_step,
+                    load,
+                } => (
+                    follow(
+                        reader,
+                        &program.steps[first_step as usize..end_step as usize],
+                        value,
+                    ),
+                    Some(load),
+                ),
+                Source::ItemValue {
+                    first_step,
+                    end_step,
+                    load,
+                } => {
+                    let steps = &program.steps[first_step as usize..end_step as usize];
+                    (
+                        item.and_then(|item| follow(reader, steps, item.value)),
+                        Some(load),
+                    )
+                }
+                Source::ItemIndex(load) => (index, Some(load)),
+                Source::Popped => (popped.next().copied(), None),
+            };
+            let Some(val) = found else {
+                lost = load;
+                break;
+            };
+            size += member_size(member.key, reader.size(val));
+            made.push(val);
+        }
+        let result = match lost {
+            None => {
+                let members = info
+                    .members
+                    .iter()
+                    .zip(&made)
+                    .map(|(member, val)| (member.key, *val));
+                Ok(self.execution.doc.push_sized_object(members, size))
+            }
+            Some(load) => Err(self.field_not_found(frame, &program.loads[load.index()], value)),
+        };
+        made.clear();
+        self.execution.made = made;
+        self.execution.stack.truncate(base);
+        result
     }
 
+    /// The index of an item as a value.
+    #[inline(always)]
+    fn item_index(&mut self, item: Item) -> Val {
+        match self.program.numbers.get(item.index as usize) {
+            Some(val) => *val,
+            None => self.execution.doc.push_i64(i64::from(item.index)),
+        }
+    }
+
+    #[inline(never)]
     fn make_array(&mut self, count: u32) {
         let base = self.execution.stack.len() - count as usize;
         let Execution { doc, stack, .. } = &mut *self.execution;
@@ -459,6 +533,7 @@ impl<O: Observer> Run<'_, O> {
         stack.push(array);
     }
 
+    #[inline(never)]
     fn call(
         &mut self,
         frame: u32,
@@ -490,6 +565,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// Sets the variables whose new values lie on the stack.
+    #[inline(never)]
     fn assign(&mut self, frame: u32, assign: AssignId) -> Result<(), Raised> {
         let program = self.program;
         let variables = &program.assigns[assign.index()];
@@ -539,6 +615,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// The failure that a Fail state asks for; an error in its own fields is raised instead.
+    #[inline(never)]
     fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
         // What was computed lies on the stack, the cause on top.
@@ -575,4 +652,24 @@ impl Execution {
         self.frames[frame as usize].status = FrameStatus::Ready;
         self.ready.push_back(frame);
     }
+}
+
+#[cold]
+fn missing(load: &Load) -> NotFound {
+    NotFound {
+        message: format!("No results for path: {}", load.path.text()),
+    }
+}
+
+/// The value at the end of a definite path.
+#[inline(always)]
+fn follow(reader: Reader<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    let mut at = base;
+    for step in steps {
+        at = match step {
+            Step::Child(name, key) => reader.member(at, name, *key)?,
+            Step::Index(index) => path::index(reader.values(), *index, at)?,
+        };
+    }
+    Some(at)
 }

@@ -54,6 +54,7 @@ impl Execution {
 
 impl<'a, O: Observer> Run<'a, O> {
     /// Makes the call that the caller will be given.
+    #[inline(never)]
     pub(super) fn begin_task(
         &mut self,
         frame: u32,

@@ -15,6 +15,7 @@ const WAIT_SECONDS_MAX: i64 = 99_999_999;
 
 impl<O: Observer> Run<'_, O> {
     /// Parks the frame until its time has come; false if it has come already.
+    #[inline(never)]
     pub(super) fn begin_wait(
         &mut self,
         frame: u32,

@@ -30,10 +30,15 @@ pub(super) fn find(values: Values<'_>, segments: &[Segment], root: Val) -> Optio
 fn follow(values: Values<'_>, segment: &Segment, at: Val) -> Option<Val> {
     match segment {
         Segment::Child(name) => values.get(at, name),
-        Segment::Index(index) => match usize::try_from(*index) {
-            Ok(index) => values.element(at, index),
-            Err(_) => from_end(values, *index, at),
-        },
+        Segment::Index(index) => element(values, *index, at),
+    }
+}
+
+#[inline]
+pub(super) fn element(values: Values<'_>, index: i64, array: Val) -> Option<Val> {
+    match usize::try_from(index) {
+        Ok(index) => values.element(array, index),
+        Err(_) => from_end(values, index, array),
     }
 }
 

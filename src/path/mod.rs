@@ -267,10 +267,10 @@ impl Path {
     }
 }
 
-/// The value at the end of `segments`, from `root`.
-#[inline(always)]
-pub(crate) fn follow(values: Values<'_>, segments: &[Segment], root: Val) -> Option<Val> {
-    eval::find(values, segments, root)
+/// The element at `index`, which counts from the end if it is negative.
+#[inline]
+pub(crate) fn index(values: Values<'_>, index: i64, array: Val) -> Option<Val> {
+    eval::element(values, index, array)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    Base, LoadId, NumberOperand, Op, Pc, Program, StateId, TestOperand, TextOperand, WaitInfo,
+    Base, LoadId, NumberOperand, Op, Pc, Program, Source, StateId, TestOperand, TextOperand,
+    WaitInfo,
 };
 use crate::value::{Key, Val, Values};
 
@@ -40,13 +41,8 @@ impl Program {
             Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
-            Op::MakeObject(keys) => {
-                let keys: Vec<&str> = self.key_sets[keys.index()]
-                    .iter()
-                    .map(|key| self.key(*key))
-                    .collect();
-                write!(f, "make-object  {}", keys.join(", "))
-            }
+            Op::MakeObject(object) => self.write_object(f, "make-object", object),
+            Op::SetObject(object) => self.write_object(f, "set-object", object),
             Op::MakeArray(count) => write!(f, "make-array   {count}"),
             Op::Call(function, call) => {
                 write!(
@@ -60,8 +56,8 @@ impl Program {
                 f.write_str("merge        $")?;
                 for step in &self.merges[merge.index()] {
                     match step {
-                        super::MergeStep::Child(name, _) => write!(f, "['{}']", name.raw())?,
-                        super::MergeStep::Index(index) => write!(f, "[{index}]")?,
+                        super::Step::Child(name, _) => write!(f, "['{}']", name.raw())?,
+                        super::Step::Index(index) => write!(f, "[{index}]")?,
                     }
                 }
                 Ok(())
@@ -108,6 +104,27 @@ impl Program {
                 )
             }
         }
+    }
+
+    fn write_object(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        op: &str,
+        object: super::ObjectId,
+    ) -> fmt::Result {
+        write!(f, "{op:12} ")?;
+        for (i, member) in self.objects[object.index()].members.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            let source = match member.source {
+                Source::Const(val) => self.constant(val),
+                Source::Path { load, .. }
+                | Source::ItemValue { load, .. }
+                | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
+                Source::Popped => "popped".to_owned(),
+            };
+            write!(f, "{separator}{}: {source}", self.key(member.key))?;
+        }
+        Ok(())
     }
 
     fn write_handlers(&self, f: &mut fmt::Formatter<'_>, state: StateId) -> fmt::Result {

@@ -8,12 +8,14 @@ mod disassemble;
 mod op;
 
 pub use op::{
-    AssignId, CallId, FailId, ForkId, KeySetId, LoadId, MapId, MergeId, Op, Pc, StateId, TaskId,
+    AssignId, CallId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc, StateId, TaskId,
     TestId, VariableId, WaitId,
 };
 
+use std::ops::Range;
+
 use crate::asl::{JitterStrategy, Operator, Resource};
-use crate::path::{Path, Segment};
+use crate::path::Path;
 use crate::value::{Doc, Key, Name, Val};
 
 /// A compiled state machine definition.
@@ -25,8 +27,9 @@ pub struct Program {
     pub(crate) constants: Doc,
     pub(crate) states: Box<[StateInfo]>,
     pub(crate) loads: Box<[Load]>,
-    pub(crate) merges: Box<[Box<[MergeStep]>]>,
-    pub(crate) key_sets: Box<[Box<[Key]>]>,
+    pub(crate) steps: Box<[Step]>,
+    pub(crate) merges: Box<[Box<[Step]>]>,
+    pub(crate) objects: Box<[ObjectInfo]>,
     pub(crate) calls: Box<[CallInfo]>,
     pub(crate) tests: Box<[Test]>,
     pub(crate) assigns: Box<[Box<[VariableId]>]>,
@@ -37,6 +40,8 @@ pub struct Program {
     pub(crate) maps: Box<[MapInfo]>,
     pub(crate) variables: Box<[Box<str>]>,
     pub(crate) keys: WellKnownKeys,
+    /// The numbers from 0 on, for indexes of items.
+    pub(crate) numbers: Box<[Val]>,
 }
 
 /// The eight types of states.
@@ -116,8 +121,10 @@ pub(crate) struct ErrorEquals {
 /// A path with what is needed to run it and to say what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Load {
-    pub(crate) path: Path,
     pub(crate) base: Base,
+    /// Where the steps of a definite path lie that are left to take from its base; `None` for a path that searches.
+    pub(crate) steps: Option<Range<u32>>,
+    pub(crate) path: Path,
     /// The field as written, for errors: `total.$`, `InputPath`.
     pub(crate) field: Box<str>,
 }
@@ -161,22 +168,53 @@ impl ContextBase {
     }
 }
 
-impl Load {
-    /// The steps of a definite path that are left to take from its base.
-    pub(crate) fn steps(&self) -> Option<&[Segment]> {
-        let taken = match self.base {
-            Base::Value | Base::Variable(_) => 0,
-            Base::Context(base) => base.members().len(),
-        };
-        self.path.segments().map(|segments| &segments[taken..])
-    }
+/// An object that a template makes.
+#[derive(Debug)]
+pub(crate) struct ObjectInfo {
+    pub(crate) members: Box<[Member]>,
+    /// How many of the members are popped.
+    pub(crate) popped: usize,
+    /// Whether one of the members is `$$.Map.Item.Index`.
+    pub(crate) has_index: bool,
 }
 
-/// One step of a `ResultPath`.
+/// A member of an object that a template makes.
 #[derive(Debug)]
-pub(crate) enum MergeStep {
+pub(crate) struct Member {
+    pub(crate) key: Key,
+    pub(crate) source: Source,
+}
+
+/// Where the value of a member comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// A literal.
+    Const(Val),
+    /// A definite path: its steps from the frame's value, and the load that words its errors.
+    Path {
+        first_step: u32,
+        end_step: u32,
+        load: LoadId,
+    },
+    /// A definite path from `$$.Map.Item.Value`.
+    ItemValue {
+        first_step: u32,
+        end_step: u32,
+        load: LoadId,
+    },
+    /// `$$.Map.Item.Index`
+    ItemIndex(LoadId),
+    /// The stack, on which the values lie in the order of their members.
+    Popped,
+}
+
+/// One step of a definite path, or of a `ResultPath`.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A member, by its name. The key tells at once whether a member that a template has made is the one.
     Child(Name, Key),
-    Index(usize),
+    /// An element; a negative index counts from the end.
+    Index(i64),
 }
 
 /// What an intrinsic call needs besides its arguments.
@@ -296,9 +334,8 @@ pub(crate) struct WellKnownKeys {
 }
 
 impl WellKnownKeys {
-    /// Appends the keys to a program's constants.
-    pub(crate) fn new(constants: &mut Doc) -> WellKnownKeys {
-        let mut key = |text: &str| constants.push_key(&Name::new(text)).as_constant();
+    /// Takes the keys from a program's constants.
+    pub(crate) fn new(mut key: impl FnMut(&str) -> Key) -> WellKnownKeys {
         WellKnownKeys {
             Error: key("Error"),
             Cause: key("Cause"),

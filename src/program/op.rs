@@ -29,8 +29,8 @@ ids! {
     LoadId;
     /// Index of a `ResultPath`.
     MergeId;
-    /// Index of the member names of an object that a template makes.
-    KeySetId;
+    /// Index of an object that a template makes.
+    ObjectId;
     /// Index of an intrinsic call.
     CallId;
     /// Index of a Choice comparison.
@@ -69,8 +69,10 @@ pub enum Op {
     LoadContext(LoadId),
     /// Pushes a constant.
     Const(Val),
-    /// Pops the members of an object, pushes the object.
-    MakeObject(KeySetId),
+    /// Makes an object; members that are no constants or definite paths are popped. Pushes it.
+    MakeObject(ObjectId),
+    /// As [`Op::MakeObject`], but the object becomes `value`.
+    SetObject(ObjectId),
     /// Pops that many elements, pushes the array.
     MakeArray(u32),
     /// Pops the arguments of an intrinsic function, pushes its result.

@@ -21,8 +21,7 @@ impl Doc {
             let new = *moved.entry(*root).or_insert_with(|| {
                 text.clear();
                 values.write(*root, &mut text);
-                self.ingest(&text)
-                    .unwrap_or_else(|error| panic!("own text is not JSON: {error}"))
+                self.ingest_own(&text)
             });
             *root = new;
         }

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::doc::{Node, Ref};
-use super::{Key, Kind, Val, Values};
+use super::doc::Node;
+use super::{Kind, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -56,6 +56,41 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// The member `raw` among the nodes of an ingested object, from its first member's to the one behind its last.
+#[inline(always)]
+pub(super) fn find_member(
+    nodes: &[Node],
+    bytes: &[u8],
+    first: u32,
+    end: u32,
+    raw: &[u8],
+) -> Option<u32> {
+    assert!(
+        end as usize <= nodes.len(),
+        "an object ends within its document"
+    );
+    let mut at = first;
+    while at < end {
+        // SAFETY: `at` lies before `end`, which lies within the nodes. Ingest has written the name right before the
+        // value, its closing quote and its colon in between.
+        let (node, name) = unsafe {
+            let node = nodes.get_unchecked(at as usize);
+            let len = node.tag.key_len() as usize;
+            if len != raw.len() {
+                at = node.next;
+                continue;
+            }
+            let name = bytes.as_ptr().add(node.start as usize - 2 - len);
+            (node, std::slice::from_raw_parts(name, len))
+        };
+        if equal(name, raw) {
+            return Some(at);
+        }
+        at = node.next;
+    }
+    None
+}
+
 /// Appends `text` to a document's bytes.
 #[inline]
 pub(super) fn append(bytes: &mut Vec<u8>, text: &[u8]) {
@@ -77,10 +112,10 @@ struct Sink<'v> {
 
 impl<'v> Sink<'v> {
     fn new(out: &'v mut Vec<u8>, size: usize) -> Sink<'v> {
-        out.reserve(size + STRIDE);
+        out.reserve(size + 2 * STRIDE);
         let room = out.spare_capacity_mut();
         let at = room.as_mut_ptr().cast::<u8>();
-        // SAFETY: `end` lies within the spare capacity, which is at least `size + STRIDE`.
+        // SAFETY: `end` lies within the spare capacity, which is at least `size + 2 * STRIDE`.
         let end = unsafe { at.add(size) };
         Sink { out, at, end }
     }
@@ -99,20 +134,22 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Copies `source[range]`. Short ranges are copied as one fixed stride where the source has that many bytes.
+    /// Copies `len` bytes of `source` from `start` on. Short texts are copied as one or two fixed strides where the
+    /// source has that many bytes.
     #[inline(always)]
     fn copy(&mut self, source: &[u8], start: usize, len: usize) {
-        assert!(
-            len <= self.left() && start <= source.len() && len <= source.len() - start,
-            "a value is larger than its size"
-        );
-        // SAFETY: source and destination hold `len` bytes, as just checked. The stride of a short copy stays within
-        // the source, as checked in its condition, and within the `STRIDE` bytes reserved past the destination's end.
-        // They cannot overlap: the destination is spare capacity that nobody else can see.
+        let fits = len <= self.left() && start <= source.len() && len <= source.len() - start;
+        assert!(fits, "a value is larger than its size");
+        // SAFETY: source and destination hold `len` bytes, as just checked. Strides stay within the source, as their
+        // condition says, and within the `2 * STRIDE` bytes reserved past the destination's end. They cannot overlap:
+        // the destination is spare capacity that nobody else can see.
         unsafe {
             let from = source.as_ptr().add(start);
-            if len <= STRIDE && start + STRIDE <= source.len() {
+            if len <= 2 * STRIDE && start + 2 * STRIDE <= source.len() {
                 std::ptr::copy_nonoverlapping(from, self.at, STRIDE);
+                if len > STRIDE {
+                    std::ptr::copy_nonoverlapping(from.add(STRIDE), self.at.add(STRIDE), STRIDE);
+                }
             } else {
                 std::ptr::copy_nonoverlapping(from, self.at, len);
             }
@@ -130,10 +167,40 @@ impl<'v> Sink<'v> {
     }
 }
 
-/// A container of which a part has been written.
-struct Open<'a> {
-    rest: std::slice::Iter<'a, Ref>,
+/// A container of which a part has been written: references from `at` to `end` are left.
+#[derive(Clone, Copy)]
+struct Open {
+    at: u32,
+    end: u32,
     close: u8,
+}
+
+/// Containers in which the writer stands; the outermost few need no memory of their own.
+struct Opens {
+    outer: [Open; Opens::INLINE],
+    inner: Vec<Open>,
+    len: usize,
+}
+
+impl Opens {
+    const INLINE: usize = 8;
+
+    fn push(&mut self, open: Open) {
+        match self.outer.get_mut(self.len) {
+            Some(slot) => *slot = open,
+            None => self.inner.push(open),
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<Open> {
+        self.len = self.len.checked_sub(1)?;
+        if self.len < Opens::INLINE {
+            Some(self.outer[self.len])
+        } else {
+            self.inner.pop()
+        }
+    }
 }
 
 /// Appends `v` to `out` as compact JSON. Ingested values are one copy each; overlays are walked with an explicit stack.
@@ -143,57 +210,58 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         out.extend_from_slice(&values.home(v.0).bytes[node.start as usize..node.end as usize]);
         return;
     }
+    let reader = values.reader();
     let mut sink = Sink::new(out, node.next as usize);
-    let mut stack: Vec<Open<'_>> = Vec::new();
-    let mut open = enter(values, node, &mut sink);
+    let mut open = enter(node, &mut sink);
+    let mut opens = Opens {
+        outer: [open; Opens::INLINE],
+        inner: Vec::new(),
+        len: 0,
+    };
     loop {
-        let Some(r) = open.rest.next() else {
+        if open.at == open.end {
             sink.byte(open.close);
-            match stack.pop() {
+            match opens.pop() {
                 Some(parent) => open = parent,
                 None => break,
             }
-            if open.rest.len() > 0 {
-                sink.byte(b',');
+        } else {
+            let r = reader.refs[open.at as usize];
+            open.at += 1;
+            if open.close == b'}' {
+                // The name with its quotes and its colon stands in one piece.
+                let start = (r.key.start & !super::CONSTANT) as usize - 1;
+                sink.copy(reader.text(r.key.start), start, r.key.len as usize + 3);
             }
-            continue;
-        };
-        if open.close == b'}' {
-            write_key(values, r.key, &mut sink);
+            let node = reader.node(r.val);
+            if node.tag.is_overlay() {
+                opens.push(open);
+                open = enter(node, &mut sink);
+                continue;
+            }
+            sink.copy(
+                reader.text(r.val.0),
+                node.start as usize,
+                (node.end - node.start) as usize,
+            );
         }
-        let node = values.node(r.val);
-        if node.tag.is_overlay() {
-            let child = enter(values, node, &mut sink);
-            stack.push(std::mem::replace(&mut open, child));
-            continue;
-        }
-        sink.copy(
-            &values.home(r.val.0).bytes,
-            node.start as usize,
-            (node.end - node.start) as usize,
-        );
-        if open.rest.len() > 0 {
+        if open.at != open.end {
             sink.byte(b',');
         }
     }
     sink.finish();
 }
 
-fn enter<'a>(values: Values<'a>, node: Node, sink: &mut Sink<'_>) -> Open<'a> {
-    let rest = values.doc.refs[node.start as usize..(node.start + node.end) as usize].iter();
+fn enter(node: Node, sink: &mut Sink<'_>) -> Open {
     let (open, close) = if node.tag.kind() == Kind::Array {
         (b'[', b']')
     } else {
         (b'{', b'}')
     };
     sink.byte(open);
-    Open { rest, close }
-}
-
-/// The name with its quotes and its colon stands in one piece.
-#[inline(always)]
-fn write_key(values: Values<'_>, key: Key, sink: &mut Sink<'_>) {
-    let source = &values.home(key.start).bytes;
-    let start = (key.start & !super::CONSTANT) as usize - 1;
-    sink.copy(source, start, key.len as usize + 3);
+    Open {
+        at: node.start,
+        end: node.start + node.end,
+        close,
+    }
 }

@@ -332,79 +332,82 @@ impl Doc {
     }
 
     /// Appends an object of values that exist already. The names must be distinct.
-    #[inline]
     pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
-        if members.is_empty() {
-            return Val::EMPTY_OBJECT;
-        }
-        let first = self.refs.len();
-        let mut size = 1 + members.len();
-        self.refs.reserve(members.len());
-        for &(key, val) in members {
-            size += key.len as usize
-                + 3
-                + Values {
-                    doc: self,
-                    constants,
-                }
-                .size(val);
-            self.refs.push(Ref { key, val });
-        }
-        self.push_overlay(Kind::Object, first, size)
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let size = members
+            .iter()
+            .map(|&(key, val)| member_size(key, values.size(val)))
+            .sum();
+        self.push_sized_object(members.iter().copied(), size)
     }
 
-    /// Appends an object whose names and values lie in two lists of the same length. The names must be distinct.
-    #[inline]
-    pub fn push_members(&mut self, constants: &Doc, keys: &[Key], vals: &[Val]) -> Val {
-        if keys.is_empty() {
+    /// Appends an object whose size is known: the sum of [`member_size`].
+    #[inline(always)]
+    pub(crate) fn push_sized_object(
+        &mut self,
+        members: impl ExactSizeIterator<Item = (Key, Val)>,
+        size: usize,
+    ) -> Val {
+        if members.len() == 0 {
             return Val::EMPTY_OBJECT;
         }
         let first = self.refs.len();
-        let mut size = 1 + keys.len();
-        self.refs.reserve(keys.len());
-        for (&key, &val) in keys.iter().zip(vals) {
-            size += key.len as usize
-                + 3
-                + Values {
-                    doc: self,
-                    constants,
-                }
-                .size(val);
-            self.refs.push(Ref { key, val });
-        }
-        self.push_overlay(Kind::Object, first, size)
+        self.refs.extend(members.map(|(key, val)| Ref { key, val }));
+        self.push_overlay(Kind::Object, first, size + 1)
     }
 
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
     /// object counts as an empty one.
     pub fn replace_member(&mut self, constants: &Doc, object: Val, key: Key, val: Val) -> Val {
-        let first = self.refs.len();
-        let mut found = false;
         let values = Values {
             doc: self,
             constants,
         };
-        let name = values.key_text(key);
-        // The new references are collected behind the old ones; a borrow of `self` lives on in `members`.
-        let mut added = std::mem::take(&mut Vec::<Ref>::with_capacity(values.len(object) + 1));
-        for (old_key, old_val) in values.members(object) {
-            let replaces = old_key.len == key.len && values.key_text(old_key) == name;
-            found |= replaces;
-            added.push(Ref {
-                key: old_key,
-                val: if replaces { val } else { old_val },
-            });
+        let node = values.node(object);
+        let old_size = if node.tag.kind() == Kind::Object {
+            values.size(object)
+        } else {
+            2
+        };
+        let new_size = values.size(val);
+        let first = self.refs.len();
+        if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
+            self.refs
+                .extend_from_within(node.start as usize..(node.start + node.end) as usize);
+        } else {
+            let mut refs = std::mem::take(&mut self.refs);
+            refs.extend(
+                Values {
+                    doc: self,
+                    constants,
+                }
+                .members(object)
+                .map(|(key, val)| Ref { key, val }),
+            );
+            self.refs = refs;
         }
-        if !found {
-            added.push(Ref { key, val });
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let name = values.key_text(key).as_bytes();
+        let old = self.refs[first..].iter().position(|r| {
+            r.key == key
+                || r.key.len == key.len && copy::equal(values.key_text(r.key).as_bytes(), name)
+        });
+        let size = match old {
+            Some(at) => old_size - values.size(self.refs[first + at].val) + new_size,
+            None => {
+                old_size + usize::from(self.refs.len() > first) + key.len as usize + 3 + new_size
+            }
+        };
+        match old {
+            Some(at) => self.refs[first + at].val = val,
+            None => self.refs.push(Ref { key, val }),
         }
-        let size = added
-            .iter()
-            .map(|r| r.key.len as usize + 3 + values.size(r.val))
-            .sum::<usize>()
-            + 1
-            + added.len();
-        self.refs.append(&mut added);
         self.push_overlay(Kind::Object, first, size)
     }
 
@@ -423,6 +426,7 @@ impl Doc {
         self.push_array(constants, &items)
     }
 
+    #[inline(always)]
     fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
         let index = narrow(self.nodes.len());
         let count = narrow(self.refs.len() - first);
@@ -443,3 +447,9 @@ impl Doc {
 #[derive(Debug)]
 #[must_use]
 pub struct StringMark(u32);
+
+/// Bytes that a member adds to its object: the name, its quotes and its colon, the value, and a separator.
+#[inline(always)]
+pub(crate) fn member_size(key: Key, val_size: usize) -> usize {
+    key.len as usize + 4 + val_size
+}

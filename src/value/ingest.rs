@@ -62,9 +62,9 @@ enum Stop {
     /// White space or an escape that is not canonical: the text has to be rewritten first.
     NotCanonical,
     /// The text is not JSON.
-    Syntax(usize),
+    Syntax,
     /// Deeper than [`DEPTH_MAX`].
-    Depth(usize),
+    Depth,
     /// A name longer than a tag can hold, or a text longer than a document can address.
     TooLong,
 }
@@ -102,7 +102,7 @@ impl Doc {
         }
         self.bytes.reserve(json.len() + PADDING);
         self.bytes.extend_from_slice(json);
-        match self.scan(start) {
+        match self.scan(start, DEPTH_MAX) {
             Ok(Scanned::Distinct(root)) => Ok(root),
             Ok(Scanned::Duplicates(root)) => self.deduplicate(start, root),
             Err(Stop::NotCanonical) => self.ingest_rewritten(start, json),
@@ -114,35 +114,44 @@ impl Doc {
     fn ingest_rewritten(&mut self, start: usize, json: &[u8]) -> Result<Val, Stop> {
         self.bytes.truncate(start);
         rewrite(json, &mut self.bytes)?;
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) => Ok(root),
             Scanned::Duplicates(root) => self.deduplicate(start, root),
         }
     }
 
     /// Scans the bytes from `start` on.
-    fn scan(&mut self, start: usize) -> Result<Scanned, Stop> {
+    fn scan(&mut self, start: usize, depth_max: usize) -> Result<Scanned, Stop> {
         let first_node = self.nodes.len();
         let end = self.bytes.len();
-        self.bytes.resize(end + PADDING, 0);
+        self.bytes.extend_from_slice(&[0; PADDING]);
         // A value takes two bytes at least (itself and what separates it), but for the last one and for containers that
         // are still open: in text that is cut off, each of those takes its bracket alone.
-        let open_max = (end - start).min(DEPTH_MAX);
+        let open_max = (end - start).min(depth_max);
         self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
+        let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
+        let node_count = first_node;
         let mut scanner = Scanner {
-            doc: self,
+            bytes,
+            nodes,
+            node_count,
             end,
             non_ascii: false,
             duplicates: false,
         };
-        let result = scanner.run(start);
-        let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
+        let result = scanner.run(self, start, depth_max);
+        scanner.commit(self);
+        let Scanner {
+            non_ascii,
+            duplicates,
+            ..
+        } = scanner;
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Stop::Syntax(start)),
+                Err(_) => Err(Stop::Syntax),
             },
             other => other,
         };
@@ -159,6 +168,16 @@ impl Doc {
                 self.nodes.truncate(first_node);
                 Err(stop)
             }
+        }
+    }
+
+    /// Appends canonical text that this crate has written, however deep it is nested.
+    pub(super) fn ingest_own(&mut self, json: &[u8]) -> Val {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(json);
+        match self.scan(start, usize::MAX) {
+            Ok(Scanned::Distinct(root) | Scanned::Duplicates(root)) => root,
+            Err(stop) => panic!("own text is not canonical JSON: {stop:?}"),
         }
     }
 
@@ -181,7 +200,7 @@ impl Doc {
         self.nodes.truncate(root.0 as usize);
         self.bytes.truncate(start);
         self.bytes.extend_from_slice(&text);
-        match self.scan(start)? {
+        match self.scan(start, DEPTH_MAX)? {
             Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
         }
     }
@@ -339,13 +358,13 @@ fn describe(stop: Stop, json: &[u8]) -> IngestError {
     };
     match stop {
         Stop::TooLong => return at(0, format!("the text is longer than {TEXT_BYTES_MAX} bytes")),
-        Stop::Depth(_) => {
+        Stop::Depth => {
             return at(
                 depth_offset(json),
                 format!("nested deeper than {DEPTH_MAX} levels"),
             );
         }
-        Stop::Syntax(_) | Stop::NotCanonical => {}
+        Stop::Syntax | Stop::NotCanonical => {}
     }
     if json.is_empty() {
         return at(0, "the text is empty".to_owned());
@@ -409,15 +428,15 @@ fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
                 .map_or(json.len(), |n| at + n);
             let before = at.checked_sub(1).map(|i| json[i]);
             if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
-                return Err(Stop::Syntax(next));
+                return Err(Stop::Syntax);
             }
             at = next;
         } else if byte == b'"' {
-            let close = string_end(json, at).ok_or(Stop::Syntax(at))?;
+            let close = string_end(json, at).ok_or(Stop::Syntax)?;
             let inside = &json[at + 1..close];
             out.push(b'"');
             if inside.contains(&b'\\') {
-                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax(at))?;
+                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax)?;
                 out.extend_from_slice(text::canonical(inside).as_bytes());
             } else {
                 out.extend_from_slice(inside);
@@ -454,120 +473,164 @@ fn string_end(json: &[u8], open: usize) -> Option<usize> {
 
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
 /// not zero, and the byte at `end` is zero.
-struct Scanner<'d> {
-    doc: &'d mut Doc,
+///
+/// What is rare is left to functions that do not see the scanner, so that it can live in registers.
+struct Scanner {
+    /// The document's bytes and nodes; the vectors do not move during a scan.
+    bytes: *const u8,
+    nodes: *mut Node,
+    /// Nodes written so far, those of earlier texts included.
+    node_count: usize,
     end: usize,
     non_ascii: bool,
     duplicates: bool,
 }
 
-impl Scanner<'_> {
+impl Frame {
+    /// What is around the outermost value.
+    const OUTSIDE: Frame = Frame {
+        node: u32::MAX,
+        is_object: false,
+        count: 0,
+        names: 0,
+    };
+
+    #[inline(always)]
+    const fn is_outside(&self) -> bool {
+        self.node == u32::MAX
+    }
+}
+
+impl Scanner {
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
-        debug_assert!(at < self.doc.bytes.len());
-        // SAFETY: `at <= end`, and the bytes go on for `PADDING` more.
-        unsafe { *self.doc.bytes.get_unchecked(at) }
+        debug_assert!(at < self.end + PADDING);
+        // SAFETY: `at` lies before `end + PADDING`, where the document's bytes end.
+        unsafe { *self.bytes.add(at) }
     }
 
     #[inline(always)]
     fn push(&mut self, start: usize, end: usize, tag: Tag) {
-        let nodes = &mut self.doc.nodes;
-        let index = nodes.len();
-        debug_assert!(index < nodes.capacity());
+        let next = self.node_count as u32 + 1;
         // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
         let node = Node {
             start: start as u32,
             end: end as u32,
-            next: index as u32 + 1,
+            next,
             tag,
         };
         // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
         // that can be open, and two more.
-        unsafe {
-            nodes.as_mut_ptr().add(index).write(node);
-            nodes.set_len(index + 1);
-        }
+        unsafe { self.nodes.add(self.node_count).write(node) };
+        self.node_count += 1;
     }
 
-    fn run(&mut self, start: usize) -> Result<(), Stop> {
+    /// Makes the nodes written so far part of the document.
+    #[inline(always)]
+    fn commit(&self, doc: &mut Doc) {
+        debug_assert!(self.node_count <= doc.nodes.capacity());
+        // SAFETY: all of them were written, within the capacity.
+        unsafe { doc.nodes.set_len(self.node_count) };
+    }
+
+    fn run(&mut self, doc: &mut Doc, start: usize, depth_max: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
+        let mut top = Frame::OUTSIDE;
         loop {
-            match self.value(at, key_len)? {
-                After::Value(end) => at = end,
-                After::Open(inside) => {
-                    (at, key_len) = self.first(inside)?;
-                    continue;
+            let byte = self.byte(at);
+            match byte {
+                b'"' => {
+                    let (close, escaped) = self.string(doc, at + 1)?;
+                    let tag = Tag::new(Kind::String, key_len);
+                    self.push(
+                        at,
+                        close + 1,
+                        if escaped { tag.with_escaped() } else { tag },
+                    );
+                    at = close + 1;
                 }
+                b'0'..=b'9' | b'-' => {
+                    let end = self.number(doc, at).ok_or(Stop::Syntax)?;
+                    self.push(at, end, Tag::new(Kind::Number, key_len));
+                    at = end;
+                }
+                b'{' | b'[' => {
+                    let is_object = byte == b'{';
+                    let kind = if is_object { Kind::Object } else { Kind::Array };
+                    if doc.frames.len() >= depth_max {
+                        return Err(Stop::Depth);
+                    }
+                    let node = self.node_count as u32;
+                    self.push(at, at + 2, Tag::new(kind, key_len));
+                    at += 1;
+                    // The closing bracket lies two past the opening one in ASCII, for both kinds.
+                    if self.byte(at) == byte + 2 {
+                        at += 1;
+                    } else {
+                        doc.frames.push(top);
+                        top = Frame {
+                            node,
+                            is_object,
+                            count: 0,
+                            names: 0,
+                        };
+                        key_len = 0;
+                        if is_object {
+                            (at, key_len) = self.name(doc, at, &mut top)?;
+                        }
+                        continue;
+                    }
+                }
+                b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
+                b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
+                b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
+                _ => return Err(unexpected(byte)),
             }
             // Behind a value: close what ends here, then go on to the next value.
             loop {
                 let byte = self.byte(at);
-                let Some(frame) = self.doc.frames.last_mut() else {
+                if byte == b',' && top.is_object {
+                    (at, key_len) = self.name(doc, at + 1, &mut top)?;
+                    break;
+                }
+                if top.is_outside() {
                     return if at == self.end {
                         Ok(())
                     } else {
-                        Err(self.unexpected(at))
+                        Err(unexpected(byte))
                     };
-                };
-                match (byte, frame.is_object) {
-                    (b',', true) => {
-                        (at, key_len) = self.name(at + 1)?;
-                        break;
-                    }
-                    (b',', false) => {
-                        frame.count += 1;
-                        (at, key_len) = (at + 1, 0);
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => {
-                        at += 1;
-                        self.close(at);
-                    }
-                    _ => return Err(self.unexpected(at)),
                 }
+                if byte == b',' {
+                    (at, key_len) = (at + 1, 0);
+                    break;
+                }
+                if byte != if top.is_object { b'}' } else { b']' } {
+                    return Err(unexpected(byte));
+                }
+                at += 1;
+                self.close(doc, &top, at);
+                top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
         }
     }
 
-    /// The value at `at`; containers that are not empty are only opened.
     #[inline(always)]
-    fn value(&mut self, at: usize, key_len: u32) -> Result<After, Stop> {
-        match self.byte(at) {
-            b'"' => {
-                let (close, escaped) = self.string(at + 1)?;
-                let tag = Tag::new(Kind::String, key_len);
-                self.push(
-                    at,
-                    close + 1,
-                    if escaped { tag.with_escaped() } else { tag },
-                );
-                Ok(After::Value(close + 1))
-            }
-            b'{' => self.open(at, Kind::Object, key_len),
-            b'[' => self.open(at, Kind::Array, key_len),
-            b'0'..=b'9' | b'-' => {
-                let end = self.number(at).ok_or(Stop::Syntax(at))?;
-                self.push(at, end, Tag::new(Kind::Number, key_len));
-                Ok(After::Value(end))
-            }
-            b't' => self.literal(at, b"true", Tag::new(Kind::True, key_len)),
-            b'f' => self.literal(at, b"false", Tag::new(Kind::False, key_len)),
-            b'n' => self.literal(at, b"null", Tag::new(Kind::Null, key_len)),
-            _ => Err(self.unexpected(at)),
-        }
-    }
-
-    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<After, Stop> {
-        if self.doc.bytes[at..].starts_with(word) {
-            self.push(at, at + word.len(), tag);
-            Ok(After::Value(at + word.len()))
+    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<usize, Stop> {
+        let end = at + word.len();
+        if word
+            .iter()
+            .enumerate()
+            .all(|(i, byte)| self.byte(at + i) == *byte)
+        {
+            self.push(at, end, tag);
+            Ok(end)
         } else {
-            Err(Stop::Syntax(at))
+            Err(Stop::Syntax)
         }
     }
 
     #[inline(always)]
-    fn number(&self, start: usize) -> Option<usize> {
+    fn number(&self, doc: &Doc, start: usize) -> Option<usize> {
         // Integers and plain decimals are nearly all numbers; the rest takes the general way.
         let mut at = start;
         let first = self.byte(at);
@@ -586,181 +649,148 @@ impl Scanner<'_> {
                 return Some(at);
             }
         }
-        number::end(&self.doc.bytes[start..self.end]).map(|len| start + len)
-    }
-
-    /// Opens a container, or appends it at once if it is empty.
-    #[inline(always)]
-    fn open(&mut self, at: usize, kind: Kind, key_len: u32) -> Result<After, Stop> {
-        let is_object = kind == Kind::Object;
-        let tag = Tag::new(kind, key_len);
-        if self.byte(at + 1) == if is_object { b'}' } else { b']' } {
-            if self.doc.frames.len() >= DEPTH_MAX {
-                return Err(Stop::Depth(at));
-            }
-            self.push(at, at + 2, tag);
-            return Ok(After::Value(at + 2));
-        }
-        if self.doc.frames.len() >= DEPTH_MAX {
-            return Err(Stop::Depth(at));
-        }
-        let node = self.doc.nodes.len() as u32;
-        self.doc.frames.push(Frame {
-            node,
-            is_object,
-            count: 0,
-            names: 0,
-        });
-        self.push(at, 0, tag);
-        Ok(After::Open(at + 1))
-    }
-
-    /// The way to a container's first value: its position and the length of its name.
-    #[inline(always)]
-    fn first(&mut self, at: usize) -> Result<(usize, u32), Stop> {
-        match self.doc.frames.last_mut() {
-            Some(frame) if !frame.is_object => {
-                frame.count = 1;
-                Ok((at, 0))
-            }
-            _ => self.name(at),
-        }
+        number_end(doc, start, self.end)
     }
 
     /// The member name at `at` and its colon: the position of the value and the length of the name.
     #[inline(always)]
-    fn name(&mut self, at: usize) -> Result<(usize, u32), Stop> {
+    fn name(&mut self, doc: &mut Doc, at: usize, top: &mut Frame) -> Result<(usize, u32), Stop> {
         if self.byte(at) != b'"' {
-            return Err(self.unexpected(at));
+            return Err(unexpected(self.byte(at)));
         }
-        let (close, _) = self.string(at + 1)?;
+        let (close, _) = self.string(doc, at + 1)?;
         if self.byte(close + 1) != b':' {
-            return Err(self.unexpected(close + 1));
+            return Err(unexpected(self.byte(close + 1)));
         }
         let len = close - at - 1;
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(at + 1, len);
+        self.note_name(doc, at + 1, len, top);
         Ok((close + 2, len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, start: usize, len: usize) {
+    fn note_name(&mut self, doc: &mut Doc, start: usize, len: usize, top: &mut Frame) {
         // SAFETY: eight bytes from the name on lie before `end + PADDING`.
-        let head = unsafe {
-            self.doc
-                .bytes
-                .as_ptr()
-                .add(start)
-                .cast::<u64>()
-                .read_unaligned()
-        };
-        let masked = if len < 8 {
+        let head = unsafe { self.bytes.add(start).cast::<u64>().read_unaligned() };
+        let text = if len < 8 {
             head & ((1 << (len * 8)) - 1)
         } else {
             head ^ u64::from(self.byte(start + len - 1)) << 56
         };
-        let mixed = (masked ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let bit = 1_u64 << (mixed >> 58);
-        let Some(frame) = self.doc.frames.last_mut() else {
-            return;
-        };
-        frame.count += 1;
-        let seen = frame.names & bit != 0;
-        frame.names |= bit;
-        if seen && frame.count <= SCAN_MEMBERS_MAX {
-            let object = frame.node;
-            self.compare_names(object, start, len);
-        }
-    }
-
-    fn compare_names(&mut self, object: u32, start: usize, len: usize) {
-        let name = &self.doc.bytes[start..start + len];
-        let mut at = object + 1;
-        while let Some(member) = self.doc.nodes.get(at as usize) {
-            if self.doc.key_bytes(member) == name {
-                self.duplicates = true;
-                return;
-            }
-            at = member.next;
+        top.count += 1;
+        let seen = top.names & bit != 0;
+        top.names |= bit;
+        if seen && top.count <= SCAN_MEMBERS_MAX {
+            self.commit(doc);
+            self.duplicates |= has_member(doc, top.node, start, len);
+            self.nodes = doc.nodes.as_mut_ptr();
         }
     }
 
     #[inline(always)]
-    fn close(&mut self, end: usize) {
-        let Some(frame) = self.doc.frames.pop() else {
-            return;
-        };
-        let next = self.doc.nodes.len() as u32;
-        let node = &mut self.doc.nodes[frame.node as usize];
+    fn close(&mut self, doc: &mut Doc, frame: &Frame, end: usize) {
+        // SAFETY: the node of an open container was written when it was opened.
+        let node = unsafe { &mut *self.nodes.add(frame.node as usize) };
         node.end = end as u32;
-        node.next = next;
-        if frame.is_object && frame.count > SCAN_MEMBERS_MAX {
-            self.duplicates |= self.doc.index_members(frame.node, frame.count);
+        node.next = self.node_count as u32;
+        if frame.count > SCAN_MEMBERS_MAX {
+            self.commit(doc);
+            self.duplicates |= doc.index_members(frame.node, frame.count);
+            self.nodes = doc.nodes.as_mut_ptr();
         }
     }
 
     /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
     #[inline(always)]
-    fn string(&mut self, mut at: usize) -> Result<(usize, bool), Stop> {
-        let mut escaped = false;
+    fn string(&mut self, doc: &Doc, mut at: usize) -> Result<(usize, bool), Stop> {
         loop {
-            // SAFETY: a load of sixteen bytes at `at <= end` stays before `end + PADDING`.
-            let (special, high) = unsafe { lanes::find(self.doc.bytes.as_ptr().add(at)) };
+            // SAFETY: a load at `at <= end` stays before `end + PADDING`.
+            let (special, high) = unsafe { lanes::find(self.bytes.add(at)) };
             self.non_ascii |= high;
             let Some(skip) = special else {
                 at += lanes::WIDTH;
                 continue;
             };
             at += skip;
-            match self.byte(at) {
-                b'"' => return Ok((at, escaped)),
-                b'\\' => {
-                    at = self.canonical_escape(at)?;
-                    escaped = true;
-                }
-                _ => return Err(Stop::Syntax(at)),
+            if self.byte(at) == b'"' {
+                return Ok((at, false));
             }
+            self.non_ascii = true;
+            return Ok((escaped_string(&doc.bytes[..self.end], at)?, true));
         }
     }
+}
 
-    /// Skips the escape at `at` if it is canonical.
-    #[cold]
-    fn canonical_escape(&self, at: usize) -> Result<usize, Stop> {
-        match self.byte(at + 1) {
-            b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-            b'u' => {
-                let bytes = &self.doc.bytes[..self.end];
-                let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax(at))?;
-                let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
-                let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
-                let control = unit < 0x20 && !short;
-                let follows_high = at >= 6
-                    && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
-                    && is_escape_start(bytes, at - 6);
-                let lone = matches!(unit, 0xD800..=0xDBFF)
-                    || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
-                if upper && (control || lone) {
-                    Ok(at + 6)
-                } else {
-                    Err(Stop::NotCanonical)
-                }
-            }
-            b'/' => Err(Stop::NotCanonical),
-            _ => Err(Stop::Syntax(at)),
+/// The end of a number of any form.
+#[inline(never)]
+fn number_end(doc: &Doc, start: usize, end: usize) -> Option<usize> {
+    number::end(&doc.bytes[start..end]).map(|len| start + len)
+}
+
+/// True if the open object has a member of the name that stands at `start`.
+#[inline(never)]
+fn has_member(doc: &Doc, object: u32, start: usize, len: usize) -> bool {
+    let name = &doc.bytes[start..start + len];
+    let mut at = object + 1;
+    while let Some(member) = doc.nodes.get(at as usize) {
+        if doc.key_bytes(member) == name {
+            return true;
+        }
+        at = member.next;
+    }
+    false
+}
+
+/// The closing quote of a string, from its first backslash on.
+#[inline(never)]
+fn escaped_string(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => at = canonical_escape(bytes, at)?,
+            None | Some(0..0x20) => return Err(Stop::Syntax),
+            Some(_) => at += 1,
         }
     }
+}
 
-    /// The error for a byte that cannot stand at `at`.
-    #[cold]
-    fn unexpected(&self, at: usize) -> Stop {
-        if is_space(self.byte(at)) {
-            Stop::NotCanonical
-        } else {
-            Stop::Syntax(at)
+/// Skips the escape at `at` if it is canonical.
+fn canonical_escape(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let unit = text::unicode_unit(bytes, at).ok_or(Stop::Syntax)?;
+            let upper = !bytes[at + 2..at + 6].iter().any(u8::is_ascii_lowercase);
+            let short = matches!(unit, 0x8 | 0x9 | 0xA | 0xC | 0xD);
+            let control = unit < 0x20 && !short;
+            let follows_high = at >= 6
+                && matches!(text::unicode_unit(bytes, at - 6), Some(0xD800..=0xDBFF))
+                && is_escape_start(bytes, at - 6);
+            let lone =
+                matches!(unit, 0xD800..=0xDBFF) || matches!(unit, 0xDC00..=0xDFFF) && !follows_high;
+            if upper && (control || lone) {
+                Ok(at + 6)
+            } else {
+                Err(Stop::NotCanonical)
+            }
         }
+        Some(b'/') => Err(Stop::NotCanonical),
+        _ => Err(Stop::Syntax),
+    }
+}
+
+/// The error for a byte that cannot stand where it does.
+#[cold]
+fn unexpected(byte: u8) -> Stop {
+    if is_space(byte) {
+        Stop::NotCanonical
+    } else {
+        Stop::Syntax
     }
 }
 
@@ -773,11 +803,6 @@ fn is_escape_start(bytes: &[u8], at: usize) -> bool {
         .count()
         % 2
         == 0
-}
-
-enum After {
-    Value(usize),
-    Open(usize),
 }
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
