@@ -17,8 +17,8 @@ mod conformance {
     pub(crate) mod replay;
 }
 
-use conformance::{aws, cases};
 use conformance::machine::Turns;
+use conformance::{aws, cases};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
         let known = known.remove(&name);
         let check = move || {
             for turns in Turns::ALL {
-                case.run(turns).map_err(|text| format!("{turns:?} turns: {text}"))?;
+                case.run(turns)
+                    .map_err(|text| format!("{turns:?} turns: {text}"))?;
             }
             Ok(())
         };

@@ -74,6 +74,8 @@ pub(super) struct Frame {
     pub(super) wake_at: Timestamp,
     pub(super) heartbeat_at: Timestamp,
     pub(super) heartbeat_seconds: Option<u64>,
+    /// Whether the `States.Timeout` that the state failed with is a missed heartbeat.
+    pub(super) missed_heartbeat: bool,
 }
 
 /// The item of a Map iteration.
@@ -512,6 +514,7 @@ impl Frame {
             wake_at: Timestamp::MAX,
             heartbeat_at: Timestamp::MAX,
             heartbeat_seconds: None,
+            missed_heartbeat: false,
         }
     }
 

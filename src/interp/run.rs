@@ -618,6 +618,7 @@ impl<O: Observer> Run<'_, O> {
     #[inline(never)]
     fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
+        self.execution.frames[frame as usize].missed_heartbeat = false;
         // What was computed lies on the stack, the cause on top.
         let cause = self.fail_text(frame, &info.cause, value)?;
         let error = self.fail_text(frame, &info.error, value)?;

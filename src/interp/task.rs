@@ -80,6 +80,7 @@ impl<'a, O: Observer> Run<'a, O> {
         f.wake_at = timeout_at;
         f.heartbeat_at = heartbeat_at;
         f.heartbeat_seconds = heartbeat_seconds;
+        f.missed_heartbeat = false;
         if timeout_seconds.is_some() {
             self.execution.arm(frame, timeout_at);
         }

@@ -200,7 +200,10 @@ impl Case {
             file.definition_text.as_deref(),
             "",
         );
-        let program = match (machine::program(&definition, machine_type), &file.expect.diagnostics) {
+        let program = match (
+            machine::program(&definition, machine_type),
+            &file.expect.diagnostics,
+        ) {
             (Ok(program), None) => program,
             (Ok(_), Some(_)) => return Err("the definition is accepted".to_owned()),
             (Err(found), expected) => {
@@ -217,7 +220,11 @@ impl Case {
         if differences.is_empty() {
             return Ok(());
         }
-        let types: Vec<&str> = machine.events.iter().map(|event| event.event_type).collect();
+        let types: Vec<&str> = machine
+            .events
+            .iter()
+            .map(|event| event.event_type)
+            .collect();
         Err(format!("{}\n  events: {types:?}", differences.join("\n  ")))
     }
 }
@@ -302,7 +309,11 @@ impl<'a> Play<'a> {
             return Ok(());
         }
         let what = if outcome.output.is_some() || outcome.output_text.is_some() {
-            let output = text(outcome.output.as_deref(), outcome.output_text.as_deref(), "");
+            let output = text(
+                outcome.output.as_deref(),
+                outcome.output_text.as_deref(),
+                "",
+            );
             What::Succeeded(handle, output)
         } else {
             let failure = failure(outcome.error.as_deref(), outcome.cause.as_deref());
