@@ -131,22 +131,19 @@ impl Doc {
         self.nodes.reserve((end - start + open_max) / 2 + 2);
         self.frames.clear();
         let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
-        let node_count = first_node;
+        // SAFETY: all three lie in what was just made sure of.
+        let (node, from, to) = unsafe { (nodes.add(first_node), bytes.add(start), bytes.add(end)) };
         let mut scanner = Scanner {
             bytes,
             nodes,
-            node_count,
-            end,
-            non_ascii: false,
+            node,
+            end: to,
+            high: 0,
             duplicates: false,
         };
-        let result = scanner.run(self, start, depth_max);
+        let result = scanner.run(self, from, depth_max);
         scanner.commit(self);
-        let Scanner {
-            non_ascii,
-            duplicates,
-            ..
-        } = scanner;
+        let (non_ascii, duplicates) = (scanner.high != 0, scanner.duplicates);
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
@@ -474,15 +471,16 @@ fn string_end(json: &[u8], open: usize) -> Option<usize> {
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
 /// not zero, and the byte at `end` is zero.
 ///
-/// What is rare is left to functions that do not see the scanner, so that it can live in registers.
+/// Positions are pointers, and what is rare is left to functions that do not see the scanner: so it lives in registers.
 struct Scanner {
     /// The document's bytes and nodes; the vectors do not move during a scan.
     bytes: *const u8,
     nodes: *mut Node,
-    /// Nodes written so far, those of earlier texts included.
-    node_count: usize,
-    end: usize,
-    non_ascii: bool,
+    /// Where the next node goes.
+    node: *mut Node,
+    end: *const u8,
+    /// The high bits of all bytes of strings, or-ed.
+    high: u32,
     duplicates: bool,
 }
 
@@ -501,53 +499,75 @@ impl Frame {
     }
 }
 
+/// A position in the text.
+type At = *const u8;
+
+/// The byte at a position.
+#[inline(always)]
+fn byte(at: At) -> u8 {
+    // SAFETY: positions lie before `end + PADDING`, where the document's bytes end.
+    unsafe { *at }
+}
+
+/// The position `n` bytes on.
+#[inline(always)]
+fn skip(at: At, n: usize) -> At {
+    // SAFETY: as for `byte`: callers skip what they have seen, or within the padding.
+    unsafe { at.add(n) }
+}
+
 impl Scanner {
+    /// A position as the document counts it: in 31 bits, as was checked before the scan.
     #[inline(always)]
-    fn byte(&self, at: usize) -> u8 {
-        debug_assert!(at < self.end + PADDING);
-        // SAFETY: `at` lies before `end + PADDING`, where the document's bytes end.
-        unsafe { *self.bytes.add(at) }
+    fn offset(&self, at: At) -> u32 {
+        (at as usize - self.bytes as usize) as u32
+    }
+
+    /// Nodes written so far, those of earlier texts included.
+    #[inline(always)]
+    fn node_count(&self) -> u32 {
+        ((self.node as usize - self.nodes as usize) / size_of::<Node>()) as u32
     }
 
     #[inline(always)]
-    fn push(&mut self, start: usize, end: usize, tag: Tag) {
-        let next = self.node_count as u32 + 1;
-        // Positions fit in 31 bits, as was checked before the scan; there are fewer nodes than bytes.
+    fn push(&mut self, start: At, end: At, tag: Tag) {
         let node = Node {
-            start: start as u32,
-            end: end as u32,
-            next,
+            start: self.offset(start),
+            end: self.offset(end),
+            next: self.node_count() + 1,
             tag,
         };
         // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
         // that can be open, and two more.
-        unsafe { self.nodes.add(self.node_count).write(node) };
-        self.node_count += 1;
+        unsafe {
+            self.node.write(node);
+            self.node = self.node.add(1);
+        }
     }
 
-    /// Makes the nodes written so far part of the document.
-    #[inline(always)]
+    /// Makes the nodes written so far part of the document, for what reads them there.
     fn commit(&self, doc: &mut Doc) {
-        debug_assert!(self.node_count <= doc.nodes.capacity());
+        let count = self.node_count() as usize;
+        assert!(
+            count <= doc.nodes.capacity(),
+            "there was room for the nodes"
+        );
         // SAFETY: all of them were written, within the capacity.
-        unsafe { doc.nodes.set_len(self.node_count) };
+        unsafe { doc.nodes.set_len(count) };
     }
 
-    fn run(&mut self, doc: &mut Doc, start: usize, depth_max: usize) -> Result<(), Stop> {
+    fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
         let mut top = Frame::OUTSIDE;
         loop {
-            let byte = self.byte(at);
-            match byte {
+            let first = byte(at);
+            match first {
                 b'"' => {
-                    let (close, escaped) = self.string(doc, at + 1)?;
+                    let (close, escaped) = self.string(doc, skip(at, 1))?;
                     let tag = Tag::new(Kind::String, key_len);
-                    self.push(
-                        at,
-                        close + 1,
-                        if escaped { tag.with_escaped() } else { tag },
-                    );
-                    at = close + 1;
+                    let end = skip(close, 1);
+                    self.push(at, end, if escaped { tag.with_escaped() } else { tag });
+                    at = end;
                 }
                 b'0'..=b'9' | b'-' => {
                     let end = self.number(doc, at).ok_or(Stop::Syntax)?;
@@ -555,17 +575,17 @@ impl Scanner {
                     at = end;
                 }
                 b'{' | b'[' => {
-                    let is_object = byte == b'{';
+                    let is_object = first == b'{';
                     let kind = if is_object { Kind::Object } else { Kind::Array };
                     if doc.frames.len() >= depth_max {
                         return Err(Stop::Depth);
                     }
-                    let node = self.node_count as u32;
-                    self.push(at, at + 2, Tag::new(kind, key_len));
-                    at += 1;
+                    let node = self.node_count();
+                    self.push(at, skip(at, 2), Tag::new(kind, key_len));
+                    at = skip(at, 1);
                     // The closing bracket lies two past the opening one in ASCII, for both kinds.
-                    if self.byte(at) == byte + 2 {
-                        at += 1;
+                    if byte(at) == first + 2 {
+                        at = skip(at, 1);
                     } else {
                         doc.frames.push(top);
                         top = Frame {
@@ -584,30 +604,30 @@ impl Scanner {
                 b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
                 b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
                 b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
-                _ => return Err(unexpected(byte)),
+                _ => return Err(unexpected(first)),
             }
             // Behind a value: close what ends here, then go on to the next value.
             loop {
-                let byte = self.byte(at);
-                if byte == b',' && top.is_object {
-                    (at, key_len) = self.name(doc, at + 1, &mut top)?;
+                let next = byte(at);
+                if next == b',' && top.is_object {
+                    (at, key_len) = self.name(doc, skip(at, 1), &mut top)?;
                     break;
                 }
                 if top.is_outside() {
                     return if at == self.end {
                         Ok(())
                     } else {
-                        Err(unexpected(byte))
+                        Err(unexpected(next))
                     };
                 }
-                if byte == b',' {
-                    (at, key_len) = (at + 1, 0);
+                if next == b',' {
+                    (at, key_len) = (skip(at, 1), 0);
                     break;
                 }
-                if byte != if top.is_object { b'}' } else { b']' } {
-                    return Err(unexpected(byte));
+                if next != if top.is_object { b'}' } else { b']' } {
+                    return Err(unexpected(next));
                 }
-                at += 1;
+                at = skip(at, 1);
                 self.close(doc, &top, at);
                 top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
@@ -615,13 +635,13 @@ impl Scanner {
     }
 
     #[inline(always)]
-    fn literal(&mut self, at: usize, word: &[u8], tag: Tag) -> Result<usize, Stop> {
-        let end = at + word.len();
+    fn literal(&mut self, at: At, word: &[u8], tag: Tag) -> Result<At, Stop> {
         if word
             .iter()
             .enumerate()
-            .all(|(i, byte)| self.byte(at + i) == *byte)
+            .all(|(i, expected)| byte(skip(at, i)) == *expected)
         {
+            let end = skip(at, word.len());
             self.push(at, end, tag);
             Ok(end)
         } else {
@@ -630,106 +650,111 @@ impl Scanner {
     }
 
     #[inline(always)]
-    fn number(&self, doc: &Doc, start: usize) -> Option<usize> {
+    fn number(&self, doc: &Doc, start: At) -> Option<At> {
         // Integers and plain decimals are nearly all numbers; the rest takes the general way.
         let mut at = start;
-        let first = self.byte(at);
-        if first.is_ascii_digit() && first != b'0' {
-            at += 1;
-            while self.byte(at).is_ascii_digit() {
-                at += 1;
+        if matches!(byte(at), b'1'..=b'9') {
+            at = digits(skip(at, 1));
+            if byte(at) == b'.' && byte(skip(at, 1)).is_ascii_digit() {
+                at = digits(skip(at, 2));
             }
-            if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
-                at += 2;
-                while self.byte(at).is_ascii_digit() {
-                    at += 1;
-                }
-            }
-            if !matches!(self.byte(at), b'.' | b'e' | b'E') {
+            if !matches!(byte(at), b'.' | b'e' | b'E') {
                 return Some(at);
             }
         }
-        number_end(doc, start, self.end)
+        let (start_offset, end) = (self.offset(start) as usize, self.offset(self.end) as usize);
+        number_len(doc, start_offset, end).map(|len| skip(start, len))
     }
 
     /// The member name at `at` and its colon: the position of the value and the length of the name.
     #[inline(always)]
-    fn name(&mut self, doc: &mut Doc, at: usize, top: &mut Frame) -> Result<(usize, u32), Stop> {
-        if self.byte(at) != b'"' {
-            return Err(unexpected(self.byte(at)));
+    fn name(&mut self, doc: &mut Doc, at: At, top: &mut Frame) -> Result<(At, u32), Stop> {
+        if byte(at) != b'"' {
+            return Err(unexpected(byte(at)));
         }
-        let (close, _) = self.string(doc, at + 1)?;
-        if self.byte(close + 1) != b':' {
-            return Err(unexpected(self.byte(close + 1)));
+        let start = skip(at, 1);
+        let (close, _) = self.string(doc, start)?;
+        if byte(skip(close, 1)) != b':' {
+            return Err(unexpected(byte(skip(close, 1))));
         }
-        let len = close - at - 1;
+        let len = close as usize - start as usize;
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(doc, at + 1, len, top);
-        Ok((close + 2, len as u32))
+        self.note_name(doc, start, len, top);
+        Ok((skip(close, 2), len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, doc: &mut Doc, start: usize, len: usize, top: &mut Frame) {
+    fn note_name(&mut self, doc: &mut Doc, start: At, len: usize, top: &mut Frame) {
         // SAFETY: eight bytes from the name on lie before `end + PADDING`.
-        let head = unsafe { self.bytes.add(start).cast::<u64>().read_unaligned() };
-        let text = if len < 8 {
-            head & ((1 << (len * 8)) - 1)
-        } else {
-            head ^ u64::from(self.byte(start + len - 1)) << 56
+        let head = unsafe { start.cast::<u64>().read_unaligned() };
+        let text = match len {
+            // What lies behind a short name is shifted out.
+            1..=8 => u64::from_le(head) << (64 - 8 * len),
+            0 => 0,
+            _ => head ^ u64::from(byte(skip(start, len - 1))) << 56,
         };
-        let mixed = (text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let bit = 1_u64 << (mixed >> 58);
+        let bit = 1_u64 << ((text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
         top.count += 1;
         let seen = top.names & bit != 0;
         top.names |= bit;
         if seen && top.count <= SCAN_MEMBERS_MAX {
             self.commit(doc);
-            self.duplicates |= has_member(doc, top.node, start, len);
-            self.nodes = doc.nodes.as_mut_ptr();
+            self.duplicates |= has_member(doc, top.node, self.offset(start) as usize, len);
         }
     }
 
     #[inline(always)]
-    fn close(&mut self, doc: &mut Doc, frame: &Frame, end: usize) {
+    fn close(&mut self, doc: &mut Doc, frame: &Frame, end: At) {
+        let (end, next) = (self.offset(end), self.node_count());
         // SAFETY: the node of an open container was written when it was opened.
-        let node = unsafe { &mut *self.nodes.add(frame.node as usize) };
-        node.end = end as u32;
-        node.next = self.node_count as u32;
+        unsafe {
+            let node = self.nodes.add(frame.node as usize);
+            (*node).end = end;
+            (*node).next = next;
+        }
         if frame.count > SCAN_MEMBERS_MAX {
             self.commit(doc);
             self.duplicates |= doc.index_members(frame.node, frame.count);
-            self.nodes = doc.nodes.as_mut_ptr();
         }
     }
 
     /// The closing quote of the string whose text begins at `at`, and whether there are escapes in it.
     #[inline(always)]
-    fn string(&mut self, doc: &Doc, mut at: usize) -> Result<(usize, bool), Stop> {
+    fn string(&mut self, doc: &Doc, mut at: At) -> Result<(At, bool), Stop> {
         loop {
             // SAFETY: a load at `at <= end` stays before `end + PADDING`.
-            let (special, high) = unsafe { lanes::find(self.bytes.add(at)) };
-            self.non_ascii |= high;
-            let Some(skip) = special else {
-                at += lanes::WIDTH;
+            let (special, high) = unsafe { lanes::find(at) };
+            self.high |= high;
+            if special == 0 {
+                at = skip(at, lanes::WIDTH);
                 continue;
-            };
-            at += skip;
-            if self.byte(at) == b'"' {
+            }
+            at = skip(at, lanes::first(special));
+            if byte(at) == b'"' {
                 return Ok((at, false));
             }
-            self.non_ascii = true;
-            return Ok((escaped_string(&doc.bytes[..self.end], at)?, true));
+            self.high = u32::MAX;
+            let (from, end) = (self.offset(at) as usize, self.offset(self.end) as usize);
+            return Ok((skip(at, escaped_len(&doc.bytes[..end], from)?), true));
         }
     }
 }
 
-/// The end of a number of any form.
+#[inline(always)]
+fn digits(mut at: At) -> At {
+    while byte(at).is_ascii_digit() {
+        at = skip(at, 1);
+    }
+    at
+}
+
+/// The length of a number of any form.
 #[inline(never)]
-fn number_end(doc: &Doc, start: usize, end: usize) -> Option<usize> {
-    number::end(&doc.bytes[start..end]).map(|len| start + len)
+fn number_len(doc: &Doc, start: usize, end: usize) -> Option<usize> {
+    number::end(&doc.bytes[start..end])
 }
 
 /// True if the open object has a member of the name that stands at `start`.
@@ -746,12 +771,13 @@ fn has_member(doc: &Doc, object: u32, start: usize, len: usize) -> bool {
     false
 }
 
-/// The closing quote of a string, from its first backslash on.
+/// How far the closing quote of a string is from its first backslash.
 #[inline(never)]
-fn escaped_string(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
+fn escaped_len(bytes: &[u8], start: usize) -> Result<usize, Stop> {
+    let mut at = start;
     loop {
         match bytes.get(at) {
-            Some(b'"') => return Ok(at),
+            Some(b'"') => return Ok(at - start),
             Some(b'\\') => at = canonical_escape(bytes, at)?,
             None | Some(0..0x20) => return Err(Stop::Syntax),
             Some(_) => at += 1,
@@ -815,27 +841,32 @@ mod lanes {
     /// Bytes looked at in one go.
     pub(super) const WIDTH: usize = 16;
 
-    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
-    /// not ASCII.
+    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
+    /// if all of them are ASCII.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+    pub(super) unsafe fn find(at: *const u8) -> (u32, u32) {
         // SAFETY: SSE2 is there, by this module's `cfg`, and the caller vouches for the bytes.
         unsafe {
             let bytes = _mm_loadu_si128(at.cast());
             let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
             let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
             let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-            let special = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
-            let high = _mm_movemask_epi8(bytes) != 0;
+            let special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
             (
-                (special != 0).then(|| special.trailing_zeros() as usize),
-                high,
+                _mm_movemask_epi8(special) as u32,
+                _mm_movemask_epi8(bytes) as u32,
             )
         }
+    }
+
+    /// The first byte of a mask that is not zero.
+    #[inline(always)]
+    pub(super) const fn first(mask: u32) -> usize {
+        mask.trailing_zeros() as usize
     }
 }
 
@@ -847,14 +878,14 @@ mod lanes {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-    /// The first quote, backslash or control character of the next [`WIDTH`] bytes, and whether any of these bytes is
-    /// not ASCII.
+    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
+    /// if all of them are ASCII.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (Option<usize>, bool) {
+    pub(super) unsafe fn find(at: *const u8) -> (u64, u32) {
         // SAFETY: the caller vouches for the bytes.
         let word = u64::from_le(unsafe { at.cast::<u64>().read_unaligned() });
         // A byte's high bit is set where the byte is zero; borrows can only set bits above the first such byte.
@@ -862,11 +893,14 @@ mod lanes {
         let quote = zeros(word ^ (ONES * u64::from(b'"')));
         let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = quote | backslash | control;
-        (
-            (special != 0).then(|| special.trailing_zeros() as usize / 8),
-            word & HIGHS != 0,
-        )
+        let high = word & HIGHS;
+        (quote | backslash | control, (high | high >> 32) as u32)
+    }
+
+    /// The first byte of a mask that is not zero.
+    #[inline(always)]
+    pub(super) const fn first(mask: u64) -> usize {
+        mask.trailing_zeros() as usize / 8
     }
 }
 
