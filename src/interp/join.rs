@@ -260,6 +260,7 @@ impl<O: Observer> Run<'_, O> {
             }
             last_event = succeeded;
         }
+        self.drop_variables(child);
         self.execution.free_frame(child);
         if all_ended {
             self.join_ended(join, last_event);
