@@ -29,19 +29,13 @@ fn main() -> ExitCode {
         let name = format!("aws/{} {}", case.group, case.id);
         let known = known.remove(&name);
         let kind = if case.has_history() { "" } else { "no history" };
-        let check = move || case.run(Turns::Usual);
+        let check = move || both_ways(|turns| case.run(turns));
         trials.push(trial(name, kind, known, check));
     }
     for case in cases::cases(&corpus.join("cases")) {
         let name = format!("cases/{}", case.name);
         let known = known.remove(&name);
-        let check = move || {
-            for turns in Turns::ALL {
-                case.run(turns)
-                    .map_err(|text| format!("{turns:?} turns: {text}"))?;
-            }
-            Ok(())
-        };
+        let check = move || both_ways(|turns| case.run(turns));
         trials.push(trial(name, "", known, check));
     }
     for (name, _) in known {
@@ -49,7 +43,40 @@ fn main() -> ExitCode {
             Err("known-failures.txt names no case".into())
         }));
     }
+    if !arguments.list {
+        summarize(&trials);
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Says how many cases there are of each kind, by group and area: their names begin with it.
+fn summarize(trials: &[Trial]) {
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for trial in trials {
+        let name = trial.name();
+        let group = name.split(' ').next().unwrap_or(name);
+        let group = match group.strip_prefix("cases/") {
+            Some(rest) => &group[.."cases/".len() + rest.find('/').unwrap_or(rest.len())],
+            None => group,
+        };
+        let counts = counts.entry(group).or_default();
+        counts[0] += 1;
+        counts[1] += usize::from(trial.kind() == "no history");
+        counts[2] += usize::from(trial.kind() == "known failure");
+    }
+    for (group, [all, no_history, known]) in counts {
+        eprintln!(
+            "{group}: {all} cases, {no_history} recorded without history, {known} known failures"
+        );
+    }
+}
+
+/// Runs a case in the turns that the product has, and in the shortest ones, which must not change what comes of it.
+fn both_ways(run: impl Fn(Turns) -> Result<(), String>) -> Result<(), String> {
+    for turns in Turns::ALL {
+        run(turns).map_err(|differences| format!("in {turns:?} turns: {differences}"))?;
+    }
+    Ok(())
 }
 
 /// A test of a case. `known` is why it is expected to fail.
