@@ -14,7 +14,7 @@ enum Piece<'t> {
 /// Takes a template apart; `\{`, `\}` and `\\` are the characters themselves, and a brace alone is text.
 fn pieces<'t>(template: &'t str, mut sink: impl FnMut(Piece<'t>)) {
     let mut rest = template;
-    while let Some(at) = rest.find(['{', '\\']) {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'{' | b'\\')) {
         let (text, from) = rest.split_at(at);
         let (skip, len) = match from.as_bytes() {
             [b'{', b'}', ..] => (2, 0),
@@ -59,42 +59,46 @@ pub(super) fn format(
 }
 
 fn fill(scope: &mut Scope<'_>, template: &str, arguments: &[Val]) -> Result<Val, String> {
-    let mut placeholders = 0;
-    pieces(template, |piece| {
-        placeholders += usize::from(matches!(piece, Piece::Placeholder));
-    });
-    if placeholders != arguments.len() {
-        return Err(format!(
-            "The template has {placeholders} placeholders, but there are {} arguments for them",
-            arguments.len()
-        ));
-    }
     let values = scope.values();
     let total: usize = arguments.iter().map(|v| values.size(*v)).sum();
     // White space after the commas of a printed container adds less than its own size.
     if total > ARGUMENT_BYTES_MAX / 2 {
         return Err("The arguments are too large".to_owned());
     }
-    let print = |&v: &Val| match values.kind(v) {
-        Kind::Array | Kind::Object => {
-            let mut text = String::new();
-            java::write(values, v, &mut text);
-            Some(text)
-        }
-        Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => None,
-    };
-    let printed: Vec<Option<String>> = arguments.iter().map(print).collect();
-    let mut next = arguments.iter().zip(&printed);
+    let mut placeholders = 0;
     let mark = scope.doc.begin_string();
     pieces(template, |piece| match piece {
         Piece::Text(text) => scope.doc.extend_string(text),
-        Piece::Placeholder => match next.next() {
-            Some((_, Some(text))) => scope.doc.extend_string(text),
-            Some((scalar, None)) => scope.doc.extend_string_with(scope.constants, *scalar),
-            None => {}
-        },
+        Piece::Placeholder => {
+            if let Some(argument) = arguments.get(placeholders) {
+                print(scope, *argument);
+            }
+            placeholders += 1;
+        }
     });
-    Ok(scope.doc.end_string(mark))
+    let filled = scope.doc.end_string(mark);
+    if placeholders != arguments.len() {
+        return Err(format!(
+            "The template has {placeholders} placeholders, but there are {} arguments for them",
+            arguments.len()
+        ));
+    }
+    Ok(filled)
+}
+
+/// Appends an argument to the string that was begun.
+fn print(scope: &mut Scope<'_>, argument: Val) {
+    let values = scope.values();
+    match values.kind(argument) {
+        Kind::Array | Kind::Object => {
+            let mut text = String::new();
+            java::write(values, argument, &mut text);
+            scope.doc.extend_string(&text);
+        }
+        Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
+            scope.doc.extend_string_with(scope.constants, argument);
+        }
+    }
 }
 
 /// Every character of `splitters` divides; empty parts are dropped.

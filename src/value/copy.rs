@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::doc::Node;
-use super::{Kind, Val, Values};
+use super::{CONSTANT, Kind, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -120,10 +120,6 @@ impl<'v> Sink<'v> {
         Sink { out, at, end }
     }
 
-    fn left(&self) -> usize {
-        self.end as usize - self.at as usize
-    }
-
     #[inline(always)]
     fn byte(&mut self, byte: u8) {
         assert!(self.at < self.end, "a value is larger than its size");
@@ -134,22 +130,24 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Copies `len` bytes of `source` from `start` on. Short texts are copied as one or two fixed strides where the
-    /// source has that many bytes.
+    /// Copies `len` bytes of `text` from `start` on. Short texts are copied as one or two fixed strides.
     #[inline(always)]
-    fn copy(&mut self, source: &[u8], start: usize, len: usize) {
-        let fits = len <= self.left() && start <= source.len() && len <= source.len() - start;
-        assert!(fits, "a value is larger than its size");
-        // SAFETY: source and destination hold `len` bytes, as just checked. Strides stay within the source, as their
-        // condition says, and within the `2 * STRIDE` bytes reserved past the destination's end. They cannot overlap:
-        // the destination is spare capacity that nobody else can see.
+    fn copy(&mut self, text: Text<'_>, start: u32, len: u32) {
+        let (start, len) = (start as usize, len as usize);
+        assert!(
+            len <= self.end as usize - self.at as usize,
+            "a value is larger than its size"
+        );
+        debug_assert!(start + len <= text.bytes.len());
+        // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
+        // end are reserved. `has_slack` says that strides past the end of the source stay within its allocation; bytes
+        // that were never written may be copied, since nobody reads the copies. They cannot overlap: the destination is
+        // spare capacity that nobody else can see.
         unsafe {
-            let from = source.as_ptr().add(start);
-            if len <= 2 * STRIDE && start + 2 * STRIDE <= source.len() {
+            let from = text.bytes.as_ptr().add(start);
+            if len <= 2 * STRIDE && text.has_slack {
                 std::ptr::copy_nonoverlapping(from, self.at, STRIDE);
-                if len > STRIDE {
-                    std::ptr::copy_nonoverlapping(from.add(STRIDE), self.at.add(STRIDE), STRIDE);
-                }
+                std::ptr::copy_nonoverlapping(from.add(STRIDE), self.at.add(STRIDE), STRIDE);
             } else {
                 std::ptr::copy_nonoverlapping(from, self.at, len);
             }
@@ -164,6 +162,22 @@ impl<'v> Sink<'v> {
         let len = self.out.len() + written;
         // SAFETY: everything up to `at` was written, and it lies within the capacity.
         unsafe { self.out.set_len(len) };
+    }
+}
+
+/// The bytes of a document, and whether two strides past their end are still within their allocation.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    bytes: &'a Vec<u8>,
+    has_slack: bool,
+}
+
+impl<'a> Text<'a> {
+    fn new(bytes: &'a Vec<u8>) -> Text<'a> {
+        Text {
+            bytes,
+            has_slack: bytes.capacity() - bytes.len() >= 2 * STRIDE,
+        }
     }
 }
 
@@ -211,6 +225,17 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         return;
     }
     let reader = values.reader();
+    let (text, constant_text) = (
+        Text::new(&values.doc.bytes),
+        Text::new(&values.constants.bytes),
+    );
+    let text_of = |bits: u32| {
+        if bits & CONSTANT == 0 {
+            text
+        } else {
+            constant_text
+        }
+    };
     let mut sink = Sink::new(out, node.next as usize);
     let mut open = enter(node, &mut sink);
     let mut opens = Opens {
@@ -230,8 +255,11 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
             open.at += 1;
             if open.close == b'}' {
                 // The name with its quotes and its colon stands in one piece.
-                let start = (r.key.start & !super::CONSTANT) as usize - 1;
-                sink.copy(reader.text(r.key.start), start, r.key.len as usize + 3);
+                sink.copy(
+                    text_of(r.key.start),
+                    (r.key.start & !CONSTANT) - 1,
+                    r.key.len + 3,
+                );
             }
             let node = reader.node(r.val);
             if node.tag.is_overlay() {
@@ -239,11 +267,7 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
                 open = enter(node, &mut sink);
                 continue;
             }
-            sink.copy(
-                reader.text(r.val.0),
-                node.start as usize,
-                (node.end - node.start) as usize,
-            );
+            sink.copy(text_of(r.val.0), node.start, node.end - node.start);
         }
         if open.at != open.end {
             sink.byte(b',');
