@@ -82,6 +82,7 @@ impl<'d> Compiler<'d> {
             body: Pc(0),
             retriers: retriers.iter().map(retrier).collect(),
             catchers: Box::new([]),
+            task: None,
             name_val: self.string(&state.name),
         }
     }
@@ -236,7 +237,9 @@ impl<'d> Compiler<'d> {
             has_credentials: task.credentials.is_some(),
         };
         self.tasks.push(info);
-        self.emit(Op::Task(TaskId(narrow(self.tasks.len() - 1))));
+        let task_id = TaskId(narrow(self.tasks.len() - 1));
+        self.states[id.index()].task = Some(task_id);
+        self.emit(Op::Task(task_id));
         self.end_outcome(id, state, &task.outcome, ids);
     }
 

@@ -2,7 +2,7 @@
 
 use super::event::{Details, Failure, HistoryEvent};
 use crate::asl::Resource;
-use crate::value::{Val, Values, escape};
+use crate::value::{Name, Val, Values, escape};
 
 /// What a log line says besides the event itself.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +178,12 @@ fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<
             object.seconds("timeoutInSeconds", timeout_seconds);
             object.seconds("heartbeatInSeconds", heartbeat_seconds);
             if let Some(credentials) = credentials {
-                object.raw("taskCredentials", &values.to_json(credentials));
+                object.object("taskCredentials", |member| {
+                    let role_arn = values.get(credentials, &Name::new("RoleArn"));
+                    if let Some(role_arn) = role_arn.and_then(|val| values.string(val)) {
+                        member.string("roleArn", &role_arn);
+                    }
+                });
             }
         }
         Details::TaskStarted { resource } => object.resource(resource),

@@ -197,7 +197,7 @@ impl Execution {
         }
         let state = self.state_object(program, frame);
         members.push((keys.State, state));
-        if let Some(token) = self.frames[frame as usize].task_token(program) {
+        if let Some(token) = self.task_token(program, frame) {
             let token = self.doc.push_string(&token);
             let object = self
                 .doc
@@ -214,6 +214,22 @@ impl Execution {
             members.push((keys.Map, map));
         }
         self.doc.push_object(&program.constants, &members)
+    }
+
+    /// The token of the frame's Task state, if it is one that has a token. Every attempt of every visit has its own.
+    fn task_token(&self, program: &Program, frame: u32) -> Option<String> {
+        let frame = &self.frames[frame as usize];
+        let task = program.states[frame.state.index()].task?;
+        program.tasks[task.index()].has_token().then(|| {
+            let attempt = frame.entered_event << 32 | u64::from(frame.retry_count);
+            let mut random = crate::intrinsic::Random::new(self.context.seed ^ attempt);
+            let mut token = String::with_capacity(64);
+            for _ in 0..4 {
+                // Writing to a string cannot fail.
+                let _ = write!(token, "{:016x}", random.next_u64());
+            }
+            token
+        })
     }
 
     fn execution_object(&mut self, program: &Program) -> Val {
@@ -258,23 +274,6 @@ impl Execution {
             members.push((keys.RetryCount, retries));
         }
         self.doc.push_object(&program.constants, &members)
-    }
-}
-
-impl Frame {
-    /// The token of the frame's Task state, if it is one that waits for its token. It is made of the execution's
-    /// randomness when the state is entered.
-    fn task_token(&self, program: &Program) -> Option<String> {
-        let waits = program.tasks.get(self.task?.index())?.waits_for_token();
-        waits.then(|| {
-            let mut token = String::with_capacity(64);
-            let mut random = crate::intrinsic::Random::new(self.token_seed);
-            for _ in 0..4 {
-                // Writing to a string cannot fail.
-                let _ = write!(token, "{:016x}", random.next_u64());
-            }
-            token
-        })
     }
 }
 

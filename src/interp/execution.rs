@@ -70,11 +70,12 @@ pub(super) struct Frame {
     pub(super) variables: Vec<(VariableId, Val)>,
     /// The Task that was yielded, or is about to be.
     pub(super) task: Option<TaskId>,
-    pub(super) token_seed: u64,
     /// When the wait, the retry, the timeout or the heartbeat falls due; timers for other times are void.
     pub(super) wake_at: Timestamp,
     pub(super) heartbeat_at: Timestamp,
     pub(super) heartbeat_seconds: Option<u64>,
+    /// Whether the `States.Timeout` that the state failed with is a missed heartbeat.
+    pub(super) missed_heartbeat: bool,
 }
 
 /// The item of a Map iteration.
@@ -514,10 +515,10 @@ impl Frame {
             retries: Vec::new(),
             variables: Vec::new(),
             task: None,
-            token_seed: 0,
             wake_at: Timestamp::MAX,
             heartbeat_at: Timestamp::MAX,
             heartbeat_seconds: None,
+            missed_heartbeat: false,
         }
     }
 

@@ -10,14 +10,13 @@ use crate::value::Val;
 
 impl ErrorEquals {
     /// True if the list names the error, by itself or by a wildcard.
-    fn matches(&self, failure: &Failure) -> bool {
+    fn matches(&self, failure: &Failure, missed_heartbeat: bool) -> bool {
         let error = failure.error_name();
         self.all
             || self.task_failed && error != "States.Timeout"
             || self.names.iter().any(|name| {
                 // AWS reports a missed heartbeat as States.Timeout; both names match it.
-                **name == *error
-                    || error == "States.Timeout" && **name == *"States.HeartbeatTimeout"
+                **name == *error || missed_heartbeat && **name == *"States.HeartbeatTimeout"
             })
     }
 }
@@ -65,10 +64,11 @@ impl<O: Observer> Run<'_, O> {
         if info.retriers.is_empty() || is_terminal(failure) {
             return false;
         }
+        let missed_heartbeat = self.execution.frames[frame as usize].missed_heartbeat;
         let Some(index) = info
             .retriers
             .iter()
-            .position(|retrier| retrier.errors.matches(failure))
+            .position(|retrier| retrier.errors.matches(failure, missed_heartbeat))
         else {
             return false;
         };
@@ -104,10 +104,11 @@ impl<O: Observer> Run<'_, O> {
     /// Goes on with the first catcher that names the error.
     fn catch(&mut self, frame: u32, failure: &Failure) -> bool {
         let info = &self.program.states[self.execution.frames[frame as usize].state.index()];
+        let missed_heartbeat = self.execution.frames[frame as usize].missed_heartbeat;
         let Some(catcher) = info
             .catchers
             .iter()
-            .find(|catcher| catcher.errors.matches(failure))
+            .find(|catcher| catcher.errors.matches(failure, missed_heartbeat))
         else {
             return false;
         };
@@ -165,7 +166,11 @@ impl<O: Observer> Run<'_, O> {
 
     #[cold]
     pub(super) fn no_choice(&self, frame: u32) -> Raised {
-        self.raise(frame, "States.NoChoiceMatched", "Failed to transition out of the state. No matching choice rule was found and the state has no 'Default' field.")
+        self.raise(
+            frame,
+            "States.NoChoiceMatched",
+            "Failed to transition out of the state. The state does not point to a next state.",
+        )
     }
 
     /// A number that a `…Path` field names.
@@ -244,17 +249,18 @@ mod tests {
             (&["States.TaskFailed"], "Boom", true),
             (&["States.TaskFailed"], "States.Timeout", false),
             (&["States.Timeout"], "States.Timeout", true),
-            (&["States.HeartbeatTimeout"], "States.Timeout", true),
+            (&["States.HeartbeatTimeout"], "States.Timeout", false),
             (&["Boom", "Bang"], "Bang", true),
             (&["Boom"], "Boo", false),
             (&["States.ALL"], "", true),
         ] {
             let failure = Failure::new(error, "");
             assert_eq!(
-                errors(names).matches(&failure),
+                errors(names).matches(&failure, false),
                 expected,
                 "{names:?} {error}"
             );
         }
+        assert!(errors(&["States.HeartbeatTimeout"]).matches(&Failure::timeout(), true));
     }
 }

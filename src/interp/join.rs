@@ -260,6 +260,7 @@ impl<O: Observer> Run<'_, O> {
             }
             last_event = succeeded;
         }
+        self.drop_variables(child);
         self.execution.free_frame(child);
         if all_ended {
             self.join_ended(join, last_event);
@@ -311,7 +312,8 @@ impl<O: Observer> Run<'_, O> {
     /// A branch or an iteration has failed: its siblings are stopped, and the state that started them fails.
     pub(super) fn join_failed(&mut self, join: u32, child: u32, failure: Failure) {
         let waiting = self.execution.joins[join as usize].frame;
-        let last_event = self.execution.frames[child as usize].previous_event;
+        let f = &self.execution.frames[child as usize];
+        let (last_event, missed_heartbeat) = (f.previous_event, f.missed_heartbeat);
         let is_map = self.execution.joins[join as usize].iteration.is_some();
         self.abort_state(child);
         if is_map {
@@ -323,7 +325,9 @@ impl<O: Observer> Run<'_, O> {
         self.drop_variables(child);
         self.execution.free_frame(child);
         self.abort_children(join);
-        self.execution.frames[waiting as usize].previous_event = last_event;
+        let f = &mut self.execution.frames[waiting as usize];
+        f.previous_event = last_event;
+        f.missed_heartbeat = missed_heartbeat;
         if self.state_failed(waiting, failure) {
             self.execution.make_ready(waiting);
         }

@@ -11,7 +11,7 @@ use crate::program::{
     StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Reader, Val, Values, member_size};
+use crate::value::{Val, Values, member_size};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -222,7 +222,7 @@ impl<O: Observer> Run<'_, O> {
                 Op::Call(function, call) => self.call(frame, function, call)?,
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
                 Op::KeepInput => registers.value = registers.data,
-                Op::Assign(assign) => self.assign(frame, assign)?,
+                Op::Assign(assign) => self.assign(frame, assign, registers.value)?,
                 Op::TestElse(test, otherwise) => {
                     if !self.test(frame, test, registers.value)? {
                         registers.pc = otherwise;
@@ -370,7 +370,7 @@ impl<O: Observer> Run<'_, O> {
         };
         if let Some(steps) = &load.steps {
             let steps = &self.program.steps[steps.start as usize..steps.end as usize];
-            if let Some(val) = follow(values(self.execution, self.program).reader(), steps, base) {
+            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
                 return Ok(val);
             }
         }
@@ -459,7 +459,7 @@ impl<O: Observer> Run<'_, O> {
         let mut made = std::mem::take(&mut self.execution.made);
         let base = self.execution.stack.len() - info.popped;
         let mut popped = self.execution.stack[base..].iter();
-        let reader = values(self.execution, program).reader();
+        let view = values(self.execution, program);
         let mut size = 0;
         let mut lost = None;
         for member in &info.members {
@@ -471,7 +471,7 @@ impl<O: Observer> Run<'_, O> {
                     load,
                 } => (
                     follow(
-                        reader,
+                        view,
                         &program.steps[first_step as usize..end_step as usize],
                         value,
                     ),
@@ -484,7 +484,7 @@ impl<O: Observer> Run<'_, O> {
                 } => {
                     let steps = &program.steps[first_step as usize..end_step as usize];
                     (
-                        item.and_then(|item| follow(reader, steps, item.value)),
+                        item.and_then(|item| follow(view, steps, item.value)),
                         Some(load),
                     )
                 }
@@ -495,7 +495,7 @@ impl<O: Observer> Run<'_, O> {
                 lost = load;
                 break;
             };
-            size += member_size(member.key, reader.size(val));
+            size += member_size(member.key, view.size(val));
             made.push(val);
         }
         let result = match lost {
@@ -564,60 +564,62 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    /// Sets the variables whose new values lie on the stack.
-    #[inline(never)]
-    fn assign(&mut self, frame: u32, assign: AssignId) -> Result<(), Raised> {
+    /// Sets the variables whose new values lie on the stack; none of them if the state cannot be left with `output`.
+    fn assign(&mut self, frame: u32, assign: AssignId, output: Val) -> Result<(), Raised> {
         let program = self.program;
         let variables = &program.assigns[assign.index()];
         let base = self.execution.stack.len() - variables.len();
         let view = values(self.execution, program);
-        let sizes: Vec<usize> = self.execution.stack[base..]
-            .iter()
-            .map(|&val| view.size(val))
-            .collect();
-        if sizes.iter().sum::<usize>() > ASSIGN_BYTES_MAX {
-            return Err(self.raise(
-                frame,
-                "States.DataLimitExceeded",
-                &format!("The variables assigned by the state exceed the maximum of {ASSIGN_BYTES_MAX} bytes."),
-            ));
+        let f = &self.execution.frames[frame as usize];
+        if view.size(output) > PAYLOAD_BYTES_MAX {
+            return Err(self.too_large(&program.states[f.state.index()].name));
         }
-        let mut total = self.execution.variables_bytes;
-        let mut set = std::mem::take(&mut self.execution.frames[frame as usize].variables);
-        for ((&variable, &val), size) in variables
-            .iter()
-            .zip(&self.execution.stack[base..])
-            .zip(sizes)
-        {
-            total += size;
+        let (mut added, mut dropped) = (0, 0);
+        for (&variable, &val) in variables.iter().zip(&self.execution.stack[base..]) {
+            added += view.size(val);
+            let old = f.variables.iter().find(|(id, _)| *id == variable);
+            dropped += old.map_or(0, |&(_, old)| view.size(old));
+        }
+        let total = self.execution.variables_bytes + added - dropped;
+        if added > ASSIGN_BYTES_MAX || total > VARIABLES_BYTES_MAX {
+            return Err(self.variables_too_large(frame, added));
+        }
+        let Execution {
+            stack,
+            frames,
+            assigned,
+            ..
+        } = &mut *self.execution;
+        let set = &mut frames[frame as usize].variables;
+        for (&variable, val) in variables.iter().zip(stack.drain(base..)) {
             match set.iter_mut().find(|(id, _)| *id == variable) {
-                Some((_, old)) => {
-                    total -= values(self.execution, program).size(*old);
-                    *old = val;
-                }
+                Some((_, old)) => *old = val,
                 None => set.push((variable, val)),
             }
             if O::ENABLED {
-                self.execution.assigned.push((variable, val));
+                assigned.push((variable, val));
             }
         }
-        self.execution.frames[frame as usize].variables = set;
-        self.execution.stack.truncate(base);
         self.execution.variables_bytes = total;
-        if total > VARIABLES_BYTES_MAX {
-            return Err(self.raise(
-                frame,
-                "States.DataLimitExceeded",
-                &format!("The variables of the execution exceed the maximum of {VARIABLES_BYTES_MAX} bytes."),
-            ));
-        }
         Ok(())
+    }
+
+    #[cold]
+    fn variables_too_large(&self, frame: u32, added: usize) -> Raised {
+        let (what, bytes_max) = if added > ASSIGN_BYTES_MAX {
+            ("assigned by the state", ASSIGN_BYTES_MAX)
+        } else {
+            ("of the execution", VARIABLES_BYTES_MAX)
+        };
+        let cause = format!("The variables {what} exceed the maximum of {bytes_max} bytes.");
+        self.raise(frame, "States.DataLimitExceeded", &cause)
     }
 
     /// The failure that a Fail state asks for; an error in its own fields is raised instead.
     #[inline(never)]
     fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
+        self.execution.frames[frame as usize].missed_heartbeat = false;
         // What was computed lies on the stack, the cause on top.
         let cause = self.fail_text(frame, &info.cause, value)?;
         let error = self.fail_text(frame, &info.error, value)?;
@@ -663,12 +665,12 @@ fn missing(load: &Load) -> NotFound {
 
 /// The value at the end of a definite path.
 #[inline(always)]
-fn follow(reader: Reader<'_>, steps: &[Step], base: Val) -> Option<Val> {
+fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     let mut at = base;
     for step in steps {
         at = match step {
-            Step::Child(name, key) => reader.member(at, name, *key)?,
-            Step::Index(index) => path::index(reader.values(), *index, at)?,
+            Step::Child(name, key) => values.member(at, name, *key)?,
+            Step::Index(index) => path::index(values, *index, at)?,
         };
     }
     Some(at)

@@ -14,9 +14,15 @@ use crate::value::Val;
 const TIMEOUT_SECONDS_DEFAULT: u64 = 99_999_999;
 
 impl TaskInfo {
-    /// True for `.waitForTaskToken`.
-    pub(super) fn waits_for_token(&self) -> bool {
-        matches!(&self.resource, Resource::Service(i) if i.pattern == Pattern::WaitForTaskToken)
+    /// True for `.waitForTaskToken`, and for `.sync`, which AWS gives a token too.
+    pub(super) fn has_token(&self) -> bool {
+        match &self.resource {
+            Resource::Service(integration) => match integration.pattern {
+                Pattern::WaitForTaskToken | Pattern::Sync | Pattern::Sync2 => true,
+                Pattern::RequestResponse => false,
+            },
+            Resource::Lambda { .. } | Resource::Activity { .. } => false,
+        }
     }
 }
 
@@ -74,6 +80,7 @@ impl<'a, O: Observer> Run<'a, O> {
         f.wake_at = timeout_at;
         f.heartbeat_at = heartbeat_at;
         f.heartbeat_seconds = heartbeat_seconds;
+        f.missed_heartbeat = false;
         if timeout_seconds.is_some() {
             self.execution.arm(frame, timeout_at);
         }

@@ -126,7 +126,9 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.make_ready(timer.frame)
                 }
                 FrameStatus::Task if f.wake_at == timer.at || f.heartbeat_at == timer.at => {
-                    self.task_timed_out(timer.frame);
+                    let frame = &mut self.execution.frames[timer.frame as usize];
+                    frame.missed_heartbeat = frame.wake_at != timer.at;
+                    self.end_task(timer.frame, Err(Failure::timeout()));
                 }
                 FrameStatus::Task
                 | FrameStatus::Waiting
@@ -153,9 +155,5 @@ impl<O: Observer> Run<'_, O> {
             self.execution.timers.pop();
         }
         self.execution.deadline
-    }
-
-    fn task_timed_out(&mut self, frame: u32) {
-        self.end_task(frame, Err(Failure::timeout()));
     }
 }

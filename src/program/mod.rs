@@ -84,6 +84,8 @@ pub(crate) struct StateInfo {
     pub(crate) body: Pc,
     pub(crate) retriers: Box<[Retrier]>,
     pub(crate) catchers: Box<[Catcher]>,
+    /// What a Task state calls.
+    pub(crate) task: Option<TaskId>,
     /// The name as a string of the constants, for the context object.
     pub(crate) name_val: Val,
 }

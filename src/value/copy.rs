@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::doc::Node;
-use super::{CONSTANT, Kind, Val, Values};
+use super::{CONSTANT, Doc, Key, Kind, Name, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -56,39 +56,79 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The member `raw` among the nodes of an ingested object, from its first member's to the one behind its last.
+/// The member `name` of an object that was ingested and has no index: the place of its node.
 #[inline(always)]
-pub(super) fn find_member(
-    nodes: &[Node],
-    bytes: &[u8],
-    first: u32,
-    end: u32,
-    raw: &[u8],
-) -> Option<u32> {
-    assert!(
-        end as usize <= nodes.len(),
-        "an object ends within its document"
-    );
-    let mut at = first;
+fn find_ingested(doc: &Doc, object: usize, name: &Name) -> Option<usize> {
+    let nodes = doc.nodes.as_slice();
+    let len = name.raw().len();
+    // Names of more than eight bytes are compared by their last eight first; the empty one has nothing to compare.
+    let shift = 64 - 8 * len.min(8);
+    let end = nodes[object].next as usize;
+    assert!(end <= nodes.len(), "an object ends within its document");
+    let mut at = object + 1;
     while at < end {
-        // SAFETY: `at` lies before `end`, which lies within the nodes. Ingest has written the name right before the
-        // value, its closing quote and its colon in between.
-        let (node, name) = unsafe {
-            let node = nodes.get_unchecked(at as usize);
-            let len = node.tag.key_len() as usize;
-            if len != raw.len() {
-                at = node.next;
-                continue;
+        // SAFETY: `at` lies before `end`, which lies within the nodes.
+        let node = unsafe { nodes.get_unchecked(at) };
+        if node.tag.key_len() as usize == len {
+            // SAFETY: ingest has written the name right before the value, its closing quote and its colon in between.
+            // Every document starts with more than ten bytes of other text, so that eight bytes can be read that end
+            // where the name does.
+            let tail = unsafe {
+                let name_end = doc.bytes.as_ptr().add(node.start as usize - 2);
+                u64::from_le(name_end.sub(8).cast::<u64>().read_unaligned())
+            };
+            if len == 0
+                || tail >> shift == name.tail()
+                    && (len <= 8 || doc.key_bytes(node) == name.raw().as_bytes())
+            {
+                return Some(at);
             }
-            let name = bytes.as_ptr().add(node.start as usize - 2 - len);
-            (node, std::slice::from_raw_parts(name, len))
-        };
-        if equal(name, raw) {
-            return Some(at);
         }
-        at = node.next;
+        at = node.next as usize;
     }
     None
+}
+
+/// The member `name` of an object. `key` is the name in the program's constants: of one program, equal keys are equal
+/// names, and other keys are other names. Not inlined: it has work for every register.
+#[inline(never)]
+pub(super) fn member(
+    values: Values<'_>,
+    object: Val,
+    name: &Name,
+    key: Option<Key>,
+) -> Option<Val> {
+    let doc = values.home(object.0);
+    let index = (object.0 & !CONSTANT) as usize;
+    let node = &doc.nodes[index];
+    if node.tag.kind() != Kind::Object {
+        return None;
+    }
+    if node.tag.is_overlay() {
+        let (start, count) = (node.start as usize, node.end as usize);
+        let is_text =
+            |key: Key| key.len as usize == name.raw().len() && values.key_text(key) == name.raw();
+        let refs = values.doc.refs[start..start + count].iter();
+        return match key {
+            Some(key) => {
+                for r in refs {
+                    if r.key == key || r.key.start & CONSTANT == 0 && is_text(r.key) {
+                        return Some(r.val);
+                    }
+                }
+                None
+            }
+            None => refs.into_iter().find(|r| is_text(r.key)).map(|r| r.val),
+        };
+    }
+    let found = if node.tag.is_indexed() {
+        doc.indexed_member(object.0 & !CONSTANT, name.raw().as_bytes())
+            .map(|at| at as usize)
+    } else {
+        find_ingested(doc, index, name)
+    };
+    // The place came from 31 bits.
+    found.map(|at| Val(at as u32 | object.0 & CONSTANT))
 }
 
 /// Appends `text` to a document's bytes.
@@ -224,7 +264,6 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         out.extend_from_slice(&values.home(v.0).bytes[node.start as usize..node.end as usize]);
         return;
     }
-    let reader = values.reader();
     let (text, constant_text) = (
         Text::new(&values.doc.bytes),
         Text::new(&values.constants.bytes),
@@ -251,7 +290,7 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
                 None => break,
             }
         } else {
-            let r = reader.refs[open.at as usize];
+            let r = values.doc.refs[open.at as usize];
             open.at += 1;
             if open.close == b'}' {
                 // The name with its quotes and its colon stands in one piece.
@@ -261,7 +300,7 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
                     r.key.len + 3,
                 );
             }
-            let node = reader.node(r.val);
+            let node = values.node(r.val);
             if node.tag.is_overlay() {
                 opens.push(open);
                 open = enter(node, &mut sink);

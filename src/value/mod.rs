@@ -29,7 +29,6 @@ pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use ingest::{DEPTH_MAX, IngestError};
 pub use text::{Name, escape, unescape};
-pub(crate) use view::Reader;
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.

@@ -5,26 +5,41 @@ use std::cmp::Ordering;
 
 /// A member name as compiled into a program: its text in canonical escapes, as it stands between quotes in a document.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub struct Name(Box<str>);
+pub struct Name {
+    raw: Box<str>,
+    /// The last bytes of the text, eight at most, as one number: what is compared first.
+    tail: u64,
+}
 
 impl Name {
     /// From decoded text.
     #[must_use]
     pub fn new(text: &str) -> Name {
-        Name(escape(text).into())
+        let raw: Box<str> = escape(text).into();
+        let last = &raw.as_bytes()[raw.len().saturating_sub(8)..];
+        let tail = last
+            .iter()
+            .rev()
+            .fold(0, |tail, byte| tail << 8 | u64::from(*byte));
+        Name { raw, tail }
     }
 
     /// The escaped text, without quotes.
     #[must_use]
     #[inline(always)]
     pub fn raw(&self) -> &str {
-        &self.0
+        &self.raw
+    }
+
+    #[inline(always)]
+    pub(super) const fn tail(&self) -> u64 {
+        self.tail
     }
 
     /// The decoded text.
     #[must_use]
     pub fn decoded(&self) -> Cow<'_, str> {
-        unescape(&self.0)
+        unescape(&self.raw)
     }
 }
 

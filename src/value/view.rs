@@ -52,52 +52,15 @@ impl<'a> Values<'a> {
 
     /// The member `name` of an object; `None` also for anything but an object.
     #[must_use]
-    #[inline]
     pub fn get(self, object: Val, name: &Name) -> Option<Val> {
-        let node = self.node(object);
-        if node.tag.kind() != Kind::Object {
-            return None;
-        }
-        if node.tag.is_overlay() {
-            let raw = name.raw().as_bytes();
-            return self
-                .refs(node)
-                .iter()
-                .find(|r| self.is_key(r.key, raw))
-                .map(|r| r.val);
-        }
-        self.ingested_member(object, node, name)
+        copy::member(self, object, name, None)
     }
 
-    /// The same values behind fewer indirections, for loops that only read.
+    /// As [`Values::get`], for a name that the program has interned as `key`, as it has all others.
+    #[must_use]
     #[inline(always)]
-    pub(crate) fn reader(self) -> Reader<'a> {
-        Reader {
-            nodes: &self.doc.nodes,
-            bytes: &self.doc.bytes,
-            refs: &self.doc.refs,
-            constant_nodes: &self.constants.nodes,
-            constant_bytes: &self.constants.bytes,
-            values: self,
-        }
-    }
-
-    #[inline(always)]
-    fn ingested_member(self, object: Val, node: Node, name: &Name) -> Option<Val> {
-        let doc = self.home(object.0);
-        let index = object.0 & !CONSTANT;
-        let raw = name.raw().as_bytes();
-        let found = if node.tag.is_indexed() {
-            doc.indexed_member(index, raw)
-        } else {
-            copy::find_member(&doc.nodes, &doc.bytes, index + 1, node.next, raw)
-        };
-        found.map(|at| Val(at | object.0 & CONSTANT))
-    }
-
-    #[inline]
-    fn is_key(self, key: Key, raw: &[u8]) -> bool {
-        key.len as usize == raw.len() && copy::equal(self.key_text(key).as_bytes(), raw)
+    pub(crate) fn member(self, object: Val, name: &Name, key: Key) -> Option<Val> {
+        copy::member(self, object, name, Some(key))
     }
 
     #[inline]
@@ -255,93 +218,6 @@ impl Doc {
     pub(super) fn key_bytes(&self, member: &Node) -> &[u8] {
         let end = member.start as usize - 2;
         &self.bytes[end - member.tag.key_len() as usize..end]
-    }
-}
-
-/// The parts of [`Values`], each a slice: they stay in registers where documents would be read again after every write.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a> {
-    pub(super) nodes: &'a [Node],
-    pub(super) bytes: &'a [u8],
-    pub(super) refs: &'a [Ref],
-    pub(super) constant_nodes: &'a [Node],
-    pub(super) constant_bytes: &'a [u8],
-    values: Values<'a>,
-}
-
-impl<'a> Reader<'a> {
-    #[inline(always)]
-    pub(super) fn node(self, v: Val) -> Node {
-        let nodes = if v.is_constant() {
-            self.constant_nodes
-        } else {
-            self.nodes
-        };
-        nodes[(v.0 & !CONSTANT) as usize]
-    }
-
-    /// The text that positions marked like `bits` refer to.
-    #[inline(always)]
-    pub(super) fn text(self, bits: u32) -> &'a [u8] {
-        if bits & CONSTANT == 0 {
-            self.bytes
-        } else {
-            self.constant_bytes
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn values(self) -> Values<'a> {
-        self.values
-    }
-
-    /// As [`Values::size`].
-    #[inline(always)]
-    pub(crate) fn size(self, v: Val) -> usize {
-        let node = self.node(v);
-        if node.tag.is_overlay() {
-            node.next as usize
-        } else {
-            (node.end - node.start) as usize
-        }
-    }
-
-    /// As [`Values::get`], for a name that a program has interned as `key`: of one program's constants, equal keys
-    /// are equal names, and other keys are other names.
-    #[inline(always)]
-    pub(crate) fn member(self, object: Val, name: &Name, key: Key) -> Option<Val> {
-        let node = self.node(object);
-        if node.tag.kind() != Kind::Object {
-            return None;
-        }
-        if node.tag.is_overlay() {
-            for r in &self.refs[node.start as usize..(node.start + node.end) as usize] {
-                if r.key == key
-                    || r.key.start & CONSTANT == 0
-                        && self.values.is_key(r.key, name.raw().as_bytes())
-                {
-                    return Some(r.val);
-                }
-            }
-            return None;
-        }
-        if node.tag.is_indexed() {
-            return self.values.ingested_member(object, node, name);
-        }
-        let nodes = if object.is_constant() {
-            self.constant_nodes
-        } else {
-            self.nodes
-        };
-        let first = (object.0 & !CONSTANT) + 1;
-        let found = copy::find_member(
-            nodes,
-            self.text(object.0),
-            first,
-            node.next,
-            name.raw().as_bytes(),
-        );
-        found.map(|at| Val(at | object.0 & CONSTANT))
     }
 }
 
