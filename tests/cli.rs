@@ -1,5 +1,7 @@
 //! The binary, run as a user runs it: arguments and standard input in, both outputs and the exit code out.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
 #[path = "cli/support.rs"]
 mod support;
 

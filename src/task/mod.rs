@@ -6,7 +6,7 @@
 //!
 //! What is registered is looked up once per state machine; a call then finds its handler by index.
 //!
-//! This module knows nothing of threads, clocks or queues but [`Reply`], the way back of an answer that comes later.
+//! This module knows nothing of threads, clocks or queues but `Reply`, the way back of an answer that comes later.
 
 pub mod mock;
 mod registry;

@@ -248,7 +248,7 @@ impl Stopper {
     }
 }
 
-/// Runs one execution for every event of a source: see the [module's page](self).
+/// Runs one execution for every event of a source: see the steps at the head of its module.
 #[derive(Debug)]
 pub struct Stream {
     engine: Engine,
