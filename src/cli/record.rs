@@ -99,6 +99,8 @@ pub(super) struct LineRecorder<L> {
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
+    /// Bytes of the page that was written to last: the next new one gets that much room at once.
+    page_bytes: usize,
 }
 
 impl<L: Log> LineRecorder<L> {
@@ -108,6 +110,7 @@ impl<L: Log> LineRecorder<L> {
             on_invalid,
             log,
             tally: Tally::new(),
+            page_bytes: 0,
         }
     }
 
@@ -155,6 +158,9 @@ impl<L: Log> Recorder for LineRecorder<L> {
     #[inline]
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Page) {
         page.ended += 1;
+        if page.out.capacity() == 0 {
+            page.out.reserve(2 * self.page_bytes);
+        }
         self.tally.latency.saturating_record(ended.nanos.max(1));
         self.tally.skipped_millis += ended.skipped_millis();
         self.tally.transitions += ended.execution().transitions();
@@ -171,6 +177,7 @@ impl<L: Log> Recorder for LineRecorder<L> {
         if self.form == Form::Envelopes {
             envelope(ended, &mut page.out);
         }
+        self.page_bytes = page.out.len();
     }
 
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {
