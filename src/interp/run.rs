@@ -11,7 +11,7 @@ use crate::program::{
     StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Val, Values, member_size};
+use crate::value::{Opened, Val, Values, member_size};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -460,6 +460,8 @@ impl<O: Observer> Run<'_, O> {
         let base = self.execution.stack.len() - info.popped;
         let mut popped = self.execution.stack[base..].iter();
         let view = values(self.execution, program);
+        // Most members come from the same object.
+        let opened = Opened::new(view, value);
         let mut size = 0;
         let mut lost = None;
         for member in &info.members {
@@ -469,14 +471,14 @@ impl<O: Observer> Run<'_, O> {
                     first_step,
                     end_step,
                     load,
-                } => (
-                    follow(
-                        view,
-                        &program.steps[first_step as usize..end_step as usize],
-                        value,
-                    ),
-                    Some(load),
-                ),
+                } => {
+                    let found =
+                        match program.steps[first_step as usize..end_step as usize].split_first() {
+                            Some((first, rest)) => follow_from(view, opened, first, rest, value),
+                            None => Some(value),
+                        };
+                    (found, Some(load))
+                }
                 Source::ItemValue {
                     first_step,
                     end_step,
@@ -666,10 +668,28 @@ fn missing(load: &Load) -> NotFound {
 /// The value at the end of a definite path.
 #[inline(always)]
 fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
-    let mut at = base;
-    for step in steps {
+    let Some((first, rest)) = steps.split_first() else {
+        return Some(base);
+    };
+    follow_from(values, Opened::new(values, base), first, rest, base)
+}
+
+/// The same, where `opened` is the object at `base`.
+#[inline(always)]
+fn follow_from(
+    values: Values<'_>,
+    opened: Opened<'_>,
+    first: &Step,
+    rest: &[Step],
+    base: Val,
+) -> Option<Val> {
+    let mut at = match first {
+        Step::Child(name, key) => opened.member(name, *key)?,
+        Step::Index(index) => path::index(values, *index, base)?,
+    };
+    for step in rest {
         at = match step {
-            Step::Child(name, key) => values.member(at, name, *key)?,
+            Step::Child(name, key) => Opened::new(values, at).member(name, *key)?,
             Step::Index(index) => path::index(values, *index, at)?,
         };
     }

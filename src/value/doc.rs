@@ -105,7 +105,7 @@ impl Tag {
 
 /// A member or an element of an overlay; the key of an element is empty and never read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ref {
+pub(crate) struct Ref {
     pub(super) key: Key,
     pub(super) val: Val,
 }

@@ -133,17 +133,19 @@ impl Doc {
         let (bytes, nodes) = (self.bytes.as_ptr(), self.nodes.as_mut_ptr());
         // SAFETY: all three lie in what was just made sure of.
         let (node, from, to) = unsafe { (nodes.add(first_node), bytes.add(start), bytes.add(end)) };
+        let node_count = narrow(first_node);
         let mut scanner = Scanner {
             bytes,
             nodes,
             node,
+            node_count,
             end: to,
-            high: 0,
+            non_ascii: false,
             duplicates: false,
         };
         let result = scanner.run(self, from, depth_max);
         scanner.commit(self);
-        let (non_ascii, duplicates) = (scanner.high != 0, scanner.duplicates);
+        let (non_ascii, duplicates) = (scanner.non_ascii, scanner.duplicates);
         self.bytes.truncate(end);
         let result = match result {
             Ok(()) if non_ascii => match simdutf8::basic::from_utf8(&self.bytes[start..end]) {
@@ -476,11 +478,11 @@ struct Scanner {
     /// The document's bytes and nodes; the vectors do not move during a scan.
     bytes: *const u8,
     nodes: *mut Node,
-    /// Where the next node goes.
+    /// Where the next node goes, and its number among those of the document, earlier texts included.
     node: *mut Node,
+    node_count: u32,
     end: *const u8,
-    /// The high bits of all bytes of strings, or-ed.
-    high: u32,
+    non_ascii: bool,
     duplicates: bool,
 }
 
@@ -516,6 +518,13 @@ fn skip(at: At, n: usize) -> At {
     unsafe { at.add(n) }
 }
 
+/// The position before one that lies behind a quote.
+#[inline(always)]
+fn skip_back(at: At) -> At {
+    // SAFETY: a document starts with other text.
+    unsafe { at.sub(1) }
+}
+
 impl Scanner {
     /// A position as the document counts it: in 31 bits, as was checked before the scan.
     #[inline(always)]
@@ -523,18 +532,12 @@ impl Scanner {
         (at as usize - self.bytes as usize) as u32
     }
 
-    /// Nodes written so far, those of earlier texts included.
-    #[inline(always)]
-    fn node_count(&self) -> u32 {
-        ((self.node as usize - self.nodes as usize) / size_of::<Node>()) as u32
-    }
-
     #[inline(always)]
     fn push(&mut self, start: At, end: At, tag: Tag) {
         let node = Node {
             start: self.offset(start),
             end: self.offset(end),
-            next: self.node_count() + 1,
+            next: self.node_count + 1,
             tag,
         };
         // SAFETY: `scan` has reserved a node for every second byte of the text, one more for every second container
@@ -543,11 +546,12 @@ impl Scanner {
             self.node.write(node);
             self.node = self.node.add(1);
         }
+        self.node_count += 1;
     }
 
     /// Makes the nodes written so far part of the document, for what reads them there.
     fn commit(&self, doc: &mut Doc) {
-        let count = self.node_count() as usize;
+        let count = self.node_count as usize;
         assert!(
             count <= doc.nodes.capacity(),
             "there was room for the nodes"
@@ -580,7 +584,7 @@ impl Scanner {
                     if doc.frames.len() >= depth_max {
                         return Err(Stop::Depth);
                     }
-                    let node = self.node_count();
+                    let node = self.node_count;
                     self.push(at, skip(at, 2), Tag::new(kind, key_len));
                     at = skip(at, 1);
                     // The closing bracket lies two past the opening one in ASCII, for both kinds.
@@ -681,22 +685,17 @@ impl Scanner {
         if len > Tag::KEY_BYTES_MAX {
             return Err(Stop::TooLong);
         }
-        self.note_name(doc, start, len, top);
+        self.note_name(doc, start, close, len, top);
         Ok((skip(close, 2), len as u32))
     }
 
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
-    fn note_name(&mut self, doc: &mut Doc, start: At, len: usize, top: &mut Frame) {
-        // SAFETY: eight bytes from the name on lie before `end + PADDING`.
-        let head = unsafe { start.cast::<u64>().read_unaligned() };
-        let text = match len {
-            // What lies behind a short name is shifted out.
-            1..=8 => u64::from_le(head) << (64 - 8 * len),
-            0 => 0,
-            _ => head ^ u64::from(byte(skip(start, len - 1))) << 56,
-        };
-        let bit = 1_u64 << ((text ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
+    fn note_name(&mut self, doc: &mut Doc, start: At, close: At, len: usize, top: &mut Frame) {
+        // Names of one object differ in length, first or last letter more often than not. The bytes around an empty
+        // name are its quotes.
+        let (first, last) = (u32::from(byte(start)), u32::from(byte(skip_back(close))));
+        let bit = 1_u64 << ((first * 7 + last * 11 + len as u32 * 3) & 63);
         top.count += 1;
         let seen = top.names & bit != 0;
         top.names |= bit;
@@ -708,7 +707,7 @@ impl Scanner {
 
     #[inline(always)]
     fn close(&mut self, doc: &mut Doc, frame: &Frame, end: At) {
-        let (end, next) = (self.offset(end), self.node_count());
+        let (end, next) = (self.offset(end), self.node_count);
         // SAFETY: the node of an open container was written when it was opened.
         unsafe {
             let node = self.nodes.add(frame.node as usize);
@@ -726,8 +725,7 @@ impl Scanner {
     fn string(&mut self, doc: &Doc, mut at: At) -> Result<(At, bool), Stop> {
         loop {
             // SAFETY: a load at `at <= end` stays before `end + PADDING`.
-            let (special, high) = unsafe { lanes::find(at) };
-            self.high |= high;
+            let special = unsafe { lanes::find(at) };
             if special == 0 {
                 at = skip(at, lanes::WIDTH);
                 continue;
@@ -736,9 +734,10 @@ impl Scanner {
             if byte(at) == b'"' {
                 return Ok((at, false));
             }
-            self.high = u32::MAX;
             let (from, end) = (self.offset(at) as usize, self.offset(self.end) as usize);
-            return Ok((skip(at, escaped_len(&doc.bytes[..end], from)?), true));
+            let rest = string_rest(&doc.bytes[..end], from)?;
+            self.non_ascii |= rest.non_ascii;
+            return Ok((skip(at, rest.len), rest.escaped));
         }
     }
 }
@@ -771,16 +770,37 @@ fn has_member(doc: &Doc, object: u32, start: usize, len: usize) -> bool {
     false
 }
 
-/// How far the closing quote of a string is from its first backslash.
+/// What is left of a string from its first byte on that is neither plain nor the closing quote.
+struct Rest {
+    /// How far away the closing quote is.
+    len: usize,
+    escaped: bool,
+    non_ascii: bool,
+}
+
 #[inline(never)]
-fn escaped_len(bytes: &[u8], start: usize) -> Result<usize, Stop> {
+fn string_rest(bytes: &[u8], start: usize) -> Result<Rest, Stop> {
+    let mut rest = Rest {
+        len: 0,
+        escaped: false,
+        non_ascii: false,
+    };
     let mut at = start;
     loop {
         match bytes.get(at) {
-            Some(b'"') => return Ok(at - start),
-            Some(b'\\') => at = canonical_escape(bytes, at)?,
+            Some(b'"') => {
+                rest.len = at - start;
+                return Ok(rest);
+            }
+            Some(b'\\') => {
+                at = canonical_escape(bytes, at)?;
+                rest.escaped = true;
+            }
             None | Some(0..0x20) => return Err(Stop::Syntax),
-            Some(_) => at += 1,
+            Some(byte) => {
+                rest.non_ascii |= *byte >= 0x80;
+                at += 1;
+            }
         }
     }
 }
@@ -834,32 +854,28 @@ fn is_escape_start(bytes: &[u8], at: usize) -> bool {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 mod lanes {
     use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128,
         _mm_set1_epi8,
     };
 
     /// Bytes looked at in one go.
     pub(super) const WIDTH: usize = 16;
 
-    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
-    /// if all of them are ASCII.
+    /// A mask of the quotes, backslashes, control characters and non-ASCII bytes among the next [`WIDTH`] bytes.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (u32, u32) {
+    pub(super) unsafe fn find(at: *const u8) -> u32 {
         // SAFETY: SSE2 is there, by this module's `cfg`, and the caller vouches for the bytes.
         unsafe {
             let bytes = _mm_loadu_si128(at.cast());
             let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
             let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-            let special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
-            (
-                _mm_movemask_epi8(special) as u32,
-                _mm_movemask_epi8(bytes) as u32,
-            )
+            // As signed numbers, bytes that are not ASCII lie below the control characters.
+            let other = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other)) as u32
         }
     }
 
@@ -878,14 +894,13 @@ mod lanes {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-    /// A mask of the quotes, backslashes and control characters among the next [`WIDTH`] bytes, and one that is zero
-    /// if all of them are ASCII.
+    /// A mask of the quotes, backslashes, control characters and non-ASCII bytes among the next [`WIDTH`] bytes.
     ///
     /// # Safety
     ///
     /// `WIDTH` bytes can be read at `at`.
     #[inline(always)]
-    pub(super) unsafe fn find(at: *const u8) -> (u64, u32) {
+    pub(super) unsafe fn find(at: *const u8) -> u64 {
         // SAFETY: the caller vouches for the bytes.
         let word = u64::from_le(unsafe { at.cast::<u64>().read_unaligned() });
         // A byte's high bit is set where the byte is zero; borrows can only set bits above the first such byte.
@@ -893,8 +908,7 @@ mod lanes {
         let quote = zeros(word ^ (ONES * u64::from(b'"')));
         let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let high = word & HIGHS;
-        (quote | backslash | control, (high | high >> 32) as u32)
+        quote | backslash | control | word & HIGHS
     }
 
     /// The first byte of a mask that is not zero.

@@ -25,6 +25,7 @@ mod number;
 mod text;
 mod view;
 
+pub(crate) use copy::Opened;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use ingest::{DEPTH_MAX, IngestError};

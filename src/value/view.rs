@@ -53,14 +53,7 @@ impl<'a> Values<'a> {
     /// The member `name` of an object; `None` also for anything but an object.
     #[must_use]
     pub fn get(self, object: Val, name: &Name) -> Option<Val> {
-        copy::member(self, object, name, None)
-    }
-
-    /// As [`Values::get`], for a name that the program has interned as `key`, as it has all others.
-    #[must_use]
-    #[inline(always)]
-    pub(crate) fn member(self, object: Val, name: &Name, key: Key) -> Option<Val> {
-        copy::member(self, object, name, Some(key))
+        copy::member(self, object, name)
     }
 
     #[inline]
