@@ -3,7 +3,9 @@
 use super::Contender;
 use quickstep::asl::{self, MachineType};
 use quickstep::history::NoEvents;
-use quickstep::interp::{Completion, Execution, MachineIdentity, Outcome, Start, Yield};
+use quickstep::interp::{
+    Completion, Execution, Invocation, MachineIdentity, Outcome, Start, Yield,
+};
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
 use std::fs;
@@ -34,6 +36,7 @@ impl Contender for Engine {
         self.seed = self.seed.wrapping_add(1);
         let now = Timestamp::from_millis(0);
         let start = Start {
+            invocation: Invocation::Synchronous,
             input: event,
             machine: &self.machine,
             name: None,

@@ -12,6 +12,7 @@ use super::machine::{Machine, StateMachine};
 use super::result::ExecutionResult;
 use super::turn::{Run, Surroundings, Turn};
 use crate::history::{NoEvents, Observer};
+use crate::interp::Invocation;
 use crate::interp::Start;
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{
@@ -149,6 +150,7 @@ impl Engine {
         let run = &mut runner.run;
         run.reset();
         let start = Start {
+            invocation: Invocation::Synchronous,
             input,
             machine: machine.identity(),
             name: None,

@@ -80,6 +80,9 @@ pub struct HistoryEvent<'a> {
     pub values: Values<'a>,
     /// Its type, and what belongs to it.
     pub details: Details<'a>,
+    /// The execution's input and the text that it arrived as, where that has white space or escapes which documents
+    /// do without: AWS shows an input that no state has changed as it was sent.
+    pub original: Option<(Val, &'a str)>,
 }
 
 /// Types of events with their details; the names are those of AWS's `HistoryEventType`.

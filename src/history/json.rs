@@ -22,9 +22,7 @@ impl HistoryEvent<'_> {
         object.raw("id", &self.id.to_string());
         object.raw("previousEventId", &self.previous_id.to_string());
         if let Some(name) = details_member(&self.details) {
-            object.object(name, |details| {
-                write_details(details, self.values, &self.details, true)
-            });
+            object.object(name, |details| write_details(details, self, true));
         }
         object.end();
     }
@@ -36,12 +34,7 @@ impl HistoryEvent<'_> {
         object.string("id", &self.id.to_string());
         object.string("type", self.details.event_type());
         object.object("details", |details| {
-            write_details(
-                details,
-                self.values,
-                &self.details,
-                context.include_execution_data,
-            );
+            write_details(details, self, context.include_execution_data);
         });
         object.string("previous_event_id", &self.previous_id.to_string());
         object.string("event_timestamp", &self.timestamp.millis().to_string());
@@ -100,10 +93,11 @@ fn details_member(details: &Details<'_>) -> Option<&'static str> {
     })
 }
 
-fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<'_>, data: bool) {
-    match *details {
+fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) {
+    let values = event.values;
+    match event.details {
         Details::ExecutionStarted { input, role_arn } => {
-            object.value_if(data, values, "input", input);
+            object.input_if(data, event, input);
             object.string("roleArn", role_arn);
         }
         Details::ExecutionSucceeded { output }
@@ -117,7 +111,7 @@ fn write_details(object: &mut Object<'_>, values: Values<'_>, details: &Details<
         | Details::ActivityFailed { failure }
         | Details::ActivityTimedOut { failure } => object.failure(failure),
         Details::StateEntered { name, input, .. } => {
-            object.value_if(data, values, "input", input);
+            object.input_if(data, event, input);
             object.string("name", name);
         }
         Details::StateExited {
@@ -267,6 +261,17 @@ impl<'a> Object<'a> {
         if include {
             self.string(name, &values.to_json(val));
             self.raw(&format!("{name}Details"), r#"{"truncated":false}"#);
+        }
+    }
+
+    /// The input of the execution or of a state.
+    fn input_if(&mut self, include: bool, event: &HistoryEvent<'_>, input: Val) {
+        match event.original {
+            Some((val, text)) if include && val == input => {
+                self.string("input", text);
+                self.raw("inputDetails", r#"{"truncated":false}"#);
+            }
+            _ => self.value_if(include, event.values, "input", input),
         }
     }
 

@@ -87,6 +87,15 @@ fn uuid(seed: u64) -> uuid::Uuid {
     .into_uuid()
 }
 
+/// Who waits for an execution: what it can tell of itself depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Invocation {
+    /// Its caller (`StartSyncExecution`): there is nothing to redrive, and no `$$.Execution.RedriveCount`.
+    Synchronous,
+    /// Nobody (`StartExecution`).
+    Asynchronous,
+}
+
 /// What starts an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
@@ -96,6 +105,8 @@ pub struct Start<'a> {
     pub machine: &'a Arc<MachineIdentity>,
     /// Its name; if absent, a UUID made of the seed.
     pub name: Option<&'a str>,
+    /// Who waits for it.
+    pub invocation: Invocation,
     /// When it starts.
     pub now: Timestamp,
     /// What its randomness comes from.
@@ -110,6 +121,9 @@ pub(super) struct Context {
     pub(super) seed: u64,
     pub(super) start_time: Timestamp,
     pub(super) input: Val,
+    pub(super) invocation: Invocation,
+    /// The input as it arrived, if events are wanted and it is not canonical.
+    pub(super) input_text: Option<Box<str>>,
 }
 
 impl Context {
@@ -120,6 +134,8 @@ impl Context {
             seed: 0,
             start_time: Timestamp::from_millis(0),
             input: Val::NULL,
+            invocation: Invocation::Asynchronous,
+            input_text: None,
         }
     }
 
@@ -155,6 +171,14 @@ impl Execution {
     #[must_use]
     pub fn start_time(&self) -> Timestamp {
         self.context.start_time
+    }
+
+    /// The input and its text, where events show the text.
+    pub(super) fn original(&self) -> Option<(Val, &str)> {
+        self.context
+            .input_text
+            .as_deref()
+            .map(|text| (self.context.input, text))
     }
 
     /// The part of the context object that a path starts from; `None` where there is none, as in `$$.Map` outside a
@@ -255,7 +279,11 @@ impl Execution {
             (keys.RoleArn, role),
             (keys.RedriveCount, redrives),
         ];
-        self.doc.push_object(&program.constants, &members)
+        let members = match self.context.invocation {
+            Invocation::Synchronous => &members[..members.len() - 1],
+            Invocation::Asynchronous => &members[..],
+        };
+        self.doc.push_object(&program.constants, members)
     }
 
     fn state_object(&mut self, program: &Program, frame: u32) -> Val {

@@ -317,9 +317,17 @@ impl Execution {
         if size > PAYLOAD_BYTES_MAX {
             return Err(StartError::InputTooLarge(size));
         }
+        // What came in is live: an execution is not compacted for having a large input.
+        self.compact_at = self.compact_at.max(self.doc.memory() * 4);
         self.context.machine = Some(start.machine.clone());
         self.context.name = start.name.map(Into::into);
         self.context.seed = start.seed;
+        self.context.invocation = start.invocation;
+        self.context.input_text = if O::ENABLED {
+            original_text(start.input, size)
+        } else {
+            None
+        };
         self.context.start_time = start.now;
         self.context.input = input;
         self.random = Random::new(start.seed);
@@ -345,6 +353,7 @@ impl Execution {
                 timestamp: start.now,
                 values: values(self, program),
                 details: Details::ExecutionStarted { input, role_arn },
+                original: self.original(),
             });
         }
         Ok(())
@@ -548,4 +557,10 @@ pub(super) fn after_seconds(now: Timestamp, seconds: u64) -> Timestamp {
         .ok()
         .and_then(|seconds| seconds.checked_mul(1_000));
     millis.map_or(Timestamp::MAX, |millis| now.plus_millis(millis))
+}
+
+/// The text of an input that is not canonical: white space and needless escapes make it longer than its value.
+fn original_text(input: &[u8], size: usize) -> Option<Box<str>> {
+    let text = std::str::from_utf8(input).ok()?.trim_ascii();
+    (text.len() != size).then(|| text.into())
 }

@@ -17,7 +17,7 @@ mod run;
 mod task;
 mod wait;
 
-pub use context::{MachineIdentity, Start, name_of_seed};
+pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
 };

@@ -137,12 +137,14 @@ impl<O: Observer> Run<'_, O> {
         let id = self.execution.last_event_id;
         if O::ENABLED {
             let values = values(self.execution, self.program);
+            let (timestamp, original) = (self.now, self.execution.original());
             self.observer.observe(&HistoryEvent {
                 id,
                 previous_id,
-                timestamp: self.now,
+                timestamp,
                 values,
                 details,
+                original,
             });
         }
         id

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quickstep::asl::{MachineType, Severity};
 use quickstep::history::Failure;
-use quickstep::interp::{Completion, FrameHandle, MachineIdentity, Yield};
+use quickstep::interp::{Completion, FrameHandle, Invocation, MachineIdentity, Yield};
 use quickstep::stdx::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -213,7 +213,14 @@ impl Case {
         let identity = Arc::new(MachineIdentity::local("case", machine_type));
         let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a timestamp");
         let input = text(file.input.as_deref(), file.input_text.as_deref(), "{}");
-        let mut machine = Machine::start(program, &identity, &input, now, turns)?;
+        let mut machine = Machine::start(
+            program,
+            &identity,
+            &input,
+            Invocation::Asynchronous,
+            now,
+            turns,
+        )?;
         let ran = Play::new(file, now).run(&mut machine);
         let mut differences: Vec<String> = ran.err().into_iter().collect();
         file.expect.compare(&machine, turns, &mut differences);

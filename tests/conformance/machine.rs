@@ -6,7 +6,7 @@ use quickstep::asl::{self, Diagnostic, MachineType};
 use quickstep::compile::compile;
 use quickstep::history::{EachEvent, Failure, HistoryEvent};
 use quickstep::interp::{
-    Completion, Execution, FUEL, FrameHandle, MachineIdentity, Outcome, Start, Yield,
+    Completion, Execution, FUEL, FrameHandle, Invocation, MachineIdentity, Outcome, Start, Yield,
 };
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
@@ -75,6 +75,7 @@ impl Machine {
         program: Program,
         identity: &Arc<MachineIdentity>,
         input: &str,
+        invocation: Invocation,
         now: Timestamp,
         turns: Turns,
     ) -> Result<Machine, String> {
@@ -84,6 +85,7 @@ impl Machine {
             input: input.as_bytes(),
             machine: identity,
             name: None,
+            invocation,
             now,
             seed: 42,
         };

@@ -12,6 +12,7 @@ use crate::engine::clock::Anchor;
 use crate::engine::machine::StateMachine;
 use crate::engine::run::Engine;
 use crate::engine::turn::{Run, Surroundings, Turn};
+use crate::interp::Invocation;
 use crate::interp::Start;
 use crate::stdx::{Timestamp, narrow};
 use crate::task::{Address, Answer, Bindings, Inbox};
@@ -207,6 +208,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
             self.recorder.turn_to(self.machine.identity(), seed);
         }
         let start = Start {
+            invocation: Invocation::Synchronous,
             input: event,
             machine: self.machine.identity(),
             name: None,
