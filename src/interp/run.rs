@@ -245,15 +245,18 @@ impl<O: Observer> Run<'_, O> {
                     }
                 }
                 Op::Fork(fork) => {
+                    self.check_size(frame, registers.value)?;
                     self.fork(frame, fork, registers.value);
                     return Ok(Stop::Waits);
                 }
                 Op::Map(map) => {
+                    self.check_size(frame, registers.value)?;
                     if self.begin_map(frame, map, registers)? {
                         return Ok(Stop::Waits);
                     }
                 }
                 Op::Begin(start) => {
+                    self.check_size(frame, registers.value)?;
                     registers.data = registers.value;
                     registers.pc = start;
                 }
@@ -350,6 +353,16 @@ impl<O: Observer> Run<'_, O> {
                 assigned: &named,
             },
         );
+    }
+
+    /// Inputs of branches, of iterations and of tasks are payloads, too.
+    #[inline(always)]
+    pub(super) fn check_size(&self, frame: u32, value: Val) -> Result<(), Raised> {
+        if values(self.execution, self.program).size(value) <= PAYLOAD_BYTES_MAX {
+            return Ok(());
+        }
+        let state = self.execution.frames[frame as usize].state;
+        Err(self.too_large(&self.program.states[state.index()].name))
     }
 
     #[cold]
@@ -449,7 +462,12 @@ impl<O: Observer> Run<'_, O> {
     /// AWS's text for the paths of payload templates and of Fail states.
     #[cold]
     pub(super) fn field_not_found(&self, frame: u32, load: &Load, value: Val) -> Raised {
-        let input = values(self.execution, self.program).to_json(value);
+        let view = values(self.execution, self.program);
+        // A template may have made something enormous of its input by referring to it again and again.
+        let input = match view.size(value) {
+            0..=PAYLOAD_BYTES_MAX => view.to_json(value),
+            size => format!("of {size} bytes"),
+        };
         let cause = format!(
             "The JSONPath '{}' specified for the field '{}' could not be found in the input '{input}'",
             load.path.text(),
