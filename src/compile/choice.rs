@@ -21,8 +21,7 @@ impl<'d> Compiler<'d> {
             if let Some(assign) = assign {
                 self.emit(Op::Assign(assign));
             }
-            self.emit(Op::Exit(id));
-            self.emit_to_state(ids[&*rule.next], Op::Jump);
+            self.emit_to_state(ids[&*rule.next], |to| Op::Exit(id, to));
             self.patch_all(skips, self.here());
         }
         let Some(default) = &choice.default else {
@@ -34,8 +33,7 @@ impl<'d> Compiler<'d> {
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
         }
-        self.emit(Op::Exit(id));
-        self.emit_to_state(ids[&**default], Op::Jump);
+        self.emit_to_state(ids[&**default], |to| Op::Exit(id, to));
     }
 
     /// Emits ops that go on if the condition is not `jump_if`; the ops that jump otherwise are returned, to be patched.

@@ -18,7 +18,8 @@ impl Compiler<'_> {
         for &at in &self.unlinked {
             let op = &mut self.ops[at];
             *op = match *op {
-                Op::Jump(state) => Op::Jump(entry(state)),
+                Op::Begin(state) => Op::Begin(entry(state)),
+                Op::Exit(left, state) => Op::Exit(left, entry(state)),
                 Op::TestElse(test, state) => Op::TestElse(test, entry(state)),
                 Op::TestThen(test, state) => Op::TestThen(test, entry(state)),
                 op => unreachable!("{op:?} does not jump"),

@@ -125,8 +125,7 @@ impl<'d> Compiler<'d> {
             }
             StateKind::Succeed => {
                 self.select_field(&state.output_path, "OutputPath");
-                self.emit(Op::Exit(id));
-                self.emit(Op::End);
+                self.emit(Op::ExitEnd(id));
             }
             StateKind::Fail(fail) => self.fail(fail),
             StateKind::Parallel(parallel) => self.parallel(id, state, parallel, ids),
@@ -178,10 +177,9 @@ impl<'d> Compiler<'d> {
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
         }
-        self.emit(Op::Exit(id));
         match &state.next {
-            Next::State(name) => self.emit_to_state(ids[&**name], Op::Jump),
-            Next::End => self.emit(Op::End),
+            Next::State(name) => self.emit_to_state(ids[&**name], |to| Op::Exit(id, to)),
+            Next::End => self.emit(Op::ExitEnd(id)),
         }
     }
 
@@ -208,8 +206,7 @@ impl<'d> Compiler<'d> {
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
         }
-        self.emit(Op::Exit(id));
-        self.emit_to_state(ids[&*catcher.next], Op::Jump);
+        self.emit_to_state(ids[&*catcher.next], |to| Op::Exit(id, to));
         Catcher {
             errors: error_equals(&catcher.error_equals),
             start,
@@ -323,9 +320,8 @@ impl<'d> Compiler<'d> {
         self.maps[map_id.index()].iteration = self.here();
         if let Some(selector) = &map.item_selector {
             self.set_template(selector);
-            self.emit(Op::SetData);
         }
         let start = self.starts[&std::ptr::from_ref(&map.processor)];
-        self.emit_to_state(start, Op::Jump);
+        self.emit_to_state(start, Op::Begin);
     }
 }

@@ -33,8 +33,6 @@ pub struct Execution {
     pub(super) compact_at: usize,
     pub(super) variables_bytes: usize,
     pub(super) transitions: u64,
-    /// Members of the object that is being made; empty in between.
-    pub(super) made: Vec<Val>,
     /// What the state under way has assigned, for its exit event.
     pub(super) assigned: Vec<(VariableId, Val)>,
 }
@@ -294,7 +292,6 @@ impl Execution {
             compact_at: COMPACT_BYTES_MIN,
             variables_bytes: 0,
             transitions: 0,
-            made: Vec::new(),
             assigned: Vec::new(),
         }
     }

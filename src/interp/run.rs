@@ -24,6 +24,9 @@ pub(super) struct Run<'a, O> {
 /// A state failed. Boxed: it is rare, and what returns it is not.
 pub(super) type Raised = Box<Failure>;
 
+/// Objects with more members than this take a little longer to make.
+const FEW_MEMBERS: usize = 16;
+
 /// What a frame works with while it runs; saved in the frame when it stops.
 #[derive(Clone, Copy)]
 pub(super) struct Registers {
@@ -204,7 +207,6 @@ impl<O: Observer> Run<'_, O> {
                 }
                 Op::Select(load) => registers.value = self.select(frame, load, registers.value)?,
                 Op::SetValue => registers.value = self.pop(),
-                Op::SetData => registers.data = registers.value,
                 Op::Load(load) | Op::LoadContext(load) => {
                     let val = self.load_field(frame, load, registers.value)?;
                     self.execution.stack.push(val);
@@ -249,9 +251,18 @@ impl<O: Observer> Run<'_, O> {
                         return Ok(Stop::Waits);
                     }
                 }
-                Op::Exit(state) => self.exit(frame, state, registers)?,
-                Op::Jump(to) => registers.pc = to,
-                Op::End => return Ok(Stop::Ended),
+                Op::Begin(start) => {
+                    registers.data = registers.value;
+                    registers.pc = start;
+                }
+                Op::Exit(state, next) => {
+                    self.exit(frame, state, registers)?;
+                    registers.pc = next;
+                }
+                Op::ExitEnd(state) => {
+                    self.exit(frame, state, registers)?;
+                    return Ok(Stop::Ended);
+                }
                 Op::Fail(fail) => return Err(self.fail(frame, fail, registers.value)?),
             }
         }
@@ -456,15 +467,22 @@ impl<O: Observer> Run<'_, O> {
         } else {
             None
         };
-        let mut made = std::mem::take(&mut self.execution.made);
+        // Nearly all objects are small enough for their members to be collected here.
+        let mut few = [Val::NULL; FEW_MEMBERS];
+        let mut many = Vec::new();
+        let made = if info.members.len() <= FEW_MEMBERS {
+            &mut few[..info.members.len()]
+        } else {
+            many.resize(info.members.len(), Val::NULL);
+            &mut many[..]
+        };
         let base = self.execution.stack.len() - info.popped;
         let mut popped = self.execution.stack[base..].iter();
         let view = values(self.execution, program);
         // Most members come from the same object.
         let opened = Opened::new(view, value);
         let mut size = 0;
-        let mut lost = None;
-        for member in &info.members {
+        for (member, made) in info.members.iter().zip(&mut *made) {
             let (found, load) = match member.source {
                 Source::Const(val) => (Some(val), None),
                 Source::Path {
@@ -493,28 +511,24 @@ impl<O: Observer> Run<'_, O> {
                 Source::ItemIndex(load) => (index, Some(load)),
                 Source::Popped => (popped.next().copied(), None),
             };
-            let Some(val) = found else {
-                lost = load;
-                break;
-            };
-            size += member_size(member.key, view.size(val));
-            made.push(val);
-        }
-        let result = match lost {
-            None => {
-                let members = info
-                    .members
-                    .iter()
-                    .zip(&made)
-                    .map(|(member, val)| (member.key, *val));
-                Ok(self.execution.doc.push_sized_object(members, size))
+            match (found, load) {
+                (Some(val), _) => *made = val,
+                (None, Some(load)) => {
+                    return Err(self.field_not_found(frame, &program.loads[load.index()], value));
+                }
+                (None, None) => unreachable!("what is popped was pushed"),
             }
-            Some(load) => Err(self.field_not_found(frame, &program.loads[load.index()], value)),
-        };
-        made.clear();
-        self.execution.made = made;
-        self.execution.stack.truncate(base);
-        result
+            size += member_size(member.key, view.size(*made));
+        }
+        if info.popped > 0 {
+            self.execution.stack.truncate(base);
+        }
+        let members = info
+            .members
+            .iter()
+            .zip(made)
+            .map(|(member, val)| (member.key, *val));
+        Ok(self.execution.doc.push_sized_object(members, size))
     }
 
     /// The index of an item as a value.

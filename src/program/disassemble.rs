@@ -34,10 +34,17 @@ impl Program {
     fn write_op(&self, f: &mut fmt::Formatter<'_>, op: Op) -> fmt::Result {
         match op {
             Op::Enter(state) => write!(f, "enter        {:?}", self.states[state.index()].name),
-            Op::Exit(state) => write!(f, "exit         {:?}", self.states[state.index()].name),
+            Op::Exit(state, to) => {
+                write!(
+                    f,
+                    "exit         {:?} -> {}",
+                    self.states[state.index()].name,
+                    to.0
+                )
+            }
+            Op::ExitEnd(state) => write!(f, "exit-end     {:?}", self.states[state.index()].name),
             Op::Select(load) => write!(f, "select       {}", self.load_text(load)),
             Op::SetValue => f.write_str("set-value"),
-            Op::SetData => f.write_str("set-data"),
             Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
@@ -92,8 +99,7 @@ impl Program {
                     None => Ok(()),
                 }
             }
-            Op::Jump(to) => write!(f, "jump         -> {}", to.0),
-            Op::End => f.write_str("end"),
+            Op::Begin(to) => write!(f, "begin        -> {}", to.0),
             Op::Fail(fail) => {
                 let fail = &self.fails[fail.index()];
                 write!(

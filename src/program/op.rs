@@ -83,8 +83,6 @@ pub enum Op {
     KeepInput,
     /// Pops the new values of variables and sets them.
     Assign(AssignId),
-    /// `data` becomes `value`.
-    SetData,
     /// Goes on if the comparison holds, else jumps.
     TestElse(TestId, Pc),
     /// Jumps if the comparison holds, else goes on.
@@ -99,12 +97,12 @@ pub enum Op {
     Fork(ForkId),
     /// Starts a frame for every item; the array of their outputs becomes `value`.
     Map(MapId),
-    /// A state is left: `value` becomes `data`.
-    Exit(StateId),
-    /// Goes on elsewhere.
-    Jump(Pc),
-    /// The scope ends, with `data` as its output.
-    End,
+    /// An iteration begins: `value` becomes `data`, and the first state of its scope follows.
+    Begin(Pc),
+    /// A state is left for the next one: `value` becomes `data`.
+    Exit(StateId, Pc),
+    /// A state is left and its scope ends, with `value` as its output.
+    ExitEnd(StateId),
     /// The scope fails.
     Fail(FailId),
 }
