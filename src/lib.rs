@@ -50,6 +50,11 @@ pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode}
 pub use history::Failure;
 pub use interp::Status;
 
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 const fn assert_shared<T: Send + Sync>() {}
 const _: () = assert_shared::<StateMachine>();
 const _: () = assert_shared::<Engine>();

@@ -1,4 +1,4 @@
-//! The hot copies and comparisons of text, and the writer. One of the three places that hold `unsafe`.
+//! The hot copies and comparisons of text, and the writer. One of the two files that hold `unsafe`.
 #![expect(
     unsafe_code,
     reason = "short copies and comparisons are most of what an execution does"

@@ -20,6 +20,7 @@ mod compact;
 mod copy;
 mod doc;
 mod equal;
+mod error;
 mod ingest;
 mod number;
 mod text;
@@ -28,7 +29,8 @@ mod view;
 pub(crate) use copy::Opened;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
-pub use ingest::{DEPTH_MAX, IngestError};
+pub use error::IngestError;
+pub use ingest::DEPTH_MAX;
 pub use text::{Name, escape, unescape};
 pub use view::{Elements, Members, Values};
 
