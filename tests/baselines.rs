@@ -8,7 +8,7 @@ use baseline::{Contender, Workload, spans, typed};
 fn run(contender: &mut dyn Contender, event: &str) -> String {
     let mut out = Vec::new();
     contender.run(event.as_bytes(), &mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("outputs are UTF-8")
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn definitions(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
         if path.is_dir() {
             definitions(&path, found);
-        } else if path.to_str().unwrap().ends_with(".asl.json") {
+        } else if path.to_string_lossy().ends_with(".asl.json") {
             found.push(path);
         }
     }

@@ -131,6 +131,37 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
                 object.raw("assignedVariablesDetails", r#"{"truncated":false}"#);
             }
         }
+        Details::LambdaFunctionScheduled { .. }
+        | Details::ActivityScheduled { .. }
+        | Details::ActivityStarted { .. }
+        | Details::TaskScheduled { .. }
+        | Details::TaskStarted { .. }
+        | Details::TaskSubmitted { .. }
+        | Details::TaskSucceeded { .. }
+        | Details::TaskFailed { .. }
+        | Details::TaskTimedOut { .. } => write_task_details(object, event, data),
+        Details::MapStateStarted { length } => object.raw("length", &length.to_string()),
+        Details::MapIterationStarted { name, index }
+        | Details::MapIterationSucceeded { name, index }
+        | Details::MapIterationFailed { name, index }
+        | Details::MapIterationAborted { name, index } => {
+            object.string("name", name);
+            object.raw("index", &index.to_string());
+        }
+        Details::StateAborted { .. }
+        | Details::LambdaFunctionStarted
+        | Details::ParallelStateStarted
+        | Details::ParallelStateSucceeded
+        | Details::ParallelStateFailed
+        | Details::MapStateSucceeded
+        | Details::MapStateFailed => {}
+    }
+}
+
+/// The details of events that only tasks have.
+fn write_task_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) {
+    let values = event.values;
+    match event.details {
         Details::LambdaFunctionScheduled {
             resource,
             input,
@@ -151,11 +182,9 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
             object.seconds("timeoutInSeconds", timeout_seconds);
             object.seconds("heartbeatInSeconds", heartbeat_seconds);
         }
-        Details::ActivityStarted { worker_name } => {
-            if let Some(name) = worker_name {
-                object.string("workerName", name);
-            }
-        }
+        Details::ActivityStarted {
+            worker_name: Some(name),
+        } => object.string("workerName", name),
         Details::TaskScheduled {
             resource,
             parameters,
@@ -190,21 +219,7 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
             object.resource(resource);
             object.failure(failure);
         }
-        Details::MapStateStarted { length } => object.raw("length", &length.to_string()),
-        Details::MapIterationStarted { name, index }
-        | Details::MapIterationSucceeded { name, index }
-        | Details::MapIterationFailed { name, index }
-        | Details::MapIterationAborted { name, index } => {
-            object.string("name", name);
-            object.raw("index", &index.to_string());
-        }
-        Details::StateAborted { .. }
-        | Details::LambdaFunctionStarted
-        | Details::ParallelStateStarted
-        | Details::ParallelStateSucceeded
-        | Details::ParallelStateFailed
-        | Details::MapStateSucceeded
-        | Details::MapStateFailed => {}
+        _ => {}
     }
 }
 

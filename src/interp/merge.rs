@@ -18,15 +18,15 @@ impl<O: Observer> Run<'_, O> {
         let program = self.program;
         let steps = &program.merges[merge.index()];
         let constants = &program.constants;
-        if let [Step::Child(_, key)] = &**steps {
-            if values(self.execution, program).kind(registers.data) == Kind::Object {
-                return Ok(self.execution.doc.replace_member(
-                    constants,
-                    registers.data,
-                    *key,
-                    registers.value,
-                ));
-            }
+        if let [Step::Child(_, key)] = &**steps
+            && values(self.execution, program).kind(registers.data) == Kind::Object
+        {
+            return Ok(self.execution.doc.replace_member(
+                constants,
+                registers.data,
+                *key,
+                registers.value,
+            ));
         }
         // The containers on the way down, then their new versions on the way up.
         let mut containers = Vec::with_capacity(steps.len());

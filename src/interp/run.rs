@@ -194,6 +194,10 @@ impl<O: Observer> Run<'_, O> {
         (f.pc, f.data, f.value) = (registers.pc, registers.data, registers.value);
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the match over `Op`: each arm is a call or a line"
+    )]
     fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
         let program = self.program;
         loop {

@@ -31,6 +31,10 @@ impl fmt::Display for Program {
 }
 
 impl Program {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the match over `Op`: each arm is a call or a line"
+    )]
     fn write_op(&self, f: &mut fmt::Formatter<'_>, op: Op) -> fmt::Result {
         match op {
             Op::Enter(state) => write!(f, "enter        {:?}", self.states[state.index()].name),

@@ -446,6 +446,10 @@ impl Scanner {
         unsafe { doc.nodes.set_len(count) };
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the one hot loop, whose state is to stay in registers"
+    )]
     fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
         let (mut at, mut key_len) = (start, 0);
         let mut top = Frame::OUTSIDE;
