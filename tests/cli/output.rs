@@ -213,7 +213,7 @@ fn programs_as_text() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
         out,
-        "Pass \"A\":\n    0  enter        \"A\"\n    1  exit         \"A\"\n    2  end\n"
+        "Pass \"A\":\n    0  enter        \"A\"\n    1  exit-end     \"A\"\n"
     );
 }
 
