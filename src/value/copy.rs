@@ -12,19 +12,17 @@ use super::{CONSTANT, Doc, Key, Kind, Name, Val, Values};
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
 
-/// Text of a document. Documents hold UTF-8 alone: ingest checks it, everything else is appended from `str`.
+/// A part of a document's text. Documents hold UTF-8 alone: ingest checks it, everything else is appended from `str`.
+///
+/// # Panics
+///
+/// If the range is not one of whole characters within the document, as that of a foreign key may be.
 #[inline(always)]
-pub(super) fn text(bytes: &[u8]) -> &str {
+pub(super) fn text(bytes: &[u8], range: Range<usize>) -> &str {
     debug_assert!(std::str::from_utf8(bytes).is_ok());
-    // SAFETY: the bytes of a document are UTF-8, and ranges of values begin and end at ASCII bytes.
-    unsafe { std::str::from_utf8_unchecked(bytes) }
-}
-
-/// JSON that [`write`] wrote.
-pub(super) fn into_text(bytes: Vec<u8>) -> String {
-    debug_assert!(std::str::from_utf8(&bytes).is_ok());
-    // SAFETY: as in `text`: the writer copies text of documents and ASCII punctuation.
-    unsafe { String::from_utf8_unchecked(bytes) }
+    // SAFETY: the bytes of a document are UTF-8.
+    let all = unsafe { std::str::from_utf8_unchecked(bytes) };
+    &all[range]
 }
 
 /// Equality of two texts of the same length: short names dominate, for which a call to `memcmp` costs more than the
@@ -217,7 +215,10 @@ impl<'v> Sink<'v> {
             len <= self.end as usize - self.at as usize,
             "a value is larger than its size"
         );
-        debug_assert!(start + len <= text.bytes.len());
+        assert!(
+            start + len <= text.bytes.len(),
+            "a text lies within its document"
+        );
         // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
         // end are reserved. `has_slack` says that strides past the end of the source stay within its allocation; bytes
         // that were never written may be copied, since nobody reads the copies. They cannot overlap: the destination is

@@ -121,7 +121,7 @@ impl<'a> Values<'a> {
     #[inline]
     pub fn key_text(self, key: Key) -> &'a str {
         let start = (key.start & !CONSTANT) as usize;
-        copy::text(&self.home(key.start).bytes[start..start + key.len as usize])
+        copy::text(&self.home(key.start).bytes, start..start + key.len as usize)
     }
 
     /// A number, `null`, `true` or `false` as it is written; the inside of a string in canonical escapes; `""` for
@@ -129,7 +129,7 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub fn text(self, v: Val) -> &'a str {
-        copy::text(&self.home(v.0).bytes[self.text_range(v)])
+        copy::text(&self.home(v.0).bytes, self.text_range(v))
     }
 
     /// Where [`Values::text`] stands in the bytes of the value's document.
@@ -187,7 +187,7 @@ impl<'a> Values<'a> {
     pub fn to_json(self, v: Val) -> String {
         let mut out = Vec::with_capacity(self.size(v));
         self.write(v, &mut out);
-        copy::into_text(out)
+        String::from_utf8(out).unwrap_or_else(|error| panic!("a document holds UTF-8: {error}"))
     }
 
     /// Java's order of two strings; `None` unless both are strings.
