@@ -240,8 +240,16 @@ fn open(args: &RunArgs) -> Attempt<Input> {
     if let Some(file) = &args.input_file {
         let mut bytes = Vec::new();
         File::open(file)
-            .and_then(|file| file.take(EVENT_BYTES_MAX as u64).read_to_end(&mut bytes))
+            .and_then(|file| {
+                file.take(EVENT_BYTES_MAX as u64 + 1)
+                    .read_to_end(&mut bytes)
+            })
             .map_err(|error| unreadable(file, error))?;
+        if bytes.len() > EVENT_BYTES_MAX {
+            return Err(Trouble(format!(
+                "{file} has more than {EVENT_BYTES_MAX} bytes, which is more than an input may have"
+            )));
+        }
         return Ok(Input::One(Some(bytes)));
     }
     let reader: Box<dyn Read + Send> = match args.events.as_deref() {

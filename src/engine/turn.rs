@@ -70,6 +70,9 @@ impl Run {
     }
 }
 
+/// Waits that one turn skips.
+const SKIPS_MAX: u32 = 1_000;
+
 impl Surroundings<'_> {
     /// Reads the clock.
     #[inline]
@@ -95,6 +98,7 @@ impl Surroundings<'_> {
     ) -> Turn {
         let program = self.program;
         let mut now = self.now(run);
+        let mut skips = 0;
         loop {
             match run.execution.step(program, now, observer) {
                 Yield::Done => {
@@ -117,6 +121,11 @@ impl Surroundings<'_> {
                         if self.mode == TimeMode::Virtual {
                             run.skipped_millis += at.millis().saturating_sub(now.millis()).max(0);
                             now = now.max(at);
+                            skips += 1;
+                            // Retries and the like use no fuel, and here they use no time either.
+                            if skips == SKIPS_MAX {
+                                return Turn::OutOfFuel;
+                            }
                             continue;
                         }
                     }

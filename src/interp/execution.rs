@@ -24,6 +24,8 @@ pub struct Execution {
     pub(super) ready: VecDeque<u32>,
     pub(super) stack: Vec<Val>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
+    /// How many timers there are before the void ones among them are dropped.
+    pub(super) sweep_timers_at: usize,
     pub(super) context: Context,
     pub(super) random: Random,
     pub(super) fuel: u32,
@@ -104,6 +106,18 @@ pub(super) struct Timer {
     pub(super) at: Timestamp,
     pub(super) frame: u32,
     pub(super) generation: u32,
+}
+
+impl Timer {
+    /// True if `frame`, which it was set for, still waits for this moment.
+    pub(super) fn is_live(&self, frame: &Frame) -> bool {
+        frame.generation == self.generation
+            && match frame.status {
+                FrameStatus::Waiting => frame.wake_at == self.at,
+                FrameStatus::Task => frame.wake_at == self.at || frame.heartbeat_at == self.at,
+                FrameStatus::Free | FrameStatus::Ready | FrameStatus::Joined(_) => false,
+            }
+    }
 }
 
 /// How an execution stands or ended (`ExecutionStatus` of the API).
@@ -264,6 +278,9 @@ pub struct TaskCall<'a> {
 /// Memory below which an execution is never compacted.
 const COMPACT_BYTES_MIN: usize = 256 * 1024;
 
+/// So few timers are not worth the sweeping.
+const TIMERS_MIN: usize = 128;
+
 impl Default for Execution {
     fn default() -> Execution {
         Execution::new()
@@ -283,6 +300,7 @@ impl Execution {
             ready: VecDeque::new(),
             stack: Vec::new(),
             timers: BinaryHeap::new(),
+            sweep_timers_at: TIMERS_MIN,
             context: Context::new(),
             random: Random::new(0),
             fuel: FUEL,
@@ -374,6 +392,7 @@ impl Execution {
         self.ready.clear();
         self.stack.clear();
         self.timers.clear();
+        self.sweep_timers_at = TIMERS_MIN;
         self.fuel = FUEL;
         self.outcome = None;
         self.compact_at = COMPACT_BYTES_MIN;
@@ -449,7 +468,9 @@ impl Execution {
     pub(super) fn waiting_frame(&self, handle: FrameHandle) -> Result<&Frame, Stale> {
         match self.frames.get(handle.index as usize) {
             Some(frame)
-                if frame.generation == handle.generation && frame.status == FrameStatus::Task =>
+                if self.outcome.is_none()
+                    && frame.generation == handle.generation
+                    && frame.status == FrameStatus::Task =>
             {
                 Ok(frame)
             }
@@ -478,12 +499,25 @@ impl Execution {
     pub(super) fn arm(&mut self, frame: u32, at: Timestamp) {
         if at < Timestamp::MAX {
             let generation = self.frames[frame as usize].generation;
+            if self.timers.len() >= self.sweep_timers_at {
+                self.sweep_timers();
+            }
             self.timers.push(Reverse(Timer {
                 at,
                 frame,
                 generation,
             }));
         }
+    }
+
+    /// Drops the timers that are void: of timeouts that did not come to pass, of heartbeats put off. A loop would heap
+    /// them up until their time has come.
+    #[cold]
+    fn sweep_timers(&mut self) {
+        let frames = &self.frames;
+        self.timers
+            .retain(|Reverse(timer)| timer.is_live(&frames[timer.frame as usize]));
+        self.sweep_timers_at = (self.timers.len() * 2).max(TIMERS_MIN);
     }
 
     /// Drops what nothing refers to any more, once the document is four times what was live at the last time.

@@ -1,9 +1,9 @@
 //! Parallel and inline Map: frames that are started together and waited for together.
 
-use super::MAP_CONCURRENCY_MAX;
 use super::context::values;
 use super::execution::{FrameStatus, Item};
 use super::run::{Raised, Registers, Run};
+use super::{FRAMES_WIDE_MAX, MAP_CONCURRENCY_MAX};
 use crate::history::{Details, Failure, Observer};
 use crate::program::{ForkId, MapId, NumberOperand, Pc, StateType};
 use crate::stdx::narrow;
@@ -175,6 +175,13 @@ impl<O: Observer> Run<'_, O> {
             pc: info.iteration,
             input: info.has_selector.then_some(registers.value),
         });
+        // Maps in Maps multiply: past a point each goes on with one iteration at a time.
+        let used = self.execution.frames.len() - self.execution.free_frames.len();
+        let concurrency = if used > FRAMES_WIDE_MAX {
+            1
+        } else {
+            concurrency
+        };
         for _ in 0..concurrency.min(length) {
             let child = self.execution.take_frame();
             self.begin_iteration(join, child, started);

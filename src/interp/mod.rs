@@ -34,6 +34,9 @@ pub const VARIABLES_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Most iterations of an inline Map that run at a time.
 pub const MAP_CONCURRENCY_MAX: usize = 40;
 
+/// Branches and iterations under way beyond which a Map starts no more than one iteration at a time.
+const FRAMES_WIDE_MAX: usize = 10_000;
+
 /// Longest run of an EXPRESS execution, in seconds.
 pub const EXPRESS_SECONDS_MAX: u64 = 300;
 

@@ -113,7 +113,8 @@ impl<O: Observer> Run<'_, O> {
     /// Makes ready what is due, and fails tasks whose time is up.
     pub(super) fn wake(&mut self) {
         while let Some(&Reverse(timer)) = self.execution.timers.peek() {
-            if timer.at > self.now {
+            // What ends the execution, its own timeout or the failure of one task, leaves nothing to wake.
+            if timer.at > self.now || self.execution.outcome.is_some() {
                 return;
             }
             self.execution.timers.pop();
@@ -143,13 +144,7 @@ impl<O: Observer> Run<'_, O> {
     pub(super) fn next_wake(&mut self) -> Timestamp {
         while let Some(&Reverse(timer)) = self.execution.timers.peek() {
             let f = &self.execution.frames[timer.frame as usize];
-            let live = f.generation == timer.generation
-                && match f.status {
-                    FrameStatus::Waiting => f.wake_at == timer.at,
-                    FrameStatus::Task => f.wake_at == timer.at || f.heartbeat_at == timer.at,
-                    FrameStatus::Free | FrameStatus::Ready | FrameStatus::Joined(_) => false,
-                };
-            if live {
+            if timer.is_live(f) {
                 return timer.at.min(self.execution.deadline);
             }
             self.execution.timers.pop();

@@ -298,8 +298,11 @@ impl<'a> Walk<'a> {
                 out.extend(names.iter().filter_map(|name| values.get(at, name)));
             }
             Step::Indexes(indexes) => {
-                let follow = |index: &i64| follow(values, &Segment::Index(*index), at);
-                out.extend(indexes.iter().filter_map(follow));
+                for index in indexes {
+                    let segment = Segment::Index(*index);
+                    self.visit(self.cost(&segment, at))?;
+                    out.extend(follow(values, &segment, at));
+                }
             }
             Step::Slice { from, to } => self.slice(*from, *to, at, out)?,
             Step::Wildcard => {
@@ -479,7 +482,15 @@ impl<'a> Walk<'a> {
         };
         match &path.steps {
             Steps::Definite(segments) => {
-                Ok(find(self.values, segments, start).map_or(Item::Missing, Item::Val))
+                let mut at = start;
+                for segment in segments {
+                    self.visit(self.cost(segment, at))?;
+                    match follow(self.values, segment, at) {
+                        Some(next) => at = next,
+                        None => return Ok(Item::Missing),
+                    }
+                }
+                Ok(Item::Val(at))
             }
             Steps::General(steps) => match steps.split_last() {
                 Some((Step::Function(function, arguments), body)) => {
@@ -490,6 +501,18 @@ impl<'a> Walk<'a> {
                     }
                 }
                 Some(_) | None => Ok(Item::List(self.run(steps, start)?)),
+            },
+        }
+    }
+
+    /// Values that are passed on the way to an element: arrays are lists. Filters do it for every element of another.
+    fn cost(&self, segment: &Segment, array: Val) -> usize {
+        match segment {
+            Segment::Child(_) => 0,
+            // An element takes two bytes, with what separates it.
+            Segment::Index(index) => match usize::try_from(*index) {
+                Ok(index) => index.min(self.values.size(array) / 2),
+                Err(_) => 2 * self.values.len(array),
             },
         }
     }
@@ -548,6 +571,19 @@ mod tests {
     use crate::value::Doc;
     use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
     use serde_json::{Map, Value, json};
+
+    #[test]
+    fn elements_that_are_passed_count_as_looked_at() {
+        let numbers: Vec<u32> = (0..10_000).collect();
+        let json = json!({ "a": numbers }).to_string();
+        for path in ["$.a[?(@ == $.a[-1])]", "$.a[?(@ == $.a[9999])]"] {
+            let error = eval(path, &json).unwrap_err();
+            assert!(error.contains("looks at more than"), "{path}: {error}");
+        }
+        let json = json!({ "a": numbers[..1_000] }).to_string();
+        let found = eval("$.a[?(@ == $.a[-1])]", &json);
+        assert_eq!(found.unwrap(), "[999]");
+    }
 
     #[test]
     fn recorded() {
