@@ -81,6 +81,8 @@ impl<O: Observer> Run<'_, O> {
         }
         f.retries[index] += 1;
         f.retry_count += 1;
+        self.execution.fuel = self.execution.fuel.saturating_sub(1);
+        let f = &mut self.execution.frames[frame as usize];
         f.forked = false;
         f.pc = info.body;
         f.value = f.data;

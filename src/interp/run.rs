@@ -97,6 +97,7 @@ impl<O: Observer> Run<'_, O> {
     fn turn(&mut self) -> Yield {
         if self.now >= self.execution.deadline && self.execution.outcome.is_none() {
             self.time_out();
+            return Yield::Done;
         }
         self.wake();
         loop {
@@ -182,6 +183,10 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.clear();
                     if !self.state_failed(frame, *failure) {
                         return Stop::Waits;
+                    }
+                    // Retries are turns of a loop as well.
+                    if self.execution.fuel == 0 {
+                        return Stop::OutOfFuel;
                     }
                 }
             }

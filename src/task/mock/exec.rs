@@ -75,6 +75,8 @@ struct Request {
 struct Seat {
     child: Option<Child>,
     request: Option<u64>,
+    /// The process was killed, or is to be as soon as it has started.
+    is_killed: bool,
 }
 
 /// A request under way.
@@ -107,6 +109,7 @@ impl ExecPending {
 impl Seat {
     /// Ends the process; the thread that reads from it sees the end.
     fn kill(&mut self) {
+        self.is_killed = true;
         if let Some(child) = &mut self.child {
             // It may have ended by itself.
             let _ = child.kill();
@@ -207,7 +210,16 @@ impl Shared {
         let mut doc = Doc::new();
         while let Some(request) = self.next(seat) {
             let result = self.ask(seat, &mut pipes, &request.line, &mut doc);
-            lock(&self.seats[seat]).request = None;
+            let is_killed = {
+                let mut seat = lock(&self.seats[seat]);
+                seat.request = None;
+                std::mem::take(&mut seat.is_killed)
+            };
+            if is_killed {
+                // Perhaps after its answer, for a request that was called off then: the next one needs another process.
+                pipes = None;
+                self.reap(seat);
+            }
             request.reply.send(result);
         }
         drop(pipes);
@@ -294,7 +306,14 @@ impl Shared {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(not_started(&"it has no pipes"));
         };
-        lock(&self.seats[seat]).child = Some(child);
+        {
+            let mut seat = lock(&self.seats[seat]);
+            seat.child = Some(child);
+            if seat.is_killed {
+                // The request was called off while the process started.
+                seat.kill();
+            }
+        }
         Ok(Pipes {
             stdin,
             stdout: BufReader::new(stdout),
