@@ -117,3 +117,32 @@ done"#;
         );
     }
 }
+
+#[test]
+fn a_call_that_is_called_off_harms_no_other() {
+    let folder = folder("exec-called-off");
+    // Two calls at once: the first that fails calls the other off, often when its answer is on the way.
+    let ask = |name: &str| {
+        format!(
+            r#"{{"StartAt":"{name}","States":{{"{name}":{{"Type":"Task","Resource":"{QUOTE}","End":true}}}}}}"#
+        )
+    };
+    let both = format!(
+        r#"{{"StartAt":"P","States":{{"P":{{"Type":"Parallel","Branches":[{},{}],"ResultPath":null,"End":true}}}}}}"#,
+        ask("A"),
+        ask("B")
+    );
+    let definition = file(&folder, "machine.asl.json", both);
+    let script = r#"while read -r line; do case "$line" in
+  *'"input":0}') echo '{"error":"Zero"}';;
+  *) echo '{"result":1}';;
+esac; done"#;
+    let script = file(&folder, "answer.sh", script);
+    let entry = serde_json::json!({"tasks": {QUOTE: {"exec": ["sh", script]}}});
+    let tasks = file(&folder, "tasks.json", entry.to_string());
+    let events = "0\n1\n".repeat(300);
+    let Ran { out, err, .. } =
+        quickstep(&["run", "--quiet", &definition, "--tasks", &tasks], &events);
+    assert_eq!(out, "1\n".repeat(300), "{err}");
+    assert!(!err.contains("Exec."), "{err}");
+}
