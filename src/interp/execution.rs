@@ -10,7 +10,7 @@ use crate::asl::{MachineType, Resource};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
-use crate::stdx::{Timestamp, narrow};
+use crate::stdx::{FixedSet, Timestamp, narrow};
 use crate::value::{Doc, IngestError, Val, Values};
 
 /// One run of a program. It can be used again for another run, of any program, and keeps its memory for it.
@@ -275,6 +275,9 @@ pub struct TaskCall<'a> {
     pub timeout_at: Timestamp,
 }
 
+/// Most bytes of text that an execution may keep alive: values that share text count as often as they hold it.
+const LIVE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Memory below which an execution is never compacted.
 const COMPACT_BYTES_MIN: usize = 256 * 1024;
 
@@ -520,17 +523,30 @@ impl Execution {
         self.sweep_timers_at = (self.timers.len() * 2).max(TIMERS_MIN);
     }
 
-    /// Drops what nothing refers to any more, once the document is four times what was live at the last time.
-    pub(super) fn compact(&mut self, program: &Program) {
-        let frames = self
-            .frames
-            .iter_mut()
+    /// Drops what nothing refers to any more, once the document is four times what was live at the last time. False
+    /// if what is live has unfolded to more than [`LIVE_BYTES_MAX`]: then nothing is done.
+    pub(super) fn compact(&mut self, program: &Program) -> bool {
+        let frames = self.frames.iter_mut();
+        let frames = frames
             .filter(|frame| frame.status != FrameStatus::Free)
             .flat_map(Frame::roots);
         let joins = self.joins.iter_mut().flat_map(Join::roots);
-        let roots = frames.chain(joins).chain([&mut self.context.input]);
-        self.doc.compact(&program.constants, roots);
+        let roots: Vec<&mut Val> = frames
+            .chain(joins)
+            .chain([&mut self.context.input])
+            .collect();
+        let view = Values {
+            doc: &self.doc,
+            constants: &program.constants,
+        };
+        let mut seen = FixedSet::default();
+        let distinct = roots.iter().filter(|root| seen.insert(***root));
+        if distinct.map(|root| view.size(**root)).sum::<usize>() > LIVE_BYTES_MAX {
+            return false;
+        }
+        self.doc.compact(&program.constants, roots.into_iter());
         self.compact_at = (self.doc.memory() * 4).max(COMPACT_BYTES_MIN);
+        true
     }
 }
 

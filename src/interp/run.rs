@@ -214,7 +214,7 @@ impl<O: Observer> Run<'_, O> {
                         registers.pc.0 -= 1;
                         return Ok(Stop::OutOfFuel);
                     }
-                    self.enter(frame, state, registers);
+                    self.enter(frame, state, registers)?;
                 }
                 Op::Select(load) => registers.value = self.select(frame, load, registers.value)?,
                 Op::SetValue => registers.value = self.pop(),
@@ -291,10 +291,17 @@ impl<O: Observer> Run<'_, O> {
     }
 
     #[inline(never)]
-    fn enter(&mut self, frame: u32, state: StateId, registers: &mut Registers) {
+    fn enter(
+        &mut self,
+        frame: u32,
+        state: StateId,
+        registers: &mut Registers,
+    ) -> Result<(), Raised> {
         if self.execution.doc.memory() > self.execution.compact_at {
             self.save(frame, *registers);
-            self.execution.compact(self.program);
+            if !self.execution.compact(self.program) {
+                return Err(self.too_large(&self.program.states[state.index()].name));
+            }
             registers.data = self.execution.frames[frame as usize].data;
         }
         self.execution.fuel -= 1;
@@ -320,6 +327,7 @@ impl<O: Observer> Run<'_, O> {
         if !f.retries.is_empty() {
             f.retries.clear();
         }
+        Ok(())
     }
 
     #[inline(never)]
@@ -446,8 +454,11 @@ impl<O: Observer> Run<'_, O> {
     #[inline(never)]
     fn select(&mut self, frame: u32, load: LoadId, value: Val) -> Result<Val, Raised> {
         let load = &self.program.loads[load.index()];
-        self.load(frame, load, value)
-            .map_err(|not_found| self.invalid_path(frame, load, &not_found))
+        let found = self.load(frame, load, value);
+        let val = found.map_err(|not_found| self.invalid_path(frame, load, &not_found))?;
+        // A path that searches may find the same text many times.
+        self.check_size(frame, val)?;
+        Ok(val)
     }
 
     /// AWS's text for the paths of `InputPath`, `OutputPath`, `TimeoutSecondsPath` and the like.

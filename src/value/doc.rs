@@ -218,7 +218,7 @@ impl Doc {
     /// Starts a string that is put together by [`Doc::extend_string`] and [`Doc::extend_string_with`], and ends with
     /// [`Doc::end_string`]. Nothing else may be appended in between.
     #[inline]
-    pub fn begin_string(&mut self) -> StringMark {
+    pub(crate) fn begin_string(&mut self) -> StringMark {
         let start = narrow(self.bytes.len());
         self.bytes.push(b'"');
         StringMark(start)
@@ -226,13 +226,13 @@ impl Doc {
 
     /// Appends decoded text to the string that was begun.
     #[inline]
-    pub fn extend_string(&mut self, text: &str) {
+    pub(crate) fn extend_string(&mut self, text: &str) {
         self.bytes.extend_from_slice(escape(text).as_bytes());
     }
 
     /// Appends the text of a scalar (a string's content, a number as written) to the string that was begun.
     #[inline]
-    pub fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
+    pub(crate) fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
         if scalar.is_constant() {
             let text = Values {
                 doc: self,
@@ -252,7 +252,7 @@ impl Doc {
 
     /// Ends a string.
     #[inline]
-    pub fn end_string(&mut self, mark: StringMark) -> Val {
+    pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
         let start = mark.0 as usize;
         let escaped = self.bytes[start + 1..].contains(&b'\\');
         self.bytes.push(b'"');
@@ -446,7 +446,7 @@ impl Doc {
 /// Where a string that is being put together began.
 #[derive(Debug)]
 #[must_use]
-pub struct StringMark(u32);
+pub(crate) struct StringMark(u32);
 
 /// Bytes that a member adds to its object: the name, its quotes and its colon, the value, and a separator.
 #[inline(always)]

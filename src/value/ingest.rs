@@ -12,12 +12,14 @@
     reason = "the scanner reads through pointers that the padding keeps in bounds"
 )]
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use super::doc::{MemberIndex, Node, Tag};
 use super::error::{IngestError, Stop, describe};
 use super::{Doc, Kind, Val, number, text};
-use crate::stdx::{FixedMap, narrow};
+use crate::stdx::narrow;
 
 /// Deepest nesting of arrays and objects that is accepted.
 pub const DEPTH_MAX: usize = 1_000;
@@ -177,7 +179,7 @@ impl Doc {
             }
         };
         let mut children: Vec<(u32, u32)> = Vec::new();
-        let mut places: FixedMap<&[u8], usize> = FixedMap::default();
+        let mut places: BTreeMap<&[u8], usize> = BTreeMap::new();
         let mut child = at + 1;
         while child < node.next {
             let member = &self.nodes[child as usize];
@@ -277,8 +279,11 @@ enum Piece {
 
 const EMPTY_SLOT: u32 = u32::MAX;
 
+/// Keyed anew in every process, so that nobody can prepare names that all fall together. The order of the slots shows
+/// nowhere.
 fn hash(name: &[u8]) -> u32 {
-    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+    static KEYS: OnceLock<RandomState> = OnceLock::new();
+    let hash = KEYS.get_or_init(RandomState::new).hash_one(name);
     (hash >> 32) as u32 ^ hash as u32
 }
 
