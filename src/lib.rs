@@ -40,6 +40,7 @@ pub mod engine;
 pub mod history;
 pub mod interp;
 pub mod intrinsic;
+pub(crate) mod jsonata;
 pub mod path;
 pub mod program;
 pub mod stdx;

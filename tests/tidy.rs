@@ -10,11 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module imports itself and modules before it, nothing else of the crate.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "stdx",
     "value",
     "path",
     "intrinsic",
+    "jsonata",
     "asl",
     "program",
     "compile",
