@@ -246,6 +246,50 @@ fn virtual_time_of_one_execution() {
 }
 
 #[test]
+fn an_answer_that_took_too_long_is_too_late() {
+    let clock = Arc::new(Stopped::default());
+    let hands = Arc::clone(&clock);
+    let engine = Engine::builder()
+        .task("*", move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            hands.millis.fetch_add(3_000, Ordering::Relaxed);
+            response.extend_from_slice(b"1");
+            Ok(())
+        })
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .build()
+        .unwrap();
+    let catch = r#","Catch":[{"ErrorEquals":["States.HeartbeatTimeout"],"Next":"C"}]"#;
+    for (more, expected) in [
+        (r#","TimeoutSeconds":4"#, Ok("1")),
+        (r#","TimeoutSeconds":3"#, Err("States.Timeout")),
+        (
+            r#","TimeoutSeconds":9,"HeartbeatSeconds":2"#,
+            Err("States.Timeout"),
+        ),
+        (
+            &format!(r#","TimeoutSeconds":9,"HeartbeatSeconds":2{catch}"#),
+            Ok("{}"),
+        ),
+    ] {
+        let definition = format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","End":true{more}}}{}}}}}"#,
+            if more.contains("Catch") {
+                r#","C":{"Type":"Pass","Result":{},"End":true}"#
+            } else {
+                ""
+            }
+        );
+        let result = engine.run(&machine(&definition), b"{}").unwrap();
+        let failure = result.failure.as_ref();
+        let ended = match &result.output {
+            Some(output) => Ok(output.as_str()),
+            None => Err(failure.map_or("", |failure| failure.error_name())),
+        };
+        assert_eq!(ended, expected, "{more}");
+    }
+}
+
+#[test]
 fn a_loop_ends_by_its_timeout() {
     let spin = r#"{"StartAt":"A","States":{
       "A":{"Type":"Wait","Seconds":7,"Next":"B"},"B":{"Type":"Choice","Choices":[
