@@ -113,7 +113,6 @@ impl Engine {
     }
 
     /// An execution that is given a name, or a seed, and then run.
-    #[must_use]
     pub fn execution<'a>(&'a self, machine: &'a StateMachine) -> ExecutionRequest<'a> {
         ExecutionRequest::new(self, machine)
     }
