@@ -99,8 +99,12 @@ A file of answers for --tasks; `exec` names a program that answers JSON lines:
     \"arn:aws:states:::sqs:sendMessage\": {\"echo\": true},
     \"arn:aws:lambda:*:function:stock\": {\"exec\": [\"python3\", \"stock.py\"]}}}
 
-Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or stopped at an
-invalid line, 130 if it was interrupted.";
+For .sync, .waitForTaskToken and activities, which need --type standard, the answer is the
+result of the task: what the job came to, what the token was sent back with. What the service
+answers before that has no place in the file; in --log, TaskSubmitted shows it as {}.
+
+Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or
+stopped at an invalid line, 130 if it was interrupted.";
 
 /// `--time`
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
