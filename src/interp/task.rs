@@ -58,7 +58,6 @@ impl Execution {
     /// True if the task's timeout or heartbeat has fallen due: an answer that comes now comes too late, and the next
     /// step ends the task.
     #[must_use]
-    #[inline]
     pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
         self.waiting_frame(handle)
             .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)

@@ -114,14 +114,7 @@ impl<O: Observer> Run<'_, O> {
     /// there is no such moment.
     ///
     /// One moment at a time: what follows from it happens before what falls due later, however late the turn is.
-    #[inline(always)]
     pub(super) fn wake(&mut self, until: Timestamp) -> bool {
-        let first = self.execution.timers.peek();
-        first.is_some_and(|Reverse(timer)| timer.at <= until) && self.wake_first(until)
-    }
-
-    #[inline(never)]
-    fn wake_first(&mut self, until: Timestamp) -> bool {
         let mut moment = None;
         while let Some(&Reverse(timer)) = self.execution.timers.peek() {
             // What ends the execution, as the failure of one task may, leaves nothing to wake.
