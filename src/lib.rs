@@ -47,7 +47,9 @@ pub mod stdx;
 pub mod task;
 pub mod value;
 
-pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode};
+pub use engine::{
+    Engine, EngineBuilder, ExecutionRequest, ExecutionResult, StateMachine, TimeMode,
+};
 pub use history::Failure;
 pub use interp::Status;
 

@@ -65,6 +65,48 @@ fn a_result_has_everything() {
 }
 
 #[test]
+fn names_and_seeds_of_the_callers() {
+    let named = machine(
+        r#"{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:lambda:us-east-1:000000000000:function:f",
+        "Parameters":{"name.$":"$$.Execution.Name","id.$":"$$.Execution.Id","random.$":"States.UUID()"},"End":true}}}"#,
+    );
+    let engine = Engine::builder()
+        .task("*", |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            assert!(["order-17", "other"].contains(&&*request.execution_name()));
+            echo(request, response)
+        })
+        .build()
+        .unwrap();
+    let execution = engine.execution(&named).name("order-17").seed(7);
+    let result = execution.run(b"{}").unwrap();
+    assert_eq!(result.name(), "order-17");
+    let output = result.output.clone().unwrap();
+    assert!(
+        output.starts_with(
+            r#"{"name":"order-17","id":"arn:aws:states:us-east-1:000000000000:express:StateMachine:order-17:"#
+        ),
+        "{output}"
+    );
+    // The same seed gives the same random numbers; EXPRESS executions may share a name.
+    assert_eq!(execution.run(b"{}").unwrap().output, result.output);
+    let other_seed = engine.execution(&named).name("order-17").run(b"{}");
+    assert_ne!(other_seed.unwrap().output, result.output);
+    let other_name = engine
+        .execution(&named)
+        .name("other")
+        .seed(7)
+        .run(b"{}")
+        .unwrap();
+    assert_ne!(other_name.output, result.output);
+    let random = |output: &str| output.rsplit('"').nth(1).map(str::to_owned);
+    assert_eq!(random(&other_name.output.unwrap()), random(&output));
+    for name in ["", "order 17", "a/b", &"x".repeat(81)] {
+        let error = engine.execution(&named).name(name).run(b"{}").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{name}");
+    }
+}
+
+#[test]
 fn what_is_no_input() {
     let engine = Engine::builder().build().unwrap();
     for (input, message) in [
@@ -243,6 +285,50 @@ fn virtual_time_of_one_execution() {
         (70_000, Duration::ZERO)
     );
     assert!(clock.reads.load(Ordering::Relaxed) < 10);
+}
+
+#[test]
+fn an_answer_that_took_too_long_is_too_late() {
+    let clock = Arc::new(Stopped::default());
+    let hands = Arc::clone(&clock);
+    let engine = Engine::builder()
+        .task("*", move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            hands.millis.fetch_add(3_000, Ordering::Relaxed);
+            response.extend_from_slice(b"1");
+            Ok(())
+        })
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .build()
+        .unwrap();
+    let catch = r#","Catch":[{"ErrorEquals":["States.HeartbeatTimeout"],"Next":"C"}]"#;
+    for (more, expected) in [
+        (r#","TimeoutSeconds":4"#, Ok("1")),
+        (r#","TimeoutSeconds":3"#, Err("States.Timeout")),
+        (
+            r#","TimeoutSeconds":9,"HeartbeatSeconds":2"#,
+            Err("States.Timeout"),
+        ),
+        (
+            &format!(r#","TimeoutSeconds":9,"HeartbeatSeconds":2{catch}"#),
+            Ok("{}"),
+        ),
+    ] {
+        let definition = format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","End":true{more}}}{}}}}}"#,
+            if more.contains("Catch") {
+                r#","C":{"Type":"Pass","Result":{},"End":true}"#
+            } else {
+                ""
+            }
+        );
+        let result = engine.run(&machine(&definition), b"{}").unwrap();
+        let failure = result.failure.as_ref();
+        let ended = match &result.output {
+            Some(output) => Ok(output.as_str()),
+            None => Err(failure.map_or("", |failure| failure.error_name())),
+        };
+        assert_eq!(ended, expected, "{more}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ struct Inner {
 pub enum ErrorKind {
     /// The input is not JSON, or is too large.
     InvalidInput,
+    /// The name cannot be one of an execution or of a state machine.
+    InvalidName,
     /// The asynchronous runtime could not be started.
     Runtime,
     /// Events could not be read.

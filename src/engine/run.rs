@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::clock::{Anchor, Clock, SystemClock, TimeMode};
 use super::error::{Error, ErrorKind};
 use super::machine::{Machine, StateMachine};
+use super::request::ExecutionRequest;
 use super::result::ExecutionResult;
 use super::turn::{Run, Surroundings, Turn};
-use crate::history::{NoEvents, Observer};
+use crate::history::Observer;
 use crate::interp::Invocation;
 use crate::interp::Start;
 use crate::stdx::{FixedMap, Timestamp};
@@ -94,7 +95,7 @@ impl Engine {
     ///
     /// If the input is not JSON, or larger than [`PAYLOAD_BYTES_MAX`](crate::interp::PAYLOAD_BYTES_MAX).
     pub fn run(&self, machine: &StateMachine, input: &[u8]) -> Result<ExecutionResult, Error> {
-        self.run_with(machine, input, &mut NoEvents)
+        self.execution(machine).run(input)
     }
 
     /// Runs one execution to its end, and shows its events to `observer`.
@@ -108,6 +109,20 @@ impl Engine {
         input: &[u8],
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
+        self.execution(machine).run_with(input, observer)
+    }
+
+    /// An execution that is given a name, or a seed, and then run.
+    pub fn execution<'a>(&'a self, machine: &'a StateMachine) -> ExecutionRequest<'a> {
+        ExecutionRequest::new(self, machine)
+    }
+
+    pub(super) fn run_request<O: Observer>(
+        &self,
+        request: &ExecutionRequest<'_>,
+        input: &[u8],
+        observer: &mut O,
+    ) -> Result<ExecutionResult, Error> {
         let taken = lock(&self.0.runners).pop();
         let mut runner = match taken {
             Some(runner) if runner.inbox.is_of_this_thread() => runner,
@@ -117,7 +132,7 @@ impl Engine {
             }
             None => Runner::new(),
         };
-        let result = self.run_on(&mut runner, machine, input, observer);
+        let result = self.run_on(&mut runner, request, input, observer);
         runner.run.reset();
         let mut runners = lock(&self.0.runners);
         if runners.len() < RUNNERS_MAX {
@@ -129,11 +144,15 @@ impl Engine {
     fn run_on<O: Observer>(
         &self,
         runner: &mut Runner,
-        machine: &StateMachine,
+        request: &ExecutionRequest<'_>,
         input: &[u8],
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        let seed = self.seed(self.0.started.fetch_add(1, Ordering::Relaxed));
+        let machine = request.machine;
+        let seed = match request.seed {
+            Some(seed) => seed,
+            None => self.seed(self.take_numbers(1)),
+        };
         let bindings = runner.bindings(self, machine);
         let clock = &*self.0.clock;
         let anchor = Anchor::new(clock);
@@ -153,7 +172,7 @@ impl Engine {
             invocation: Invocation::Synchronous,
             input,
             machine: machine.identity(),
-            name: None,
+            name: request.name,
             now: surroundings.now(run),
             seed,
         };

@@ -202,6 +202,10 @@ impl Surroundings<'_> {
                 let result = self.call(&**handler, run, frame);
                 self.tick();
                 let now = self.now(run);
+                // What fell due while the handler was at work happens first.
+                if run.execution.is_overdue(frame, now) {
+                    return now;
+                }
                 let completion = match &result {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),

@@ -2,7 +2,7 @@
 
 use super::context::values;
 use super::execution::{Execution, FrameHandle, FrameStatus, Item, Outcome, Yield};
-use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
+use super::{ASSIGN_BYTES_MAX, FUEL, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
@@ -50,7 +50,8 @@ pub(super) enum Stop {
 impl Execution {
     /// Runs the frames that are ready at `now`, until the execution ends, parks, has a task or is out of fuel.
     ///
-    /// `now` must not go back from one step to the next.
+    /// `now` must not go back from one step to the next. If a step comes late, what fell due first happens first: an
+    /// execution whose deadline has passed ends by it, unless what fell due before ends it.
     pub fn step<O: Observer>(
         &mut self,
         program: &Program,
@@ -95,16 +96,19 @@ impl Execution {
 
 impl<O: Observer> Run<'_, O> {
     fn turn(&mut self) -> Yield {
-        if self.now >= self.execution.deadline && self.execution.outcome.is_none() {
+        if self.is_late() && self.execution.outcome.is_none() {
             self.time_out();
             return Yield::Done;
         }
-        self.wake();
+        self.wake(self.now);
         loop {
             if self.execution.outcome.is_some() {
                 return Yield::Done;
             }
             let Some(frame) = self.execution.ready.pop_front() else {
+                if self.wake(self.now) {
+                    continue;
+                }
                 return Yield::Parked(self.next_wake());
             };
             match self.run_frame(frame) {
@@ -124,11 +128,32 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    fn time_out(&mut self) {
-        let failure = Failure::timeout();
-        self.event(0, Details::ExecutionTimedOut { failure: &failure });
-        self.execution.outcome = Some(Outcome::TimedOut(failure));
+    /// Ends the execution, whose deadline has passed; but first happens what fell due before it.
+    ///
+    /// What comes of that takes no time, or the deadline has it: frames that wait again stay where they are, no task is
+    /// begun, and there is fuel for one turn, whatever the caller gives.
+    #[cold]
+    pub(super) fn time_out(&mut self) {
         self.execution.ready.clear();
+        self.execution.fuel = FUEL;
+        let before = self.execution.deadline.plus_millis(-1);
+        while self.execution.fuel > 0 && self.wake(before) {
+            while self.execution.outcome.is_none()
+                && let Some(frame) = self.execution.ready.pop_front()
+                && !matches!(self.run_frame(frame), Stop::OutOfFuel)
+            {}
+        }
+        if self.execution.outcome.is_none() {
+            let failure = Failure::timeout();
+            self.event(0, Details::ExecutionTimedOut { failure: &failure });
+            self.execution.outcome = Some(Outcome::TimedOut(failure));
+        }
+        self.execution.ready.clear();
+    }
+
+    /// True if the deadline has passed: nothing that takes time is begun then.
+    pub(super) fn is_late(&self) -> bool {
+        self.now >= self.execution.deadline
     }
 
     /// Counts an event, and shows it to who wants it. Ids are counted even if nobody does: error texts name them.
