@@ -7,7 +7,7 @@ use crate::program::{
     Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
 };
 use crate::stdx::narrow;
-use crate::value::Val;
+use crate::value::{Val, Values, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -45,13 +45,21 @@ impl<'d> Compiler<'d> {
             .iter()
             .filter(|member| matches!(member.source, Source::Popped))
             .count();
-        let has_index = members
+        let values = Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        };
+        let known_size = members
             .iter()
-            .any(|member| matches!(member.source, Source::ItemIndex(_)));
+            .map(|member| match member.source {
+                Source::Const(val) => member_size(member.key, values.size(val)),
+                _ => member_size(member.key, 0),
+            })
+            .sum();
         self.objects.push(ObjectInfo {
             members,
             popped,
-            has_index,
+            known_size,
         });
         ObjectId(narrow(self.objects.len() - 1))
     }

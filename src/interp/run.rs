@@ -1,7 +1,9 @@
 //! The loop over ops, and [`Execution::step`].
 
+use std::ops::Range;
+
 use super::context::values;
-use super::execution::{Execution, FrameHandle, FrameStatus, Item, Outcome, Yield};
+use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
@@ -11,7 +13,7 @@ use crate::program::{
     StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Opened, Val, Values, member_size};
+use crate::value::{Val, Values};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -23,9 +25,6 @@ pub(super) struct Run<'a, O> {
 
 /// A state failed. Boxed: it is rare, and what returns it is not.
 pub(super) type Raised = Box<Failure>;
-
-/// Objects with more members than this take a little longer to make.
-const FEW_MEMBERS: usize = 16;
 
 /// What a frame works with while it runs; saved in the frame when it stops.
 #[derive(Clone, Copy)]
@@ -412,8 +411,7 @@ impl<O: Observer> Run<'_, O> {
             Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,
         };
         if let Some(steps) = &load.steps {
-            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
-            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
+            if let Some(val) = self.follow(steps.clone(), base) {
                 return Ok(val);
             }
         }
@@ -501,83 +499,72 @@ impl<O: Observer> Run<'_, O> {
     fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
         let program = self.program;
         let info = &program.objects[object.index()];
-        let item = self.execution.frames[frame as usize].item;
-        let index = if info.has_index {
-            item.map(|item| self.item_index(item))
-        } else {
-            None
-        };
-        // Nearly all objects are small enough for their members to be collected here.
-        let mut few = [Val::NULL; FEW_MEMBERS];
-        let mut many = Vec::new();
-        let made = if info.members.len() <= FEW_MEMBERS {
-            &mut few[..info.members.len()]
-        } else {
-            many.resize(info.members.len(), Val::NULL);
-            &mut many[..]
-        };
         let base = self.execution.stack.len() - info.popped;
-        let mut popped = self.execution.stack[base..].iter();
-        let view = values(self.execution, program);
-        // Most members come from the same object.
-        let opened = Opened::new(view, value);
-        let mut size = 0;
-        for (member, made) in info.members.iter().zip(&mut *made) {
+        let mut popped = base;
+        let mut size = info.known_size;
+        let mark = self.execution.doc.begin_object(info.members.len());
+        for member in &info.members {
             let (found, load) = match member.source {
-                Source::Const(val) => (Some(val), None),
+                Source::Const(val) => {
+                    self.execution.doc.push_member(member.key, val);
+                    continue;
+                }
+                Source::Popped => {
+                    popped += 1;
+                    (Some(self.execution.stack[popped - 1]), LoadId(0))
+                }
                 Source::Path {
                     first_step,
                     end_step,
                     load,
-                } => {
-                    let found =
-                        match program.steps[first_step as usize..end_step as usize].split_first() {
-                            Some((first, rest)) => follow_from(view, opened, first, rest, value),
-                            None => Some(value),
-                        };
-                    (found, Some(load))
-                }
+                } => (self.follow(first_step..end_step, value), load),
                 Source::ItemValue {
                     first_step,
                     end_step,
                     load,
                 } => {
-                    let steps = &program.steps[first_step as usize..end_step as usize];
-                    (
-                        item.and_then(|item| follow(view, steps, item.value)),
-                        Some(load),
-                    )
+                    let item = self.execution.frames[frame as usize].item;
+                    let found = item.and_then(|item| self.follow(first_step..end_step, item.value));
+                    (found, load)
                 }
-                Source::ItemIndex(load) => (index, Some(load)),
-                Source::Popped => (popped.next().copied(), None),
+                Source::ItemIndex(load) => (self.item_index(frame), load),
             };
-            match (found, load) {
-                (Some(val), _) => *made = val,
-                (None, Some(load)) => {
-                    return Err(self.field_not_found(frame, &program.loads[load.index()], value));
-                }
-                (None, None) => unreachable!("what is popped was pushed"),
-            }
-            size += member_size(member.key, view.size(*made));
+            let Some(val) = found else {
+                self.execution.doc.abandon_object(mark);
+                return Err(self.field_not_found(frame, &program.loads[load.index()], value));
+            };
+            size += values(self.execution, program).size(val);
+            self.execution.doc.push_member(member.key, val);
         }
         if info.popped > 0 {
             self.execution.stack.truncate(base);
         }
-        let members = info
-            .members
-            .iter()
-            .zip(made)
-            .map(|(member, val)| (member.key, *val));
-        Ok(self.execution.doc.push_sized_object(members, size))
+        Ok(self.execution.doc.end_object(mark, size))
     }
 
-    /// The index of an item as a value.
+    /// The index of the frame's item as a value.
     #[inline(always)]
-    fn item_index(&mut self, item: Item) -> Val {
-        match self.program.numbers.get(item.index as usize) {
+    fn item_index(&mut self, frame: u32) -> Option<Val> {
+        let index = self.execution.frames[frame as usize].item?.index;
+        Some(match self.program.numbers.get(index as usize) {
             Some(val) => *val,
-            None => self.execution.doc.push_i64(i64::from(item.index)),
+            None => self.execution.doc.push_i64(i64::from(index)),
+        })
+    }
+
+    /// The value at the end of a definite path. Templates, loads and tests share this one copy: it is most of what they
+    /// do, and inlined into each of them it leaves them no registers.
+    #[inline(never)]
+    fn follow(&self, steps: Range<u32>, base: Val) -> Option<Val> {
+        let view = values(self.execution, self.program);
+        let mut at = base;
+        for step in &self.program.steps[steps.start as usize..steps.end as usize] {
+            at = match step {
+                Step::Child(name, key) => view.get_by_key(at, name, *key)?,
+                Step::Index(index) => path::index(view, *index, at)?,
+            };
         }
+        Some(at)
     }
 
     #[inline(never)]
@@ -717,35 +704,4 @@ fn missing(load: &Load) -> NotFound {
     NotFound {
         message: format!("No results for path: {}", load.path.text()),
     }
-}
-
-/// The value at the end of a definite path.
-#[inline(always)]
-fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
-    let Some((first, rest)) = steps.split_first() else {
-        return Some(base);
-    };
-    follow_from(values, Opened::new(values, base), first, rest, base)
-}
-
-/// The same, where `opened` is the object at `base`.
-#[inline(always)]
-fn follow_from(
-    values: Values<'_>,
-    opened: Opened<'_>,
-    first: &Step,
-    rest: &[Step],
-    base: Val,
-) -> Option<Val> {
-    let mut at = match first {
-        Step::Child(name, key) => opened.member(name, *key)?,
-        Step::Index(index) => path::index(values, *index, base)?,
-    };
-    for step in rest {
-        at = match step {
-            Step::Child(name, key) => Opened::new(values, at).member(name, *key)?,
-            Step::Index(index) => path::index(values, *index, at)?,
-        };
-    }
-    Some(at)
 }

@@ -174,8 +174,8 @@ pub(crate) struct ObjectInfo {
     pub(crate) members: Box<[Member]>,
     /// How many of the members are popped.
     pub(crate) popped: usize,
-    /// Whether one of the members is `$$.Map.Item.Index`.
-    pub(crate) has_index: bool,
+    /// Bytes of it that are known beforehand: names, punctuation and literals.
+    pub(crate) known_size: usize,
 }
 
 /// A member of an object that a template makes.

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::doc::{Node, Ref};
+use super::doc::{Node, Ref, Shape};
 use super::{CONSTANT, Doc, Key, Kind, Name, Val, Values};
 
 /// Bytes that a short copy moves at once.
@@ -89,83 +89,55 @@ fn find_ingested(doc: &Doc, object: usize, name: &Name) -> Option<usize> {
 
 /// The member `name` of an object, by its text alone.
 pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
-    match Opened::new(values, object) {
-        Opened::Overlay { refs, .. } => {
-            let found = refs.iter().find(|r| is_text(values, r.key, name));
-            found.map(|r| r.val)
-        }
-        opened => opened.ingested(name),
-    }
+    let doc = values.home(object.0);
+    let index = object.0 & !CONSTANT;
+    let node = &doc.nodes[index as usize];
+    // The place came from 31 bits.
+    let found = match node.tag.shape() {
+        Shape::Object => find_ingested(doc, index as usize, name).map(|at| at as u32),
+        Shape::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
+        Shape::OverlaidObject => return find_by_text(values, values.refs(*node), name),
+        Shape::Other => None,
+    };
+    found.map(|at| Val(at | object.0 & CONSTANT))
 }
 
-fn is_text(values: Values<'_>, key: Key, name: &Name) -> bool {
-    key.len as usize == name.raw().len() && values.key_text(key) == name.raw()
-}
-
-/// An object that is about to be asked for several members.
-#[derive(Clone, Copy)]
-pub(crate) enum Opened<'a> {
-    /// Made of values that exist elsewhere.
-    Overlay { values: Values<'a>, refs: &'a [Ref] },
-    /// Ingested into a document; the bit tells which.
-    Ingested { doc: &'a Doc, object: u32, bit: u32 },
-    /// No object.
-    Other,
-}
-
-impl<'a> Opened<'a> {
-    #[inline(always)]
-    pub(crate) fn new(values: Values<'a>, object: Val) -> Opened<'a> {
-        let doc = values.home(object.0);
-        let index = object.0 & !CONSTANT;
-        let node = &doc.nodes[index as usize];
-        if node.tag.kind() != Kind::Object {
-            return Opened::Other;
+/// The same, where `key` is the name in the program's constants: of one program, equal keys are equal names, and other
+/// keys are other names.
+#[inline(always)]
+pub(super) fn member_by_key(
+    values: Values<'_>,
+    object: Val,
+    name: &Name,
+    key: Key,
+) -> Option<Val> {
+    let doc = values.home(object.0);
+    let index = (object.0 & !CONSTANT) as usize;
+    let node = &doc.nodes[index];
+    match node.tag.shape() {
+        Shape::Object => {
+            find_ingested(doc, index, name).map(|at| Val(at as u32 | object.0 & CONSTANT))
         }
-        if node.tag.is_overlay() {
-            let (start, count) = (node.start as usize, node.end as usize);
-            return Opened::Overlay {
-                values,
-                refs: &values.doc.refs[start..start + count],
-            };
-        }
-        Opened::Ingested {
-            doc,
-            object: index,
-            bit: object.0 & CONSTANT,
-        }
-    }
-
-    /// The member `name`. `key` is the name in the program's constants: of one program, equal keys are equal names,
-    /// and other keys are other names.
-    #[inline(always)]
-    pub(crate) fn member(self, name: &Name, key: Key) -> Option<Val> {
-        match self {
-            Opened::Overlay { values, refs } => {
-                for r in refs {
-                    if r.key == key || r.key.start & CONSTANT == 0 && is_text(values, r.key, name) {
-                        return Some(r.val);
-                    }
-                }
-                None
+        Shape::OverlaidObject => {
+            let refs = values.refs(*node);
+            match refs.iter().find(|r| r.key.start == key.start) {
+                Some(r) => Some(r.val),
+                // What was ingested has brought its own names.
+                None => find_by_text(values, refs, name),
             }
-            opened => opened.ingested(name),
         }
+        Shape::IndexedObject | Shape::Other => member(values, object, name),
     }
+}
 
-    #[inline(never)]
-    fn ingested(self, name: &Name) -> Option<Val> {
-        let Opened::Ingested { doc, object, bit } = self else {
-            return None;
-        };
-        let found = if doc.nodes[object as usize].tag.is_indexed() {
-            doc.indexed_member(object, name.raw().as_bytes())
-        } else {
-            // The place came from 31 bits.
-            find_ingested(doc, object as usize, name).map(|at| at as u32)
-        };
-        found.map(|at| Val(at | bit))
-    }
+#[inline(never)]
+fn find_by_text(values: Values<'_>, refs: &[Ref], name: &Name) -> Option<Val> {
+    let len = name.raw().len();
+    let is_name = |r: &&Ref| {
+        r.key.len as usize == len
+            && equal(values.key_text(r.key).as_bytes(), name.raw().as_bytes())
+    };
+    refs.iter().find(is_name).map(|r| r.val)
 }
 
 /// Appends `text` to a document's bytes.

@@ -68,6 +68,17 @@ impl Tag {
     }
 
     #[inline(always)]
+    pub(super) const fn shape(self) -> Shape {
+        const OBJECT: u32 = Kind::Object as u32;
+        match self.0 & (Tag::KIND | Tag::OVERLAY | Tag::INDEXED) {
+            OBJECT => Shape::Object,
+            bits if bits == OBJECT | Tag::OVERLAY => Shape::OverlaidObject,
+            bits if bits == OBJECT | Tag::INDEXED => Shape::IndexedObject,
+            _ => Shape::Other,
+        }
+    }
+
+    #[inline(always)]
     pub(super) const fn key_len(self) -> u32 {
         self.0 >> Tag::KEY_SHIFT
     }
@@ -96,11 +107,18 @@ impl Tag {
     pub(super) const fn is_escaped(self) -> bool {
         self.0 & Tag::ESCAPED != 0
     }
+}
 
-    #[inline(always)]
-    pub(super) const fn is_indexed(self) -> bool {
-        self.0 & Tag::INDEXED != 0
-    }
+/// How the members of a value are found.
+pub(super) enum Shape {
+    /// An ingested object: one after the other.
+    Object,
+    /// A large ingested object: by its index.
+    IndexedObject,
+    /// An object made of values that exist elsewhere.
+    OverlaidObject,
+    /// No object.
+    Other,
 }
 
 /// A member or an element of an overlay; the key of an element is empty and never read.
@@ -333,30 +351,45 @@ impl Doc {
 
     /// Appends an object of values that exist already. The names must be distinct.
     pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
-        let values = Values {
-            doc: self,
-            constants,
-        };
-        let size = members
-            .iter()
-            .map(|&(key, val)| member_size(key, values.size(val)))
-            .sum();
-        self.push_sized_object(members.iter().copied(), size)
+        let mut size = 0;
+        let object = self.begin_object(members.len());
+        for &(key, val) in members {
+            let values = Values {
+                doc: self,
+                constants,
+            };
+            size += member_size(key, values.size(val));
+            self.push_member(key, val);
+        }
+        self.end_object(object, size)
     }
 
-    /// Appends an object whose size is known: the sum of [`member_size`].
+    /// Starts an object to which [`Doc::push_member`] adds members, and which ends with [`Doc::end_object`]. No other
+    /// array or object may be appended in between.
     #[inline(always)]
-    pub(crate) fn push_sized_object(
-        &mut self,
-        members: impl ExactSizeIterator<Item = (Key, Val)>,
-        size: usize,
-    ) -> Val {
-        if members.len() == 0 {
+    pub(crate) fn begin_object(&mut self, members: usize) -> ObjectMark {
+        self.refs.reserve(members);
+        ObjectMark(self.refs.len())
+    }
+
+    /// Adds a member to the object that was begun. Its name must differ from theirs.
+    #[inline(always)]
+    pub(crate) fn push_member(&mut self, key: Key, val: Val) {
+        self.refs.push(Ref { key, val });
+    }
+
+    /// Ends an object; `size` is the sum of [`member_size`] over its members.
+    #[inline(always)]
+    pub(crate) fn end_object(&mut self, mark: ObjectMark, size: usize) -> Val {
+        if self.refs.len() == mark.0 {
             return Val::EMPTY_OBJECT;
         }
-        let first = self.refs.len();
-        self.refs.extend(members.map(|(key, val)| Ref { key, val }));
-        self.push_overlay(Kind::Object, first, size + 1)
+        self.push_overlay(Kind::Object, mark.0, size + 1)
+    }
+
+    /// Drops an object that was begun.
+    pub(crate) fn abandon_object(&mut self, mark: ObjectMark) {
+        self.refs.truncate(mark.0);
     }
 
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
@@ -447,6 +480,11 @@ impl Doc {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct StringMark(u32);
+
+/// Where an object that is being put together began.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct ObjectMark(usize);
 
 /// Bytes that a member adds to its object: the name, its quotes and its colon, the value, and a separator.
 #[inline(always)]

@@ -26,7 +26,6 @@ mod number;
 mod text;
 mod view;
 
-pub(crate) use copy::Opened;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;

@@ -56,8 +56,15 @@ impl<'a> Values<'a> {
         copy::member(self, object, name)
     }
 
-    #[inline]
-    fn refs(self, node: Node) -> &'a [Ref] {
+    /// The same; `key` is the name in the program's constants, which tells a template's members apart at once.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn get_by_key(self, object: Val, name: &Name, key: Key) -> Option<Val> {
+        copy::member_by_key(self, object, name, key)
+    }
+
+    #[inline(always)]
+    pub(super) fn refs(self, node: Node) -> &'a [Ref] {
         // Only the execution's own document holds overlays.
         &self.doc.refs[node.start as usize..(node.start + node.end) as usize]
     }
