@@ -105,12 +105,7 @@ pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val
 /// The same, where `key` is the name in the program's constants: of one program, equal keys are equal names, and other
 /// keys are other names.
 #[inline(always)]
-pub(super) fn member_by_key(
-    values: Values<'_>,
-    object: Val,
-    name: &Name,
-    key: Key,
-) -> Option<Val> {
+pub(super) fn member_by_key(values: Values<'_>, object: Val, name: &Name, key: Key) -> Option<Val> {
     let doc = values.home(object.0);
     let index = (object.0 & !CONSTANT) as usize;
     let node = &doc.nodes[index];
@@ -120,11 +115,13 @@ pub(super) fn member_by_key(
         }
         Shape::OverlaidObject => {
             let refs = values.refs(*node);
-            match refs.iter().find(|r| r.key.start == key.start) {
-                Some(r) => Some(r.val),
-                // What was ingested has brought its own names.
-                None => find_by_text(values, refs, name),
+            for r in refs {
+                if r.key.start == key.start {
+                    return Some(r.val);
+                }
             }
+            // What was ingested has brought its own names.
+            find_by_text(values, refs, name)
         }
         Shape::IndexedObject | Shape::Other => member(values, object, name),
     }
@@ -134,8 +131,7 @@ pub(super) fn member_by_key(
 fn find_by_text(values: Values<'_>, refs: &[Ref], name: &Name) -> Option<Val> {
     let len = name.raw().len();
     let is_name = |r: &&Ref| {
-        r.key.len as usize == len
-            && equal(values.key_text(r.key).as_bytes(), name.raw().as_bytes())
+        r.key.len as usize == len && equal(values.key_text(r.key).as_bytes(), name.raw().as_bytes())
     };
     refs.iter().find(is_name).map(|r| r.val)
 }
@@ -157,16 +153,25 @@ struct Sink<'v> {
     out: &'v mut Vec<u8>,
     at: *mut u8,
     end: *mut u8,
+    /// Longest text that is copied as two strides, whatever its length.
+    short_max: usize,
 }
 
 impl<'v> Sink<'v> {
-    fn new(out: &'v mut Vec<u8>, size: usize) -> Sink<'v> {
+    fn new(values: Values<'_>, out: &'v mut Vec<u8>, size: usize) -> Sink<'v> {
         out.reserve(size + 2 * STRIDE);
         let room = out.spare_capacity_mut();
         let at = room.as_mut_ptr().cast::<u8>();
         // SAFETY: `end` lies within the spare capacity, which is at least `size + 2 * STRIDE`.
         let end = unsafe { at.add(size) };
-        Sink { out, at, end }
+        let has_slack = |bytes: &Vec<u8>| bytes.capacity() - bytes.len() >= 2 * STRIDE;
+        let both = has_slack(&values.doc.bytes) && has_slack(&values.constants.bytes);
+        Sink {
+            out,
+            at,
+            end,
+            short_max: if both { 2 * STRIDE } else { 0 },
+        }
     }
 
     #[inline(always)]
@@ -179,25 +184,24 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Copies `len` bytes of `text` from `start` on. Short texts are copied as one or two fixed strides.
+    /// Copies `len` bytes of one of the two documents from `start` on.
     #[inline(always)]
-    fn copy(&mut self, text: Text<'_>, start: u32, len: u32) {
-        let (start, len) = (start as usize, len as usize);
+    fn copy(&mut self, bytes: &Vec<u8>, start: usize, len: usize) {
         assert!(
             len <= self.end as usize - self.at as usize,
             "a value is larger than its size"
         );
         assert!(
-            start + len <= text.bytes.len(),
+            start + len <= bytes.len(),
             "a text lies within its document"
         );
         // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
-        // end are reserved. `has_slack` says that strides past the end of the source stay within its allocation; bytes
-        // that were never written may be copied, since nobody reads the copies. They cannot overlap: the destination is
-        // spare capacity that nobody else can see.
+        // end are reserved. `short_max` says whether two strides past the end of either document stay within its
+        // allocation; bytes that were never written may be copied, since nobody reads the copies. They cannot overlap:
+        // the destination is spare capacity that nobody else can see.
         unsafe {
-            let from = text.bytes.as_ptr().add(start);
-            if len <= 2 * STRIDE && text.has_slack {
+            let from = bytes.as_ptr().add(start);
+            if len <= self.short_max {
                 std::ptr::copy_nonoverlapping(from, self.at, STRIDE);
                 std::ptr::copy_nonoverlapping(from.add(STRIDE), self.at.add(STRIDE), STRIDE);
             } else {
@@ -217,41 +221,37 @@ impl<'v> Sink<'v> {
     }
 }
 
-/// The bytes of a document, and whether two strides past their end are still within their allocation.
-#[derive(Clone, Copy)]
-struct Text<'a> {
-    bytes: &'a Vec<u8>,
-    has_slack: bool,
-}
-
-impl<'a> Text<'a> {
-    fn new(bytes: &'a Vec<u8>) -> Text<'a> {
-        Text {
-            bytes,
-            has_slack: bytes.capacity() - bytes.len() >= 2 * STRIDE,
-        }
-    }
-}
-
-/// A container of which a part has been written: references from `at` to `end` are left.
-#[derive(Clone, Copy)]
-struct Open {
-    at: u32,
-    end: u32,
-    close: u8,
+/// A container of which a part has been written.
+#[derive(Clone)]
+struct Open<'a> {
+    rest: std::slice::Iter<'a, Ref>,
+    is_object: bool,
 }
 
 /// Containers in which the writer stands; the outermost few need no memory of their own.
-struct Opens {
-    outer: [Open; Opens::INLINE],
-    inner: Vec<Open>,
+struct Opens<'a> {
+    outer: [Open<'a>; Opens::INLINE],
+    inner: Vec<Open<'a>>,
     len: usize,
 }
 
-impl Opens {
-    const INLINE: usize = 8;
+impl<'a> Opens<'a> {
+    const INLINE: usize = 4;
 
-    fn push(&mut self, open: Open) {
+    fn new() -> Opens<'a> {
+        let none = || Open {
+            rest: [].iter(),
+            is_object: false,
+        };
+        Opens {
+            outer: [none(), none(), none(), none()],
+            inner: Vec::new(),
+            len: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, open: Open<'a>) {
         match self.outer.get_mut(self.len) {
             Some(slot) => *slot = open,
             None => self.inner.push(open),
@@ -259,12 +259,12 @@ impl Opens {
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<Open> {
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Open<'a>> {
         self.len = self.len.checked_sub(1)?;
-        if self.len < Opens::INLINE {
-            Some(self.outer[self.len])
-        } else {
-            self.inner.pop()
+        match self.outer.get(self.len) {
+            Some(open) => Some(open.clone()),
+            None => self.inner.pop(),
         }
     }
 }
@@ -273,70 +273,57 @@ impl Opens {
 pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
     let node = values.node(v);
     if !node.tag.is_overlay() {
-        out.extend_from_slice(&values.home(v.0).bytes[node.start as usize..node.end as usize]);
+        let (start, size) = (node.start as usize, node.size as usize);
+        out.extend_from_slice(&values.home(v.0).bytes[start..start + size]);
         return;
     }
-    let (text, constant_text) = (
-        Text::new(&values.doc.bytes),
-        Text::new(&values.constants.bytes),
-    );
-    let text_of = |bits: u32| {
-        if bits & CONSTANT == 0 {
-            text
-        } else {
-            constant_text
-        }
-    };
-    let mut sink = Sink::new(out, node.next as usize);
-    let mut open = enter(node, &mut sink);
-    let mut opens = Opens {
-        outer: [open; Opens::INLINE],
-        inner: Vec::new(),
-        len: 0,
-    };
+    let mut sink = Sink::new(values, out, node.size as usize);
+    let mut open = enter(values, node, &mut sink);
+    let mut opens = Opens::new();
     loop {
-        if open.at == open.end {
-            sink.byte(open.close);
-            match opens.pop() {
-                Some(parent) => open = parent,
-                None => break,
-            }
-        } else {
-            let r = values.doc.refs[open.at as usize];
-            open.at += 1;
-            if open.close == b'}' {
+        while let Some(r) = open.rest.next() {
+            if open.is_object {
                 // The name with its quotes and its colon stands in one piece.
+                let start = (r.key.start & !CONSTANT) as usize - 1;
                 sink.copy(
-                    text_of(r.key.start),
-                    (r.key.start & !CONSTANT) - 1,
-                    r.key.len + 3,
+                    &values.home(r.key.start).bytes,
+                    start,
+                    r.key.len as usize + 3,
                 );
             }
             let node = values.node(r.val);
             if node.tag.is_overlay() {
                 opens.push(open);
-                open = enter(node, &mut sink);
+                open = enter(values, node, &mut sink);
                 continue;
             }
-            sink.copy(text_of(r.val.0), node.start, node.end - node.start);
+            sink.copy(
+                &values.home(r.val.0).bytes,
+                node.start as usize,
+                node.size as usize,
+            );
+            if !open.rest.as_slice().is_empty() {
+                sink.byte(b',');
+            }
         }
-        if open.at != open.end {
+        sink.byte(if open.is_object { b'}' } else { b']' });
+        match opens.pop() {
+            Some(parent) => open = parent,
+            None => break,
+        }
+        if !open.rest.as_slice().is_empty() {
             sink.byte(b',');
         }
     }
     sink.finish();
 }
 
-fn enter(node: Node, sink: &mut Sink<'_>) -> Open {
-    let (open, close) = if node.tag.kind() == Kind::Array {
-        (b'[', b']')
-    } else {
-        (b'{', b'}')
-    };
-    sink.byte(open);
+#[inline(always)]
+fn enter<'a>(values: Values<'a>, node: Node, sink: &mut Sink<'_>) -> Open<'a> {
+    let is_object = node.tag.kind() == Kind::Object;
+    sink.byte(if is_object { b'{' } else { b'[' });
     Open {
-        at: node.start,
-        end: node.start + node.end,
-        close,
+        rest: values.refs(node).iter(),
+        is_object,
     }
 }

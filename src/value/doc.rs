@@ -24,13 +24,14 @@ impl Key {
     }
 }
 
-/// One value. Ingested values lie in pre-order: a container's children follow it, and `next` skips them.
+/// One value: where its text starts, and how many bytes it has. Ingested values lie in pre-order: a container's children
+/// follow it, and `next` skips them.
 ///
-/// For an overlay, `start` is the index of its first [`Ref`], `end` the number of them, `next` its size in bytes.
+/// For an overlay, `start` is the index of its first [`Ref`], and `next` the number of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) start: u32,
-    pub(super) end: u32,
+    pub(super) size: u32,
     pub(super) next: u32,
     pub(super) tag: Tag,
 }
@@ -173,19 +174,19 @@ impl Doc {
     pub fn new() -> Doc {
         let mut bytes = Vec::with_capacity(4096);
         bytes.extend_from_slice(PREAMBLE);
-        let node = |kind, start, end, at: u32| Node {
+        let node = |kind, start, size, at: u32| Node {
             start,
-            end,
+            size,
             next: at + 1,
             tag: Tag::new(kind, 0),
         };
         let mut nodes = Vec::with_capacity(256);
         nodes.extend([
             node(Kind::Null, 0, 4, 0),
-            node(Kind::True, 4, 8, 1),
-            node(Kind::False, 8, 13, 2),
-            node(Kind::Object, 13, 15, 3),
-            node(Kind::Array, 15, 17, 4),
+            node(Kind::True, 4, 4, 1),
+            node(Kind::False, 8, 5, 2),
+            node(Kind::Object, 13, 2, 3),
+            node(Kind::Array, 15, 2, 4),
         ]);
         Doc {
             bytes,
@@ -308,7 +309,7 @@ impl Doc {
         let index = narrow(self.nodes.len());
         self.nodes.push(Node {
             start,
-            end: narrow(self.bytes.len()),
+            size: narrow(self.bytes.len()) - start,
             next: index + 1,
             tag,
         });
@@ -409,7 +410,7 @@ impl Doc {
         let first = self.refs.len();
         if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
             self.refs
-                .extend_from_within(node.start as usize..(node.start + node.end) as usize);
+                .extend_from_within(node.start as usize..(node.start + node.next) as usize);
         } else {
             let mut refs = std::mem::take(&mut self.refs);
             refs.extend(
@@ -462,15 +463,13 @@ impl Doc {
     #[inline(always)]
     fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
         let index = narrow(self.nodes.len());
-        let count = narrow(self.refs.len() - first);
-        let tag = Tag::new(kind, 0).with_overlay();
-        // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let end = narrow(self.refs.len());
         self.nodes.push(Node {
-            start: narrow(first),
-            end: count,
-            next: size,
-            tag,
+            start: first as u32,
+            // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            next: end - first as u32,
+            tag: Tag::new(kind, 0).with_overlay(),
         });
         Val(index)
     }

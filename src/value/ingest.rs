@@ -37,7 +37,8 @@ const SCAN_MEMBERS_MAX: u32 = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     node: u32,
-    is_object: bool,
+    /// The bracket that ends it.
+    close: u32,
     count: u32,
     /// A bit for each name seen, by hash: most objects of distinct names never compare two names.
     names: u64,
@@ -174,7 +175,8 @@ impl Doc {
             Kind::Object => true,
             Kind::Array => false,
             Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
-                text.extend_from_slice(&self.bytes[node.start as usize..node.end as usize]);
+                let start = node.start as usize;
+                text.extend_from_slice(&self.bytes[start..start + node.size as usize]);
                 return;
             }
         };
@@ -381,15 +383,10 @@ impl Frame {
     /// What is around the outermost value.
     const OUTSIDE: Frame = Frame {
         node: u32::MAX,
-        is_object: false,
+        close: 0,
         count: 0,
         names: 0,
     };
-
-    #[inline(always)]
-    const fn is_outside(&self) -> bool {
-        self.node == u32::MAX
-    }
 }
 
 /// A position in the text.
@@ -427,7 +424,7 @@ impl Scanner {
     fn push(&mut self, start: At, end: At, tag: Tag) {
         let node = Node {
             start: self.offset(start),
-            end: self.offset(end),
+            size: (end as usize - start as usize) as u32,
             next: self.node_count + 1,
             tag,
         };
@@ -456,9 +453,14 @@ impl Scanner {
         reason = "the one hot loop, whose state is to stay in registers"
     )]
     fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
-        let (mut at, mut key_len) = (start, 0);
+        const IN_OBJECT: u32 = b'}' as u32;
+        let mut at = start;
         let mut top = Frame::OUTSIDE;
         loop {
+            let mut key_len = 0;
+            if top.close == IN_OBJECT {
+                (at, key_len) = self.name(doc, at, &mut top)?;
+            }
             let first = byte(at);
             match first {
                 b'"' => {
@@ -474,62 +476,58 @@ impl Scanner {
                     at = end;
                 }
                 b'{' | b'[' => {
-                    let is_object = first == b'{';
-                    let kind = if is_object { Kind::Object } else { Kind::Array };
                     if doc.frames.len() >= depth_max {
                         return Err(Stop::Depth);
                     }
+                    let kind = if first == b'{' {
+                        Kind::Object
+                    } else {
+                        Kind::Array
+                    };
                     let node = self.node_count;
                     self.push(at, skip(at, 2), Tag::new(kind, key_len));
                     at = skip(at, 1);
                     // The closing bracket lies two past the opening one in ASCII, for both kinds.
-                    if byte(at) == first + 2 {
-                        at = skip(at, 1);
-                    } else {
+                    let close = first + 2;
+                    if byte(at) != close {
                         doc.frames.push(top);
                         top = Frame {
                             node,
-                            is_object,
+                            close: u32::from(close),
                             count: 0,
                             names: 0,
                         };
-                        key_len = 0;
-                        if is_object {
-                            (at, key_len) = self.name(doc, at, &mut top)?;
-                        }
                         continue;
                     }
+                    at = skip(at, 1);
                 }
                 b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
                 b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
                 b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
                 _ => return Err(unexpected(first)),
             }
-            // Behind a value: close what ends here, then go on to the next value.
+            // Behind a value: close what ends here, then go on to the next one.
             loop {
                 let next = byte(at);
-                if next == b',' && top.is_object {
-                    (at, key_len) = self.name(doc, skip(at, 1), &mut top)?;
+                if next == b',' && top.close != 0 {
                     break;
                 }
-                if top.is_outside() {
+                if u32::from(next) != top.close {
+                    return Err(unexpected(next));
+                }
+                if top.close == 0 {
+                    // A zero byte is also what follows the text.
                     return if at == self.end {
                         Ok(())
                     } else {
-                        Err(unexpected(next))
+                        Err(Stop::Syntax)
                     };
-                }
-                if next == b',' {
-                    (at, key_len) = (skip(at, 1), 0);
-                    break;
-                }
-                if next != if top.is_object { b'}' } else { b']' } {
-                    return Err(unexpected(next));
                 }
                 at = skip(at, 1);
                 self.close(doc, &top, at);
                 top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
+            at = skip(at, 1);
         }
     }
 
@@ -606,7 +604,7 @@ impl Scanner {
         // SAFETY: the node of an open container was written when it was opened.
         unsafe {
             let node = self.nodes.add(frame.node as usize);
-            (*node).end = end;
+            (*node).size = end - (*node).start;
             (*node).next = next;
         }
         if frame.count > SCAN_MEMBERS_MAX {

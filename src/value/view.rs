@@ -42,12 +42,7 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub fn size(self, v: Val) -> usize {
-        let node = self.node(v);
-        if node.tag.is_overlay() {
-            node.next as usize
-        } else {
-            (node.end - node.start) as usize
-        }
+        self.node(v).size as usize
     }
 
     /// The member `name` of an object; `None` also for anything but an object.
@@ -66,7 +61,7 @@ impl<'a> Values<'a> {
     #[inline(always)]
     pub(super) fn refs(self, node: Node) -> &'a [Ref] {
         // Only the execution's own document holds overlays.
-        &self.doc.refs[node.start as usize..(node.start + node.end) as usize]
+        &self.doc.refs[node.start as usize..node.start as usize + node.next as usize]
     }
 
     /// The element at `index`; `None` past the end, and for anything but an array.
@@ -84,7 +79,7 @@ impl<'a> Values<'a> {
     pub fn len(self, v: Val) -> usize {
         let node = self.node(v);
         match node.tag.kind() {
-            Kind::Array | Kind::Object if node.tag.is_overlay() => node.end as usize,
+            Kind::Array | Kind::Object if node.tag.is_overlay() => node.next as usize,
             Kind::Array => self.elements(v).count(),
             Kind::Object => self.members(v).count(),
             Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => 0,
@@ -143,7 +138,8 @@ impl<'a> Values<'a> {
     #[inline]
     pub(super) fn text_range(self, v: Val) -> Range<usize> {
         let node = self.node(v);
-        let (start, end) = (node.start as usize, node.end as usize);
+        let start = node.start as usize;
+        let end = start + node.size as usize;
         match node.tag.kind() {
             Kind::Null | Kind::False | Kind::True | Kind::Number => start..end,
             Kind::String => start + 1..end - 1,
