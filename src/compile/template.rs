@@ -7,7 +7,7 @@ use crate::program::{
     Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
 };
 use crate::stdx::narrow;
-use crate::value::{Val, Values, member_size};
+use crate::value::{Layout, Val, Values, escape, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -33,8 +33,8 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, members: &'d [(String, Template)]) -> ObjectId {
-        let members: Box<[Member]> = members
+    fn object(&mut self, template: &'d [(String, Template)]) -> ObjectId {
+        let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
                 key: self.key(name),
@@ -56,7 +56,12 @@ impl<'d> Compiler<'d> {
                 _ => member_size(member.key, 0),
             })
             .sum();
+        let layout = Layout::new(narrow(self.objects.len()));
+        for ((name, _), position) in template.iter().zip(0..) {
+            self.places.insert(escape(name).into(), (layout, position));
+        }
         self.objects.push(ObjectInfo {
+            layout,
             members,
             popped,
             known_size,

@@ -504,31 +504,31 @@ impl<O: Observer> Run<'_, O> {
         let mut size = info.known_size;
         let mark = self.execution.doc.begin_object(info.members.len());
         for member in &info.members {
-            let (found, load) = match member.source {
+            let (steps, start, load) = match member.source {
                 Source::Const(val) => {
                     self.execution.doc.push_member(member.key, val);
                     continue;
                 }
                 Source::Popped => {
                     popped += 1;
-                    (Some(self.execution.stack[popped - 1]), LoadId(0))
+                    (0..0, Some(self.execution.stack[popped - 1]), LoadId(0))
                 }
                 Source::Path {
                     first_step,
                     end_step,
                     load,
-                } => (self.follow(first_step..end_step, value), load),
+                } => (first_step..end_step, Some(value), load),
                 Source::ItemValue {
                     first_step,
                     end_step,
                     load,
                 } => {
                     let item = self.execution.frames[frame as usize].item;
-                    let found = item.and_then(|item| self.follow(first_step..end_step, item.value));
-                    (found, load)
+                    (first_step..end_step, item.map(|item| item.value), load)
                 }
-                Source::ItemIndex(load) => (self.item_index(frame), load),
+                Source::ItemIndex(load) => (0..0, self.item_index(frame), load),
             };
+            let found = start.and_then(|start| self.follow(steps, start));
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);
                 return Err(self.field_not_found(frame, &program.loads[load.index()], value));
@@ -539,7 +539,7 @@ impl<O: Observer> Run<'_, O> {
         if info.popped > 0 {
             self.execution.stack.truncate(base);
         }
-        Ok(self.execution.doc.end_object(mark, size))
+        Ok(self.execution.doc.end_object(mark, info.layout, size))
     }
 
     /// The index of the frame's item as a value.
@@ -552,19 +552,16 @@ impl<O: Observer> Run<'_, O> {
         })
     }
 
-    /// The value at the end of a definite path. Templates, loads and tests share this one copy: it is most of what they
-    /// do, and inlined into each of them it leaves them no registers.
-    #[inline(never)]
+    /// The value at the end of a definite path.
+    #[inline(always)]
     fn follow(&self, steps: Range<u32>, base: Val) -> Option<Val> {
+        let steps = &self.program.steps[steps.start as usize..steps.end as usize];
         let view = values(self.execution, self.program);
-        let mut at = base;
-        for step in &self.program.steps[steps.start as usize..steps.end as usize] {
-            at = match step {
-                Step::Child(name, key) => view.get_by_key(at, name, *key)?,
-                Step::Index(index) => path::index(view, *index, at)?,
-            };
+        // Most paths of templates have one step.
+        match steps {
+            [Step::Child(member)] => view.get_named(base, member),
+            _ => follow(view, steps, base),
         }
-        Some(at)
     }
 
     #[inline(never)]
@@ -704,4 +701,16 @@ fn missing(load: &Load) -> NotFound {
     NotFound {
         message: format!("No results for path: {}", load.path.text()),
     }
+}
+
+#[inline(never)]
+fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    let mut at = base;
+    for step in steps {
+        at = match step {
+            Step::Child(member) => view.get_named(at, member)?,
+            Step::Index(index) => path::index(view, *index, at)?,
+        };
+    }
+    Some(at)
 }

@@ -67,7 +67,7 @@ impl Program {
                 f.write_str("merge        $")?;
                 for step in &self.merges[merge.index()] {
                     match step {
-                        super::Step::Child(name, _) => write!(f, "['{}']", name.raw())?,
+                        super::Step::Child(member) => write!(f, "['{}']", member.name.raw())?,
                         super::Step::Index(index) => write!(f, "[{index}]")?,
                     }
                 }

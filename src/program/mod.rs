@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use crate::asl::{JitterStrategy, Operator, Resource};
 use crate::path::Path;
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, Layout, MemberName, Val};
 
 /// A compiled state machine definition.
 #[derive(Debug)]
@@ -171,6 +171,7 @@ impl ContextBase {
 /// An object that a template makes.
 #[derive(Debug)]
 pub(crate) struct ObjectInfo {
+    pub(crate) layout: Layout,
     pub(crate) members: Box<[Member]>,
     /// How many of the members are popped.
     pub(crate) popped: usize,
@@ -211,8 +212,8 @@ pub(crate) enum Source {
 /// One step of a definite path, or of a `ResultPath`.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A member, by its name. The key tells at once whether a member that a template has made is the one.
-    Child(Name, Key),
+    /// A member, by its name.
+    Child(MemberName),
     /// An element; a negative index counts from the end.
     Index(i64),
 }

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::doc::{Node, Ref, Shape};
-use super::{CONSTANT, Doc, Key, Kind, Name, Val, Values};
+use super::doc::{Form, Node, Ref};
+use super::{CONSTANT, Doc, Kind, MemberName, Name, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -93,38 +93,48 @@ pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val
     let index = object.0 & !CONSTANT;
     let node = &doc.nodes[index as usize];
     // The place came from 31 bits.
-    let found = match node.tag.shape() {
-        Shape::Object => find_ingested(doc, index as usize, name).map(|at| at as u32),
-        Shape::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
-        Shape::OverlaidObject => return find_by_text(values, values.refs(*node), name),
-        Shape::Other => None,
+    let found = match node.tag.form() {
+        Form::Object => find_ingested(doc, index as usize, name).map(|at| at as u32),
+        Form::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
+        Form::OverlaidObject => return find_by_text(values, values.refs(*node), name),
+        Form::Other => None,
     };
     found.map(|at| Val(at | object.0 & CONSTANT))
 }
 
-/// The same, where `key` is the name in the program's constants: of one program, equal keys are equal names, and other
-/// keys are other names.
+/// The same for a name that a path reads.
 #[inline(always)]
-pub(super) fn member_by_key(values: Values<'_>, object: Val, name: &Name, key: Key) -> Option<Val> {
+pub(super) fn named_member(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+    let node = values.node(object);
+    if node.tag == member.expected {
+        let r = &values.doc.refs[node.start as usize + member.position as usize];
+        debug_assert!(r.key == member.key, "objects of one layout begin alike");
+        return Some(r.val);
+    }
+    find_named(values, object, member)
+}
+
+#[inline(never)]
+fn find_named(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
     let doc = values.home(object.0);
-    let index = (object.0 & !CONSTANT) as usize;
-    let node = &doc.nodes[index];
-    match node.tag.shape() {
-        Shape::Object => {
-            find_ingested(doc, index, name).map(|at| Val(at as u32 | object.0 & CONSTANT))
-        }
-        Shape::OverlaidObject => {
+    let index = object.0 & !CONSTANT;
+    let node = &doc.nodes[index as usize];
+    let found = match node.tag.form() {
+        Form::Object => find_ingested(doc, index as usize, &member.name).map(|at| at as u32),
+        Form::OverlaidObject => {
             let refs = values.refs(*node);
             for r in refs {
-                if r.key.start == key.start {
+                if r.key.start == member.key.start {
                     return Some(r.val);
                 }
             }
             // What was ingested has brought its own names.
-            find_by_text(values, refs, name)
+            return find_by_text(values, refs, &member.name);
         }
-        Shape::IndexedObject | Shape::Other => member(values, object, name),
-    }
+        Form::IndexedObject => doc.indexed_member(index, member.name.raw().as_bytes()),
+        Form::Other => None,
+    };
+    found.map(|at| Val(at | object.0 & CONSTANT))
 }
 
 #[inline(never)]

@@ -1,7 +1,7 @@
 //! The storage of values: [`Doc`], its nodes, and what appends to it.
 
 use super::text::escape;
-use super::{CONSTANT, Kind, Name, Val, Values, copy};
+use super::{CONSTANT, Kind, Layout, Name, Val, Values, copy};
 use crate::stdx::{FixedMap, narrow};
 
 /// Where the text of a member name stands: in the execution's document or in the program's constants.
@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) tag: Tag,
 }
 
-/// Kind and flags of a node, and the length of the member name that stands before its text.
+/// Kind and flags of a node, and the length of the member name that stands before its text; the layout of an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 
@@ -49,6 +49,22 @@ impl Tag {
 
     /// Longest member name that a tag can hold, in bytes.
     pub(super) const KEY_BYTES_MAX: usize = (1 << (32 - Tag::KEY_SHIFT)) - 1;
+    /// The highest layout that a tag can hold.
+    pub(super) const LAYOUT_MAX: usize = Tag::KEY_BYTES_MAX;
+    /// The tag of no node: overlays have no index.
+    pub(super) const IMPOSSIBLE: Tag = Tag(Tag::OVERLAY | Tag::INDEXED);
+
+    /// The tag of an object that was made of values.
+    #[inline(always)]
+    pub(super) const fn of_layout(layout: Layout) -> Tag {
+        Tag::new(Kind::Object, layout.0).with_overlay()
+    }
+
+    /// The layout of an overlay.
+    #[inline(always)]
+    pub(super) const fn layout(self) -> Layout {
+        Layout(self.0 >> Tag::KEY_SHIFT)
+    }
 
     #[inline(always)]
     pub(super) const fn new(kind: Kind, key_len: u32) -> Tag {
@@ -69,13 +85,13 @@ impl Tag {
     }
 
     #[inline(always)]
-    pub(super) const fn shape(self) -> Shape {
+    pub(super) const fn form(self) -> Form {
         const OBJECT: u32 = Kind::Object as u32;
         match self.0 & (Tag::KIND | Tag::OVERLAY | Tag::INDEXED) {
-            OBJECT => Shape::Object,
-            bits if bits == OBJECT | Tag::OVERLAY => Shape::OverlaidObject,
-            bits if bits == OBJECT | Tag::INDEXED => Shape::IndexedObject,
-            _ => Shape::Other,
+            OBJECT => Form::Object,
+            bits if bits == OBJECT | Tag::OVERLAY => Form::OverlaidObject,
+            bits if bits == OBJECT | Tag::INDEXED => Form::IndexedObject,
+            _ => Form::Other,
         }
     }
 
@@ -111,7 +127,7 @@ impl Tag {
 }
 
 /// How the members of a value are found.
-pub(super) enum Shape {
+pub(super) enum Form {
     /// An ingested object: one after the other.
     Object,
     /// A large ingested object: by its index.
@@ -347,7 +363,7 @@ impl Doc {
                 val,
             });
         }
-        self.push_overlay(Kind::Array, first, size)
+        self.push_overlay(Tag::new(Kind::Array, 0).with_overlay(), first, size)
     }
 
     /// Appends an object of values that exist already. The names must be distinct.
@@ -362,7 +378,7 @@ impl Doc {
             size += member_size(key, values.size(val));
             self.push_member(key, val);
         }
-        self.end_object(object, size)
+        self.end_object(object, Layout::UNKNOWN, size)
     }
 
     /// Starts an object to which [`Doc::push_member`] adds members, and which ends with [`Doc::end_object`]. No other
@@ -381,11 +397,11 @@ impl Doc {
 
     /// Ends an object; `size` is the sum of [`member_size`] over its members.
     #[inline(always)]
-    pub(crate) fn end_object(&mut self, mark: ObjectMark, size: usize) -> Val {
+    pub(crate) fn end_object(&mut self, mark: ObjectMark, layout: Layout, size: usize) -> Val {
         if self.refs.len() == mark.0 {
             return Val::EMPTY_OBJECT;
         }
-        self.push_overlay(Kind::Object, mark.0, size + 1)
+        self.push_overlay(Tag::of_layout(layout), mark.0, size + 1)
     }
 
     /// Drops an object that was begun.
@@ -408,7 +424,9 @@ impl Doc {
         };
         let new_size = values.size(val);
         let first = self.refs.len();
+        let mut layout = Layout::UNKNOWN;
         if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
+            layout = node.tag.layout();
             self.refs
                 .extend_from_within(node.start as usize..(node.start + node.next) as usize);
         } else {
@@ -442,7 +460,7 @@ impl Doc {
             Some(at) => self.refs[first + at].val = val,
             None => self.refs.push(Ref { key, val }),
         }
-        self.push_overlay(Kind::Object, first, size)
+        self.push_overlay(Tag::of_layout(layout), first, size)
     }
 
     /// `array` with the element at `index`, which must exist, set to `val`.
@@ -461,7 +479,7 @@ impl Doc {
     }
 
     #[inline(always)]
-    fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
+    fn push_overlay(&mut self, tag: Tag, first: usize, size: usize) -> Val {
         let index = narrow(self.nodes.len());
         let end = narrow(self.refs.len());
         self.nodes.push(Node {
@@ -469,7 +487,7 @@ impl Doc {
             // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
             size: u32::try_from(size).unwrap_or(u32::MAX),
             next: end - first as u32,
-            tag: Tag::new(kind, 0).with_overlay(),
+            tag,
         });
         Val(index)
     }

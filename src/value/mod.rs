@@ -22,6 +22,7 @@ mod doc;
 mod equal;
 mod error;
 mod ingest;
+mod layout;
 mod number;
 mod text;
 mod view;
@@ -30,6 +31,7 @@ pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use ingest::DEPTH_MAX;
+pub(crate) use layout::{Layout, MemberName};
 pub use text::{Name, escape, unescape};
 pub use view::{Elements, Members, Values};
 

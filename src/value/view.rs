@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::doc::{Node, Ref};
-use super::{CONSTANT, Doc, Key, Kind, Name, Val, copy, number, text};
+use super::{CONSTANT, Doc, Key, Kind, MemberName, Name, Val, copy, number, text};
 
 /// A read-only view of an execution's values and of its program's constants.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +51,11 @@ impl<'a> Values<'a> {
         copy::member(self, object, name)
     }
 
-    /// The same; `key` is the name in the program's constants, which tells a template's members apart at once.
+    /// The same for a name that a path reads.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn get_by_key(self, object: Val, name: &Name, key: Key) -> Option<Val> {
-        copy::member_by_key(self, object, name, key)
+    pub(crate) fn get_named(self, object: Val, member: &MemberName) -> Option<Val> {
+        copy::named_member(self, object, member)
     }
 
     #[inline(always)]
