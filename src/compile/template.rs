@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
 use crate::program::{
-    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
+    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source, Step,
 };
 use crate::stdx::narrow;
 use crate::value::{Layout, Val, Values, escape, member_size};
@@ -77,25 +77,25 @@ impl<'d> Compiler<'d> {
                 let load = &self.loads[id.index()];
                 let steps = load.steps.clone().unwrap_or_default();
                 let (first_step, end_step) = (steps.start, steps.end);
-                match load.base {
-                    Base::Value => Source::Path {
+                let steps = &self.steps[first_step as usize..end_step as usize];
+                match (load.base, steps) {
+                    (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
+                    (Base::Value, _) => Source::Path {
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemValue) => Source::ItemValue {
+                    (Base::Context(ContextBase::MapItemValue), _) => Source::ItemValue {
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemIndex) if first_step == end_step => {
-                        Source::ItemIndex(id)
-                    }
-                    Base::Context(_) => {
+                    (Base::Context(ContextBase::MapItemIndex), []) => Source::ItemIndex(id),
+                    (Base::Context(_), _) => {
                         self.emit(Op::LoadContext(id));
                         Source::Popped
                     }
-                    Base::Variable(_) => {
+                    (Base::Variable(_), _) => {
                         self.emit(Op::Load(id));
                         Source::Popped
                     }

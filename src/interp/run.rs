@@ -1,7 +1,5 @@
 //! The loop over ops, and [`Execution::step`].
 
-use std::ops::Range;
-
 use super::context::values;
 use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
@@ -297,25 +295,25 @@ impl<O: Observer> Run<'_, O> {
         registers: &mut Registers,
     ) -> Result<(), Raised> {
         if self.execution.doc.memory() > self.execution.compact_at {
-            self.save(frame, *registers);
-            if !self.execution.compact(self.program) {
-                return Err(self.too_large(&self.program.states[state.index()].name));
-            }
-            registers.data = self.execution.frames[frame as usize].data;
+            self.compact(frame, state, registers)?;
         }
         self.execution.fuel -= 1;
         self.execution.transitions += 1;
         registers.value = registers.data;
-        let info = &self.program.states[state.index()];
-        let (state_type, name) = (info.state_type, &*info.name);
-        let entered = self.frame_event(
-            frame,
-            Details::StateEntered {
+        let entered = if O::ENABLED {
+            let info = &self.program.states[state.index()];
+            let (state_type, name) = (info.state_type, &*info.name);
+            let input = registers.data;
+            let details = Details::StateEntered {
                 state_type,
                 name,
-                input: registers.data,
-            },
-        );
+                input,
+            };
+            self.frame_event(frame, details)
+        } else {
+            self.execution.last_event_id += 1;
+            self.execution.last_event_id
+        };
         let now = self.now;
         let f = &mut self.execution.frames[frame as usize];
         f.state = state;
@@ -326,6 +324,22 @@ impl<O: Observer> Run<'_, O> {
         if !f.retries.is_empty() {
             f.retries.clear();
         }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compact(
+        &mut self,
+        frame: u32,
+        state: StateId,
+        registers: &mut Registers,
+    ) -> Result<(), Raised> {
+        self.save(frame, *registers);
+        if !self.execution.compact(self.program) {
+            return Err(self.too_large(&self.program.states[state.index()].name));
+        }
+        registers.data = self.execution.frames[frame as usize].data;
         Ok(())
     }
 
@@ -411,7 +425,8 @@ impl<O: Observer> Run<'_, O> {
             Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,
         };
         if let Some(steps) = &load.steps {
-            if let Some(val) = self.follow(steps.clone(), base) {
+            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
+            if let Some(val) = follow(values(self.execution, self.program), steps, base) {
                 return Ok(val);
             }
         }
@@ -499,36 +514,43 @@ impl<O: Observer> Run<'_, O> {
     fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
         let program = self.program;
         let info = &program.objects[object.index()];
-        let base = self.execution.stack.len() - info.popped;
-        let mut popped = base;
+        // Most members come from the same object.
+        let opened = values(self.execution, program).open(value);
+        let mut left_on_stack = info.popped;
         let mut size = info.known_size;
         let mark = self.execution.doc.begin_object(info.members.len());
         for member in &info.members {
-            let (steps, start, load) = match member.source {
+            let view = values(self.execution, program);
+            let (found, load) = match &member.source {
                 Source::Const(val) => {
-                    self.execution.doc.push_member(member.key, val);
+                    self.execution.doc.push_member(member.key, *val);
                     continue;
                 }
+                Source::Member(name, load) => (view.get_named(opened, name), load),
                 Source::Popped => {
-                    popped += 1;
-                    (0..0, Some(self.execution.stack[popped - 1]), LoadId(0))
+                    let at = self.execution.stack.len() - left_on_stack;
+                    left_on_stack -= 1;
+                    (Some(self.execution.stack[at]), &LoadId(0))
                 }
                 Source::Path {
                     first_step,
                     end_step,
                     load,
-                } => (first_step..end_step, Some(value), load),
+                } => {
+                    let steps = &program.steps[*first_step as usize..*end_step as usize];
+                    (follow(view, steps, value), load)
+                }
                 Source::ItemValue {
                     first_step,
                     end_step,
                     load,
                 } => {
+                    let steps = &program.steps[*first_step as usize..*end_step as usize];
                     let item = self.execution.frames[frame as usize].item;
-                    (first_step..end_step, item.map(|item| item.value), load)
+                    (item.and_then(|item| follow(view, steps, item.value)), load)
                 }
-                Source::ItemIndex(load) => (0..0, self.item_index(frame), load),
+                Source::ItemIndex(load) => (self.item_index(frame), load),
             };
-            let found = start.and_then(|start| self.follow(steps, start));
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);
                 return Err(self.field_not_found(frame, &program.loads[load.index()], value));
@@ -537,6 +559,7 @@ impl<O: Observer> Run<'_, O> {
             self.execution.doc.push_member(member.key, val);
         }
         if info.popped > 0 {
+            let base = self.execution.stack.len() - info.popped;
             self.execution.stack.truncate(base);
         }
         Ok(self.execution.doc.end_object(mark, info.layout, size))
@@ -550,18 +573,6 @@ impl<O: Observer> Run<'_, O> {
             Some(val) => *val,
             None => self.execution.doc.push_i64(i64::from(index)),
         })
-    }
-
-    /// The value at the end of a definite path.
-    #[inline(always)]
-    fn follow(&self, steps: Range<u32>, base: Val) -> Option<Val> {
-        let steps = &self.program.steps[steps.start as usize..steps.end as usize];
-        let view = values(self.execution, self.program);
-        // Most paths of templates have one step.
-        match steps {
-            [Step::Child(member)] => view.get_named(base, member),
-            _ => follow(view, steps, base),
-        }
     }
 
     #[inline(never)]
@@ -703,12 +714,22 @@ fn missing(load: &Load) -> NotFound {
     }
 }
 
-#[inline(never)]
+/// The value at the end of a definite path.
+#[inline(always)]
 fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    match steps {
+        [] => Some(base),
+        [Step::Child(member)] => view.get_named(view.open(base), member),
+        _ => follow_far(view, steps, base),
+    }
+}
+
+#[inline(never)]
+fn follow_far(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     let mut at = base;
     for step in steps {
         at = match step {
-            Step::Child(member) => view.get_named(at, member)?,
+            Step::Child(member) => view.get_named(view.open(at), member)?,
             Step::Index(index) => path::index(view, *index, at)?,
         };
     }

@@ -125,9 +125,10 @@ impl Program {
         write!(f, "{op:12} ")?;
         for (i, member) in self.objects[object.index()].members.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            let source = match member.source {
-                Source::Const(val) => self.constant(val),
-                Source::Path { load, .. }
+            let source = match &member.source {
+                Source::Const(val) => self.constant(*val),
+                Source::Member(_, load)
+                | Source::Path { load, .. }
                 | Source::ItemValue { load, .. }
                 | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
                 Source::Popped => "popped".to_owned(),

@@ -187,11 +187,13 @@ pub(crate) struct Member {
 }
 
 /// Where the value of a member comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Source {
     /// A literal.
     Const(Val),
-    /// A definite path: its steps from the frame's value, and the load that words its errors.
+    /// A member of the frame's value, and the load that words the error if there is none. Most paths are such.
+    Member(MemberName, LoadId),
+    /// Any other definite path: its steps from the frame's value, and the load that words its errors.
     Path {
         first_step: u32,
         end_step: u32,

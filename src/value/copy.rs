@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::doc::{Form, Node, Ref};
-use super::{CONSTANT, Doc, Kind, MemberName, Name, Val, Values};
+use super::{CONSTANT, Key, Kind, MemberName, Name, Opened, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -54,96 +54,117 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The member `name` of an object that was ingested and has no index: the place of its node.
-#[inline(always)]
-fn find_ingested(doc: &Doc, object: usize, name: &Name) -> Option<usize> {
-    let nodes = doc.nodes.as_slice();
-    let len = name.raw().len();
-    // Names of more than eight bytes are compared by their last eight first; the empty one has nothing to compare.
-    let shift = 64 - 8 * len.min(8);
-    let end = nodes[object].next as usize;
-    assert!(end <= nodes.len(), "an object ends within its document");
-    let mut at = object + 1;
-    while at < end {
-        // SAFETY: `at` lies before `end`, which lies within the nodes.
-        let node = unsafe { nodes.get_unchecked(at) };
-        if node.tag.key_len() as usize == len {
-            // SAFETY: ingest has written the name right before the value, its closing quote and its colon in between.
-            // Every document starts with more than ten bytes of other text, so that eight bytes can be read that end
-            // where the name does.
-            let tail = unsafe {
-                let name_end = doc.bytes.as_ptr().add(node.start as usize - 2);
-                u64::from_le(name_end.sub(8).cast::<u64>().read_unaligned())
-            };
-            if len == 0
-                || tail >> shift == name.tail()
-                    && (len <= 8 || doc.key_bytes(node) == name.raw().as_bytes())
-            {
-                return Some(at);
-            }
-        }
-        at = node.next as usize;
-    }
-    None
-}
+/// Names up to this length are compared as one number.
+const SHORT_NAME_MAX: usize = 8;
 
 /// The member `name` of an object, by its text alone.
 pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
-    let doc = values.home(object.0);
-    let index = object.0 & !CONSTANT;
-    let node = &doc.nodes[index as usize];
-    // The place came from 31 bits.
-    let found = match node.tag.form() {
-        Form::Object => find_ingested(doc, index as usize, name).map(|at| at as u32),
-        Form::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
-        Form::OverlaidObject => return find_by_text(values, values.refs(*node), name),
-        Form::Other => None,
-    };
-    found.map(|at| Val(at | object.0 & CONSTANT))
+    search::<ANY_NAME>(values, object, name, Key::NONE)
 }
 
 /// The same for a name that a path reads.
 #[inline(always)]
-pub(super) fn named_member(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
-    let node = values.node(object);
-    if node.tag == member.expected {
-        let r = &values.doc.refs[node.start as usize + member.position as usize];
+pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberName) -> Option<Val> {
+    if object.node.tag == member.expected {
+        let r = &values.doc.refs[object.node.start as usize + member.position as usize];
         debug_assert!(r.key == member.key, "objects of one layout begin alike");
         return Some(r.val);
     }
-    find_named(values, object, member)
+    search_named(values, object.val, member)
+}
+
+/// Short names are looked for without a call, so that this function saves no registers.
+#[inline(never)]
+fn search_named(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+    match member.name.raw().len() {
+        1..=SHORT_NAME_MAX => search::<SHORT_NAME>(values, object, &member.name, member.key),
+        _ => search_long(values, object, member),
+    }
 }
 
 #[inline(never)]
-fn find_named(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+fn search_long(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+    search::<ANY_NAME>(values, object, &member.name, member.key)
+}
+
+/// For [`search`]: the name has 1 to [`SHORT_NAME_MAX`] bytes.
+const SHORT_NAME: bool = true;
+/// For [`search`]: the name has any length.
+const ANY_NAME: bool = false;
+
+/// The member `name` of an object, whatever it is made of. `key` is the name in the program's constants, if it is known.
+#[inline(always)]
+fn search<const IS_SHORT: bool>(
+    values: Values<'_>,
+    object: Val,
+    name: &Name,
+    key: Key,
+) -> Option<Val> {
     let doc = values.home(object.0);
     let index = object.0 & !CONSTANT;
     let node = &doc.nodes[index as usize];
-    let found = match node.tag.form() {
-        Form::Object => find_ingested(doc, index as usize, &member.name).map(|at| at as u32),
+    match node.tag.form() {
+        Form::Object => {
+            let end = node.next as usize;
+            assert!(end <= doc.nodes.len(), "an object ends within its document");
+            let mut at = index as usize + 1;
+            while at < end {
+                // SAFETY: `at` lies before `end`, which lies within the nodes.
+                let node = unsafe { doc.nodes.get_unchecked(at) };
+                let len = node.tag.key_len() as usize;
+                // Ingest has written the name right before the value, its closing quote and its colon in between.
+                let is_name = len == name.raw().len()
+                    && is_name::<IS_SHORT>(&doc.bytes, (node.start as usize).wrapping_sub(2), name);
+                if is_name {
+                    // The place came from 31 bits.
+                    return Some(Val(at as u32 | object.0 & CONSTANT));
+                }
+                at = node.next as usize;
+            }
+            None
+        }
         Form::OverlaidObject => {
-            let refs = values.refs(*node);
-            for r in refs {
-                if r.key.start == member.key.start {
+            for r in values.refs(*node) {
+                // Names of templates are known by their places; what was ingested has brought its own.
+                let is_it = r.key.start == key.start
+                    || r.key.len as usize == name.raw().len() && {
+                        let start = (r.key.start & !CONSTANT) as usize;
+                        let bytes = &values.home(r.key.start).bytes;
+                        is_name::<IS_SHORT>(bytes, start + r.key.len as usize, name)
+                    };
+                if is_it {
                     return Some(r.val);
                 }
             }
-            // What was ingested has brought its own names.
-            return find_by_text(values, refs, &member.name);
+            None
         }
-        Form::IndexedObject => doc.indexed_member(index, member.name.raw().as_bytes()),
+        Form::IndexedObject => indexed(values, object, name),
         Form::Other => None,
-    };
-    found.map(|at| Val(at | object.0 & CONSTANT))
+    }
 }
 
 #[inline(never)]
-fn find_by_text(values: Values<'_>, refs: &[Ref], name: &Name) -> Option<Val> {
+fn indexed(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
+    let (bit, index) = (object.0 & CONSTANT, object.0 & !CONSTANT);
+    let found = values
+        .home(object.0)
+        .indexed_member(index, name.raw().as_bytes());
+    found.map(|at| Val(at | bit))
+}
+
+/// True if `name` stands in front of `end`.
+#[inline(always)]
+fn is_name<const IS_SHORT: bool>(bytes: &[u8], end: usize, name: &Name) -> bool {
     let len = name.raw().len();
-    let is_name = |r: &&Ref| {
-        r.key.len as usize == len && equal(values.key_text(r.key).as_bytes(), name.raw().as_bytes())
+    if !IS_SHORT {
+        return bytes.get(end.wrapping_sub(len)..end) == Some(name.raw().as_bytes());
+    }
+    // Before every name there are at least eight bytes: a document starts with other text.
+    let Some(last) = bytes.get(end.wrapping_sub(SHORT_NAME_MAX)..end) else {
+        return false;
     };
-    refs.iter().find(is_name).map(|r| r.val)
+    let last = last.try_into().map_or(0, u64::from_le_bytes);
+    last >> (8 * (SHORT_NAME_MAX - len)) == name.tail()
 }
 
 /// Appends `text` to a document's bytes.

@@ -14,6 +14,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// A key that no name has.
+    pub(super) const NONE: Key = Key {
+        start: u32::MAX,
+        len: 0,
+    };
+
     /// The same name of a program's constants, as the executions of that program address it.
     #[must_use]
     pub const fn as_constant(self) -> Key {

@@ -33,6 +33,7 @@ pub use error::IngestError;
 pub use ingest::DEPTH_MAX;
 pub(crate) use layout::{Layout, MemberName};
 pub use text::{Name, escape, unescape};
+pub(crate) use view::Opened;
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.

@@ -16,6 +16,13 @@ pub struct Values<'a> {
     pub constants: &'a Doc,
 }
 
+/// A value that several members are about to be read from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(super) val: Val,
+    pub(super) node: Node,
+}
+
 impl<'a> Values<'a> {
     #[inline(always)]
     pub(super) fn home(self, bits: u32) -> &'a Doc {
@@ -51,10 +58,19 @@ impl<'a> Values<'a> {
         copy::member(self, object, name)
     }
 
-    /// The same for a name that a path reads.
+    /// Opens a value to which paths are applied.
+    #[inline(always)]
+    pub(crate) fn open(self, val: Val) -> Opened {
+        Opened {
+            val,
+            node: self.node(val),
+        }
+    }
+
+    /// The member that a path names; `None` also for anything but an object.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn get_named(self, object: Val, member: &MemberName) -> Option<Val> {
+    pub(crate) fn get_named(self, object: Opened, member: &MemberName) -> Option<Val> {
         copy::named_member(self, object, member)
     }
 
