@@ -52,8 +52,7 @@ impl<O: Observer> Run<'_, O> {
 
 fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
     if let (Operator::StringEquals, Some(operand)) = (test.operator, operand) {
-        let strings = values.kind(variable) == Kind::String && values.kind(operand) == Kind::String;
-        return strings && values.text(variable) == values.text(operand);
+        return values.equal_strings(variable, operand);
     }
     let accepts = match test.operator {
         Operator::StringEquals | Operator::NumericEquals | Operator::TimestampEquals => {

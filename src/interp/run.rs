@@ -418,8 +418,20 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// What a path finds, from wherever it starts.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
+        // Nearly all paths are definite ones of the frame's value.
+        if let (Base::Value, Some(steps)) = (load.base, &load.steps) {
+            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
+            if let Some(val) = follow(values(self.execution, self.program), steps, value) {
+                return Ok(val);
+            }
+        }
+        self.load_otherwise(frame, load, value)
+    }
+
+    #[inline(never)]
+    fn load_otherwise(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
         let base = match load.base {
             Base::Value => value,
             Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,

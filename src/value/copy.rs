@@ -113,9 +113,8 @@ fn search<const IS_SHORT: bool>(
                 let node = unsafe { doc.nodes.get_unchecked(at) };
                 let len = node.tag.key_len() as usize;
                 // Ingest has written the name right before the value, its closing quote and its colon in between.
-                let is_name = len == name.raw().len()
-                    && is_name::<IS_SHORT>(&doc.bytes, (node.start as usize).wrapping_sub(2), name);
-                if is_name {
+                let end = node.start as usize - 2;
+                if len == name.raw().len() && is_name::<IS_SHORT>(&doc.bytes, end, name) {
                     // The place came from 31 bits.
                     return Some(Val(at as u32 | object.0 & CONSTANT));
                 }

@@ -406,11 +406,11 @@ fn skip(at: At, n: usize) -> At {
     unsafe { at.add(n) }
 }
 
-/// The position before one that lies behind a quote.
+/// The two bytes before a position that lies behind a quote, as one number.
 #[inline(always)]
-fn skip_back(at: At) -> At {
+fn last_two(at: At) -> u32 {
     // SAFETY: a document starts with other text.
-    unsafe { at.sub(1) }
+    u32::from(unsafe { at.sub(2).cast::<u16>().read_unaligned() })
 }
 
 impl Scanner {
@@ -454,6 +454,7 @@ impl Scanner {
     )]
     fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
         const IN_OBJECT: u32 = b'}' as u32;
+        let first_node = self.node_count;
         let mut at = start;
         let mut top = Frame::OUTSIDE;
         loop {
@@ -509,25 +510,33 @@ impl Scanner {
             // Behind a value: close what ends here, then go on to the next one.
             loop {
                 let next = byte(at);
-                if next == b',' && top.close != 0 {
+                if next == b',' {
                     break;
                 }
                 if u32::from(next) != top.close {
                     return Err(unexpected(next));
                 }
                 if top.close == 0 {
-                    // A zero byte is also what follows the text.
-                    return if at == self.end {
-                        Ok(())
-                    } else {
-                        Err(Stop::Syntax)
-                    };
+                    return self.end_text(at, first_node);
                 }
                 at = skip(at, 1);
                 self.close(doc, &top, at);
                 top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
             at = skip(at, 1);
+        }
+    }
+
+    /// A zero byte follows the outermost value: the end, or else one in the text. Commas are not looked for around that
+    /// value, but what they have separated is not part of it.
+    #[inline(never)]
+    fn end_text(&self, at: At, first_node: u32) -> Result<(), Stop> {
+        // SAFETY: the node of the outermost value was written.
+        let next = unsafe { (*self.nodes.add(first_node as usize)).next };
+        if at == self.end && next == self.node_count {
+            Ok(())
+        } else {
+            Err(Stop::Syntax)
         }
     }
 
@@ -585,17 +594,16 @@ impl Scanner {
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
     fn note_name(&mut self, doc: &mut Doc, start: At, close: At, len: usize, top: &mut Frame) {
-        // Names of one object differ in length, first or last letter more often than not. The bytes around an empty
-        // name are its quotes.
-        let (first, last) = (u32::from(byte(start)), u32::from(byte(skip_back(close))));
-        let bit = 1_u64 << ((first * 7 + last * 11 + len as u32 * 3) & 63);
+        // Names of one object differ in length or in their last two bytes more often than not. The byte before a short
+        // name is its quote.
+        let hash = last_two(close).wrapping_mul(0x9E35) / 1024 + len as u32;
+        let bit = 1_u64 << (hash & 63);
         top.count += 1;
-        let seen = top.names & bit != 0;
-        top.names |= bit;
-        if seen && top.count <= SCAN_MEMBERS_MAX {
+        if top.names & bit != 0 && top.count <= SCAN_MEMBERS_MAX {
             self.commit(doc);
             self.duplicates |= has_member(doc, top.node, self.offset(start) as usize, len);
         }
+        top.names |= bit;
     }
 
     #[inline(always)]

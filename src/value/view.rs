@@ -209,6 +209,20 @@ impl<'a> Values<'a> {
         String::from_utf8(out).unwrap_or_else(|error| panic!("a document holds UTF-8: {error}"))
     }
 
+    /// True if both are strings, and the same.
+    #[must_use]
+    #[inline]
+    pub(crate) fn equal_strings(self, a: Val, b: Val) -> bool {
+        let text = |v: Val, node: Node| {
+            let (start, size) = (node.start as usize, node.size as usize);
+            &self.home(v.0).bytes[start..start + size]
+        };
+        let (x, y) = (self.node(a), self.node(b));
+        let both = x.tag.kind() == Kind::String && y.tag.kind() == Kind::String;
+        // Equal strings are equal bytes, quotes included.
+        both && x.size == y.size && copy::equal(text(a, x), text(b, y))
+    }
+
     /// Java's order of two strings; `None` unless both are strings.
     #[must_use]
     pub fn compare_strings(self, a: Val, b: Val) -> Option<Ordering> {
