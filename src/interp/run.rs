@@ -726,12 +726,16 @@ fn missing(load: &Load) -> NotFound {
     }
 }
 
-/// The value at the end of a definite path.
+/// The value at the end of a definite path. Nearly all have one step or two.
 #[inline(always)]
 fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     match steps {
         [] => Some(base),
         [Step::Child(member)] => view.get_named(view.open(base), member),
+        [Step::Child(outer), Step::Child(member)] => {
+            let object = view.get_named(view.open(base), outer)?;
+            view.get_named(view.open(object), member)
+        }
         _ => follow_far(view, steps, base),
     }
 }

@@ -31,7 +31,7 @@ pub(super) const TEXT_BYTES_MAX: usize = 1 << 30;
 const PADDING: usize = 32;
 
 /// Objects with more members than this get a hash table.
-const SCAN_MEMBERS_MAX: u32 = 32;
+const SCAN_MEMBERS_MAX: usize = 32;
 
 /// An open container.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub(super) struct Frame {
     node: u32,
     /// The bracket that ends it.
     close: u32,
-    count: u32,
+    count: usize,
     /// A bit for each name seen, by hash: most objects of distinct names never compare two names.
     names: u64,
 }
@@ -230,8 +230,8 @@ impl Doc {
 
     /// Builds the hash table of a large object; true if it has two members of one name.
     #[cold]
-    fn index_members(&mut self, object: u32, count: u32) -> bool {
-        let size = (count * 2).next_power_of_two();
+    fn index_members(&mut self, object: u32, count: usize) -> bool {
+        let size = narrow((count * 2).next_power_of_two());
         let index = MemberIndex {
             first_slot: narrow(self.slots.len()),
             mask: size - 1,
@@ -517,26 +517,17 @@ impl Scanner {
                     return Err(unexpected(next));
                 }
                 if top.close == 0 {
-                    return self.end_text(at, first_node);
+                    // Commas around the outermost value were not looked for; but what they separate is no part of it.
+                    // SAFETY: the node of the outermost value was written.
+                    let next = unsafe { (*self.nodes.add(first_node as usize)).next };
+                    let is_whole = at == self.end && next == self.node_count;
+                    return if is_whole { Ok(()) } else { Err(Stop::Syntax) };
                 }
                 at = skip(at, 1);
                 self.close(doc, &top, at);
                 top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
             at = skip(at, 1);
-        }
-    }
-
-    /// A zero byte follows the outermost value: the end, or else one in the text. Commas are not looked for around that
-    /// value, but what they have separated is not part of it.
-    #[inline(never)]
-    fn end_text(&self, at: At, first_node: u32) -> Result<(), Stop> {
-        // SAFETY: the node of the outermost value was written.
-        let next = unsafe { (*self.nodes.add(first_node as usize)).next };
-        if at == self.end && next == self.node_count {
-            Ok(())
-        } else {
-            Err(Stop::Syntax)
         }
     }
 
@@ -874,6 +865,8 @@ mod tests {
             ("{\n \"a\": x}", 2, 7),
             ("[1 2]", 1, 4),
             ("[1,]", 1, 4),
+            ("1,2", 1, 2),
+            ("{},[1]", 1, 3),
             ("{\"a\" 1}", 1, 6),
             ("\"a\u{1}\"", 1, 3),
             ("tr ue", 1, 3),
