@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::doc::{Form, Node, Ref};
-use super::{CONSTANT, Key, Kind, MemberName, Name, Opened, Val, Values};
+use super::{CONSTANT, Doc, Key, Kind, MemberName, Name, Opened, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -56,102 +56,120 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// Names up to this length are compared as one number.
 const SHORT_NAME_MAX: usize = 8;
+/// For the searches: the name has 1 to [`SHORT_NAME_MAX`] bytes.
+const SHORT_NAME: bool = true;
+/// For the searches: the name has any length.
+const ANY_NAME: bool = false;
 
 /// The member `name` of an object, by its text alone.
 pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
-    search::<ANY_NAME>(values, object, name, Key::NONE)
+    let (bit, index) = (object.0 & CONSTANT, object.0 & !CONSTANT);
+    let doc = values.home(object.0);
+    let node = &doc.nodes[index as usize];
+    let found = match node.tag.form() {
+        Form::Object => among_nodes::<ANY_NAME>(doc, index + 1, node.next, name),
+        Form::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
+        Form::OverlaidObject => {
+            return among_refs::<ANY_NAME>(values, values.refs(*node), name, Key::NONE);
+        }
+        Form::Other => None,
+    };
+    found.map(|at| Val(at | bit))
 }
 
 /// The same for a name that a path reads.
 #[inline(always)]
 pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberName) -> Option<Val> {
-    if object.node.tag == member.expected {
-        let r = &values.doc.refs[object.node.start as usize + member.position as usize];
+    let Opened { val, node } = object;
+    if node.tag == member.expected {
+        let r = &values.doc.refs[node.start as usize + member.position as usize];
         debug_assert!(r.key == member.key, "objects of one layout begin alike");
         return Some(r.val);
     }
-    search_named(values, object.val, member)
+    if let Form::Object = node.tag.form() {
+        let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
+        let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
+        return found.map(|at| Val(at | bit));
+    }
+    search_other(values, val, member)
 }
 
 /// Short names are looked for without a call, so that this function saves no registers.
 #[inline(never)]
-fn search_named(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
-    match member.name.raw().len() {
-        1..=SHORT_NAME_MAX => search::<SHORT_NAME>(values, object, &member.name, member.key),
-        _ => search_long(values, object, member),
+fn search_nodes(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
+    match name.raw().len() {
+        1..=SHORT_NAME_MAX => among_nodes::<SHORT_NAME>(doc, first, end, name),
+        _ => search_nodes_long(doc, first, end, name),
     }
 }
 
 #[inline(never)]
-fn search_long(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
-    search::<ANY_NAME>(values, object, &member.name, member.key)
+fn search_nodes_long(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
+    among_nodes::<ANY_NAME>(doc, first, end, name)
 }
 
-/// For [`search`]: the name has 1 to [`SHORT_NAME_MAX`] bytes.
-const SHORT_NAME: bool = true;
-/// For [`search`]: the name has any length.
-const ANY_NAME: bool = false;
+#[inline(never)]
+fn search_other(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+    let node = values.node(object);
+    match (node.tag.form(), member.name.raw().len()) {
+        (Form::OverlaidObject, 1..=SHORT_NAME_MAX) => {
+            let refs = values.refs(node);
+            among_refs::<SHORT_NAME>(values, refs, &member.name, member.key)
+        }
+        (Form::OverlaidObject, _) => {
+            let refs = values.refs(node);
+            among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
+        }
+        _ => self::member(values, object, &member.name),
+    }
+}
 
-/// The member `name` of an object, whatever it is made of. `key` is the name in the program's constants, if it is known.
+/// The member `name` among the nodes from `first` to `end`, which are children of one object.
 #[inline(always)]
-fn search<const IS_SHORT: bool>(
+fn among_nodes<const IS_SHORT: bool>(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
+    let nodes = doc.nodes.as_slice();
+    assert!(
+        end as usize <= nodes.len(),
+        "an object ends within its document"
+    );
+    let mut at = first;
+    while at < end {
+        // SAFETY: `at` lies before `end`, which lies within the nodes.
+        let node = unsafe { nodes.get_unchecked(at as usize) };
+        // Ingest has written the name right before the value, its closing quote and its colon in between.
+        if node.tag.key_len() as usize == name.raw().len()
+            && is_name::<IS_SHORT>(&doc.bytes, node.start as usize - 2, name)
+        {
+            return Some(at);
+        }
+        at = node.next;
+    }
+    None
+}
+
+/// The member `name` of an overlay. `key` is the name in the program's constants, if it is known: what a template has
+/// made has such keys, what was ingested has brought its own.
+#[inline(always)]
+fn among_refs<const IS_SHORT: bool>(
     values: Values<'_>,
-    object: Val,
+    refs: &[Ref],
     name: &Name,
     key: Key,
 ) -> Option<Val> {
-    let doc = values.home(object.0);
-    let index = object.0 & !CONSTANT;
-    let node = &doc.nodes[index as usize];
-    match node.tag.form() {
-        Form::Object => {
-            let end = node.next as usize;
-            assert!(end <= doc.nodes.len(), "an object ends within its document");
-            let mut at = index as usize + 1;
-            while at < end {
-                // SAFETY: `at` lies before `end`, which lies within the nodes.
-                let node = unsafe { doc.nodes.get_unchecked(at) };
-                let len = node.tag.key_len() as usize;
-                // Ingest has written the name right before the value, its closing quote and its colon in between.
-                let end = node.start as usize - 2;
-                if len == name.raw().len() && is_name::<IS_SHORT>(&doc.bytes, end, name) {
-                    // The place came from 31 bits.
-                    return Some(Val(at as u32 | object.0 & CONSTANT));
-                }
-                at = node.next as usize;
-            }
-            None
+    for r in refs {
+        let is_it = r.key.start == key.start
+            || r.key.len as usize == name.raw().len() && {
+                let end = (r.key.start & !CONSTANT) as usize + r.key.len as usize;
+                is_name::<IS_SHORT>(&values.home(r.key.start).bytes, end, name)
+            };
+        if is_it {
+            return Some(r.val);
         }
-        Form::OverlaidObject => {
-            for r in values.refs(*node) {
-                // Names of templates are known by their places; what was ingested has brought its own.
-                let is_it = r.key.start == key.start
-                    || r.key.len as usize == name.raw().len() && {
-                        let start = (r.key.start & !CONSTANT) as usize;
-                        let bytes = &values.home(r.key.start).bytes;
-                        is_name::<IS_SHORT>(bytes, start + r.key.len as usize, name)
-                    };
-                if is_it {
-                    return Some(r.val);
-                }
-            }
-            None
-        }
-        Form::IndexedObject => indexed(values, object, name),
-        Form::Other => None,
     }
+    None
 }
 
-#[inline(never)]
-fn indexed(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
-    let (bit, index) = (object.0 & CONSTANT, object.0 & !CONSTANT);
-    let found = values
-        .home(object.0)
-        .indexed_member(index, name.raw().as_bytes());
-    found.map(|at| Val(at | bit))
-}
-
-/// True if `name` stands in front of `end`.
+/// True if `name`, which is as long as the one that ends at `end`, is that one.
 #[inline(always)]
 fn is_name<const IS_SHORT: bool>(bytes: &[u8], end: usize, name: &Name) -> bool {
     let len = name.raw().len();
