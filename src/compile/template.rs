@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
 use crate::program::{
-    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source, Step,
+    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, PathStart, Source, Step,
 };
 use crate::stdx::narrow;
 use crate::value::{Layout, Val, Values, escape, member_size};
@@ -81,11 +81,13 @@ impl<'d> Compiler<'d> {
                 match (load.base, steps) {
                     (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
                     (Base::Value, _) => Source::Path {
+                        start: PathStart::Value,
                         first_step,
                         end_step,
                         load: id,
                     },
-                    (Base::Context(ContextBase::MapItemValue), _) => Source::ItemValue {
+                    (Base::Context(ContextBase::MapItemValue), _) => Source::Path {
+                        start: PathStart::ItemValue,
                         first_step,
                         end_step,
                         load: id,

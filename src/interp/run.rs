@@ -7,8 +7,8 @@ use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
-    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, Pc, Program, Source,
-    StateId, Step, TextOperand, VariableId,
+    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, PathStart, Pc,
+    Program, Source, StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
 use crate::value::{Val, Values};
@@ -201,9 +201,9 @@ impl<O: Observer> Run<'_, O> {
         reason = "the match over `Op`: each arm is a call or a line"
     )]
     fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
-        let program = self.program;
+        let ops = &*self.program.ops;
         loop {
-            let op = program.ops[registers.pc.index()];
+            let op = ops[registers.pc.index()];
             registers.pc.0 += 1;
             match op {
                 Op::Enter(state) => {
@@ -545,21 +545,18 @@ impl<O: Observer> Run<'_, O> {
                     (Some(self.execution.stack[at]), &LoadId(0))
                 }
                 Source::Path {
-                    first_step,
-                    end_step,
-                    load,
-                } => {
-                    let steps = &program.steps[*first_step as usize..*end_step as usize];
-                    (follow(view, steps, value), load)
-                }
-                Source::ItemValue {
+                    start,
                     first_step,
                     end_step,
                     load,
                 } => {
                     let steps = &program.steps[*first_step as usize..*end_step as usize];
                     let item = self.execution.frames[frame as usize].item;
-                    (item.and_then(|item| follow(view, steps, item.value)), load)
+                    let start = match start {
+                        PathStart::Value => Some(value),
+                        PathStart::ItemValue => item.map(|item| item.value),
+                    };
+                    (start.and_then(|start| follow(view, steps, start)), load)
                 }
                 Source::ItemIndex(load) => (self.item_index(frame), load),
             };

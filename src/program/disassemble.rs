@@ -127,10 +127,9 @@ impl Program {
             let separator = if i == 0 { "" } else { ", " };
             let source = match &member.source {
                 Source::Const(val) => self.constant(*val),
-                Source::Member(_, load)
-                | Source::Path { load, .. }
-                | Source::ItemValue { load, .. }
-                | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
+                Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
+                    self.loads[load.index()].path.text().to_owned()
+                }
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

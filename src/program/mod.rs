@@ -193,14 +193,9 @@ pub(crate) enum Source {
     Const(Val),
     /// A member of the frame's value, and the load that words the error if there is none. Most paths are such.
     Member(MemberName, LoadId),
-    /// Any other definite path: its steps from the frame's value, and the load that words its errors.
+    /// Any other definite path: its start, its steps, and the load that words its errors.
     Path {
-        first_step: u32,
-        end_step: u32,
-        load: LoadId,
-    },
-    /// A definite path from `$$.Map.Item.Value`.
-    ItemValue {
+        start: PathStart,
         first_step: u32,
         end_step: u32,
         load: LoadId,
@@ -209,6 +204,15 @@ pub(crate) enum Source {
     ItemIndex(LoadId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
+}
+
+/// What the path of a [`Source`] starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PathStart {
+    /// The frame's value.
+    Value,
+    /// `$$.Map.Item.Value`
+    ItemValue,
 }
 
 /// One step of a definite path, or of a `ResultPath`.

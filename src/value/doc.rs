@@ -295,7 +295,7 @@ impl Doc {
     #[inline]
     pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
         let start = mark.0 as usize;
-        let escaped = self.bytes[start + 1..].contains(&b'\\');
+        let escaped = memchr::memchr(b'\\', &self.bytes[start + 1..]).is_some();
         self.bytes.push(b'"');
         let tag = Tag::new(Kind::String, 0);
         self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })
