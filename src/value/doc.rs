@@ -1,5 +1,6 @@
 //! The storage of values: [`Doc`], its nodes, and what appends to it.
 
+use super::index::MemberIndex;
 use super::text::escape;
 use super::{CONSTANT, Kind, Layout, Name, Val, Values, copy};
 use crate::stdx::{FixedMap, narrow};
@@ -149,13 +150,6 @@ pub(super) enum Form {
 pub(crate) struct Ref {
     pub(super) key: Key,
     pub(super) val: Val,
-}
-
-/// The hash table of one large ingested object: open addressing over the indexes of its members' nodes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MemberIndex {
-    pub(super) first_slot: u32,
-    pub(super) mask: u32,
 }
 
 /// The values of one execution, or the constants of one program. Append-only.

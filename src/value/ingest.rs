@@ -12,12 +12,9 @@
     reason = "the scanner reads through pointers that the padding keeps in bounds"
 )]
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
-
-use super::doc::{MemberIndex, Node, Tag};
+use super::doc::{Node, Tag};
 use super::error::{IngestError, Stop, describe};
+use super::rewrite::{is_space, rewrite};
 use super::{Doc, Kind, Val, number, text};
 use crate::stdx::narrow;
 
@@ -135,6 +132,18 @@ impl Doc {
         }
     }
 
+    /// Scans the value once more without its duplicate names.
+    #[cold]
+    fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
+        let text = self.without_duplicates(start, root);
+        self.nodes.truncate(root.0 as usize);
+        self.bytes.truncate(start);
+        self.bytes.extend_from_slice(&text);
+        match self.scan(start, DEPTH_MAX)? {
+            Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
+        }
+    }
+
     /// Appends canonical text that this crate has written, however deep it is nested.
     pub(super) fn ingest_own(&mut self, json: &[u8]) -> Val {
         let start = self.bytes.len();
@@ -144,153 +153,11 @@ impl Doc {
             Err(stop) => panic!("own text is not canonical JSON: {stop:?}"),
         }
     }
-
-    /// Writes the value once more, each name once with its last value in its first place, and scans that.
-    #[cold]
-    fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
-        let mut text = Vec::with_capacity(self.bytes.len() - start);
-        let mut stack = vec![Piece::Value(root.0)];
-        while let Some(piece) = stack.pop() {
-            match piece {
-                Piece::Byte(byte) => text.push(byte),
-                Piece::Name(at) => {
-                    text.push(b'"');
-                    text.extend_from_slice(self.key_bytes(&self.nodes[at as usize]));
-                    text.extend_from_slice(b"\":");
-                }
-                Piece::Value(at) => self.take_apart(at, &mut text, &mut stack),
-            }
-        }
-        self.nodes.truncate(root.0 as usize);
-        self.bytes.truncate(start);
-        self.bytes.extend_from_slice(&text);
-        match self.scan(start, DEPTH_MAX)? {
-            Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
-        }
-    }
-
-    fn take_apart(&self, at: u32, text: &mut Vec<u8>, stack: &mut Vec<Piece>) {
-        let node = self.nodes[at as usize];
-        let is_object = match node.tag.kind() {
-            Kind::Object => true,
-            Kind::Array => false,
-            Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
-                let start = node.start as usize;
-                text.extend_from_slice(&self.bytes[start..start + node.size as usize]);
-                return;
-            }
-        };
-        let mut children: Vec<(u32, u32)> = Vec::new();
-        let mut places: BTreeMap<&[u8], usize> = BTreeMap::new();
-        let mut child = at + 1;
-        while child < node.next {
-            let member = &self.nodes[child as usize];
-            if is_object {
-                let place = *places
-                    .entry(self.key_bytes(member))
-                    .or_insert(children.len());
-                if place < children.len() {
-                    children[place].1 = child;
-                } else {
-                    children.push((child, child));
-                }
-            } else {
-                children.push((child, child));
-            }
-            child = member.next;
-        }
-        text.push(if is_object { b'{' } else { b'[' });
-        stack.push(Piece::Byte(if is_object { b'}' } else { b']' }));
-        for (i, &(name, value)) in children.iter().enumerate().rev() {
-            stack.push(Piece::Value(value));
-            if is_object {
-                stack.push(Piece::Name(name));
-            }
-            if i > 0 {
-                stack.push(Piece::Byte(b','));
-            }
-        }
-    }
-
-    /// The node of the member `raw` of a large object that was ingested.
-    pub(super) fn indexed_member(&self, object: u32, raw: &[u8]) -> Option<u32> {
-        let index = self.indexes.get(&object)?;
-        let mut slot = hash(raw) & index.mask;
-        loop {
-            let at = self.slots[(index.first_slot + slot) as usize];
-            if at == EMPTY_SLOT {
-                return None;
-            }
-            if self.key_bytes(&self.nodes[at as usize]) == raw {
-                return Some(at);
-            }
-            slot = (slot + 1) & index.mask;
-        }
-    }
-
-    /// Builds the hash table of a large object; true if it has two members of one name.
-    #[cold]
-    fn index_members(&mut self, object: u32, count: usize) -> bool {
-        let size = narrow((count * 2).next_power_of_two());
-        let index = MemberIndex {
-            first_slot: narrow(self.slots.len()),
-            mask: size - 1,
-        };
-        self.slots
-            .resize(self.slots.len() + size as usize, EMPTY_SLOT);
-        let end = narrow(self.nodes.len());
-        let mut child = object + 1;
-        let mut duplicates = false;
-        'members: while child < end {
-            let name = self.key_bytes(&self.nodes[child as usize]);
-            let mut slot = hash(name) & index.mask;
-            let empty = loop {
-                let place = (index.first_slot + slot) as usize;
-                let at = self.slots[place];
-                if at == EMPTY_SLOT {
-                    break place;
-                }
-                if self.key_bytes(&self.nodes[at as usize]) == name {
-                    duplicates = true;
-                    child = self.nodes[child as usize].next;
-                    continue 'members;
-                }
-                slot = (slot + 1) & index.mask;
-            };
-            self.slots[empty] = child;
-            child = self.nodes[child as usize].next;
-        }
-        let tag = self.nodes[object as usize].tag;
-        self.nodes[object as usize].tag = tag.with_indexed();
-        self.indexes.insert(object, index);
-        duplicates
-    }
 }
 
 enum Scanned {
     Distinct(Val),
     Duplicates(Val),
-}
-
-/// What is left to write of a value with duplicate names.
-enum Piece {
-    Byte(u8),
-    Name(u32),
-    Value(u32),
-}
-
-const EMPTY_SLOT: u32 = u32::MAX;
-
-/// Keyed anew in every process, so that nobody can prepare names that all fall together. The order of the slots shows
-/// nowhere.
-fn hash(name: &[u8]) -> u32 {
-    static KEYS: OnceLock<RandomState> = OnceLock::new();
-    let hash = KEYS.get_or_init(RandomState::new).hash_one(name);
-    (hash >> 32) as u32 ^ hash as u32
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 fn trim(mut json: &[u8]) -> &[u8] {
@@ -305,62 +172,6 @@ fn trim(mut json: &[u8]) -> &[u8] {
         json = rest;
     }
     json
-}
-
-/// Copies `json` to `out` without white space and with canonical escapes. It need not be JSON, but what comes out is
-/// not JSON either then: white space that separates two words or numbers is not dropped silently.
-fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
-    let is_word = |b: u8| !matches!(b, b'{' | b'}' | b'[' | b']' | b',' | b':' | b'"');
-    let mut at = 0;
-    while let Some(&byte) = json.get(at) {
-        if is_space(byte) {
-            let next = json[at..]
-                .iter()
-                .position(|&b| !is_space(b))
-                .map_or(json.len(), |n| at + n);
-            let before = at.checked_sub(1).map(|i| json[i]);
-            if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
-                return Err(Stop::Syntax);
-            }
-            at = next;
-        } else if byte == b'"' {
-            let close = string_end(json, at).ok_or(Stop::Syntax)?;
-            let inside = &json[at + 1..close];
-            out.push(b'"');
-            if inside.contains(&b'\\') {
-                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax)?;
-                out.extend_from_slice(text::canonical(inside).as_bytes());
-            } else {
-                out.extend_from_slice(inside);
-            }
-            out.push(b'"');
-            at = close + 1;
-        } else {
-            out.push(byte);
-            at += 1;
-        }
-    }
-    Ok(())
-}
-
-/// The closing quote of the string that opens at `open`, if all its escapes are well formed.
-fn string_end(json: &[u8], open: usize) -> Option<usize> {
-    let mut at = open + 1;
-    loop {
-        match json.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => match json.get(at + 1)? {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
-                b'u' => {
-                    text::unicode_unit(json, at)?;
-                    at += 6;
-                }
-                _ => return None,
-            },
-            0..0x20 => return None,
-            _ => at += 1,
-        }
-    }
 }
 
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is

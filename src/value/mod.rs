@@ -21,9 +21,11 @@ mod copy;
 mod doc;
 mod equal;
 mod error;
+mod index;
 mod ingest;
 mod layout;
 mod number;
+mod rewrite;
 mod text;
 mod view;
 
