@@ -220,13 +220,14 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
-                Op::MakeObject(object) => {
-                    let object = self.make_object(frame, object, registers.value)?;
-                    self.execution.stack.push(object);
-                }
-                Op::SetObject(object) => {
-                    registers.value = self.make_object(frame, object, registers.value)?
-                }
+                Op::MakeObject(object) => match self.make_object(frame, object, registers.value) {
+                    Ok(object) => self.execution.stack.push(object),
+                    Err(load) => return Err(self.no_member(frame, load, registers.value)),
+                },
+                Op::SetObject(object) => match self.make_object(frame, object, registers.value) {
+                    Ok(object) => registers.value = object,
+                    Err(load) => return Err(self.no_member(frame, load, registers.value)),
+                },
 
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
@@ -521,9 +522,10 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    /// Makes an object of constants, of what definite paths find, and of what lies on the stack.
+    /// Makes an object of constants, of what definite paths find, and of what lies on the stack. Fails with the load that
+    /// finds nothing: a result of two words stays in registers.
     #[inline(never)]
-    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
+    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, LoadId> {
         let program = self.program;
         let info = &program.objects[object.index()];
         // Most members come from the same object.
@@ -562,7 +564,7 @@ impl<O: Observer> Run<'_, O> {
             };
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);
-                return Err(self.field_not_found(frame, &program.loads[load.index()], value));
+                return Err(*load);
             };
             size += values(self.execution, program).size(val);
             self.execution.doc.push_member(member.key, val);
@@ -572,6 +574,11 @@ impl<O: Observer> Run<'_, O> {
             self.execution.stack.truncate(base);
         }
         Ok(self.execution.doc.end_object(mark, info.layout, size))
+    }
+
+    #[cold]
+    fn no_member(&self, frame: u32, load: LoadId, value: Val) -> Raised {
+        self.field_not_found(frame, &self.program.loads[load.index()], value)
     }
 
     /// The index of the frame's item as a value.
