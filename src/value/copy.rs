@@ -233,6 +233,10 @@ impl<'v> Sink<'v> {
     }
 
     /// Copies `len` bytes of one of the two documents from `start` on.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a slice would not reach past the text, into the rest of the allocation"
+    )]
     #[inline(always)]
     fn copy(&mut self, bytes: &Vec<u8>, start: usize, len: usize) {
         assert!(
