@@ -39,6 +39,7 @@ pub mod compile;
 pub mod engine;
 pub mod history;
 pub mod interp;
+mod journal;
 pub mod intrinsic;
 pub mod path;
 pub mod program;
@@ -49,6 +50,15 @@ pub mod value;
 pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode};
 pub use history::Failure;
 pub use interp::Status;
+
+/// What benches, crash tests and fuzz targets see beside the API; it changes without notice.
+#[doc(hidden)]
+pub mod internal {
+    /// The write-ahead journal of asynchronous starts.
+    pub mod journal {
+        pub use crate::journal::*;
+    }
+}
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module imports itself and modules before it, nothing else of the crate.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "stdx",
     "value",
     "path",
@@ -21,6 +21,7 @@ const MODULES: [&str; 12] = [
     "history",
     "interp",
     "task",
+    "journal",
     "engine",
     "cli",
 ];
