@@ -11,7 +11,7 @@ use super::reader::BlockReader;
 use super::record::{
     BLOCK_ALIGN, BLOCK_HEADER_BYTES, BlockPlace, Lsn, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
-use super::shared::{Buffer, Phase, Space, State};
+use super::shared::{Buffer, EndsRoom, Phase, Space, State};
 use super::storage::{Storage, StorageFile};
 use crate::task::lock;
 
@@ -44,6 +44,9 @@ pub(super) struct Committer {
     pub(super) copied_until: Lsn,
     /// Whether the file of the active segment was another segment before.
     pub(super) recycled_active: bool,
+    /// Bytes that were copied, and those that may be, beside what starts and ends earn.
+    pub(super) copied_bytes: u64,
+    pub(super) copied_bytes_free: u64,
     /// The segment that was last looked through to its end.
     pub(super) cleaned: Option<u64>,
     /// Whether something was written since the journal was opened.
@@ -53,7 +56,10 @@ pub(super) struct Committer {
 }
 
 /// The lock of the storage.
-pub(super) struct Guard(#[expect(dead_code, reason = "it is kept, and dropped")] pub(super) Box<dyn std::any::Any + Send + Sync>);
+pub(super) struct Guard(
+    #[expect(dead_code, reason = "it is kept, and dropped")]
+    pub(super)  Box<dyn std::any::Any + Send + Sync>,
+);
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -175,7 +181,11 @@ impl Committer {
         }
         self.buffer.clear();
         mem::swap(&mut state.filling, &mut self.buffer);
-        state.take_ends(&mut self.buffer, options);
+        let ends_room = match is_closing {
+            true => EndsRoom::Everything,
+            false => EndsRoom::KeepsLast,
+        };
+        state.take_ends(&mut self.buffer, options, ends_room);
         self.ends_due = None;
         state.ends_are_known = !state.ends.is_empty();
         let ends_bytes = match self.buffer.ends.len() {

@@ -1,6 +1,7 @@
 //! [`Journal`]: appending, and waiting for what was appended.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +16,17 @@ use super::{Counters, Options};
 use crate::task::lock;
 
 /// An open journal. It can be shared by any number of threads; cloning it copies a pointer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Journal(pub(super) Arc<Shared>);
 
-#[derive(Debug)]
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) state: Mutex<State>,
@@ -45,13 +53,22 @@ pub enum Turn {
 }
 
 /// Starts that were appended and are not durable yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "the starts are not durable before the ticket says so"]
 pub struct Ticket {
     shared: Arc<Shared>,
     commit: u64,
     first: Lsn,
     records: u64,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("commit", &self.commit)
+            .field("starts", &self.starts())
+            .finish_non_exhaustive()
+    }
 }
 
 thread_local! {
@@ -114,10 +131,23 @@ impl Journal {
     ///
     /// As [`Journal::append_starts`].
     pub fn append_attempts(&self, attempts: &[(Lsn, u32)]) -> Result<Ticket, Error> {
+        self.attempts(attempts, Patience::Waits)
+    }
+
+    /// As [`Journal::append_attempts`], and never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::try_append_starts`].
+    pub fn try_append_attempts(&self, attempts: &[(Lsn, u32)]) -> Result<Ticket, Error> {
+        self.attempts(attempts, Patience::IsRefused)
+    }
+
+    fn attempts(&self, attempts: &[(Lsn, u32)], patience: Patience) -> Result<Ticket, Error> {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
             scratch.attempts(attempts.iter().copied());
-            let (first, mut state) = self.push(scratch, Patience::Waits)?;
+            let (first, mut state) = self.push(scratch, patience)?;
             for &(start, attempt) in attempts {
                 state.live.attempt(start, attempt);
             }

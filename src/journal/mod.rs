@@ -78,8 +78,8 @@ impl Default for Options {
 
 /// Longest segment.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Fewest segments that the bound must have room for: the active one, a spare one and one that is emptied.
-const SEGMENTS_MIN: u64 = 3;
+/// Fewest segments that the bound must have room for: the active one, two spare ones and one that is emptied.
+const SEGMENTS_MIN: u64 = 4;
 
 impl Options {
     fn check(&self) -> Result<(), Error> {

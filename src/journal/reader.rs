@@ -326,16 +326,14 @@ impl Scan {
 
     /// A torn first commit of a new segment leaves bytes and no header.
     fn torn_header(&mut self, number: u64, file: &dyn StorageFile) -> Result<(), Error> {
-        let first_block = Search::new(file, number, self.salt, SEGMENT_HEADER_BYTES as u64).next()?;
+        let first_block =
+            Search::new(file, number, self.salt, SEGMENT_HEADER_BYTES as u64).next()?;
         let mut page = vec![0; SEGMENT_HEADER_BYTES];
         let read = file
             .read_at(&mut page, 0)
             .map_err(storage_error(number, "read"))?;
         let is_old = page[..read].starts_with(b"QSTPJRNL")
-            && matches!(
-                SegmentHeader::decode(&page[..read]),
-                FirstPage::Header(_)
-            );
+            && matches!(SegmentHeader::decode(&page[..read]), FirstPage::Header(_));
         if first_block.is_some() || !is_old {
             self.set_cut(number, 0, last_byte(file, number, 0)?);
         }
@@ -364,7 +362,7 @@ impl Scan {
 
 /// The offset behind the last byte that is not zero.
 fn last_byte(file: &dyn StorageFile, number: u64, from: u64) -> Result<u64, Error> {
-    let mut buffer = vec![0; SEARCH_BYTES];
+    let mut buffer = vec![0; search_bytes(file, number, from)?];
     let (mut at, mut end) = (from, from);
     loop {
         let read = file
@@ -374,10 +372,17 @@ fn last_byte(file: &dyn StorageFile, number: u64, from: u64) -> Result<u64, Erro
             end = at + last as u64 + 1;
         }
         at += read as u64;
-        if read < buffer.len() {
+        if read < buffer.len() || read == 0 {
             return Ok(end);
         }
     }
+}
+
+/// How much to read at once: not more than there is.
+fn search_bytes(file: &dyn StorageFile, number: u64, from: u64) -> Result<usize, Error> {
+    let bytes = file.bytes().map_err(storage_error(number, "measure"))?;
+    let rest = usize::try_from(bytes.saturating_sub(from)).unwrap_or(SEARCH_BYTES);
+    Ok(rest.min(SEARCH_BYTES))
 }
 
 /// A block and the bytes of its records.
@@ -494,7 +499,8 @@ impl<'f> Search<'f> {
         loop {
             let in_pages = usize::try_from(self.at - self.page_at).unwrap_or(usize::MAX);
             if in_pages >= self.pages.len() {
-                self.pages.resize(SEARCH_BYTES, 0);
+                let bytes = search_bytes(self.file, self.number, self.at)?;
+                self.pages.resize(bytes, 0);
                 let read = self
                     .file
                     .read_at(&mut self.pages, self.at)

@@ -202,13 +202,19 @@ const KIND_ENDS: u8 = 3;
 const KIND_ATTEMPTS: u8 = 4;
 
 /// Records as bytes, with what a block's header says of them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     pub(super) records: u32,
     digest: u64,
     /// What the digest of records before these is multiplied with.
     factor: u64,
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} records, {} bytes", self.records, self.bytes.len())
+    }
 }
 
 impl Default for Encoded {

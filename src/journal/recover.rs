@@ -1,7 +1,7 @@
 //! Opening a journal: what was there, made fit to go on.
 //!
 //! 1. Everything is read; an error leaves it as it was.
-//! 2. The last block is written once more and synced: what a process reads may be in the system's memory only, and only a
+//! 2. The last block, and its segment's header, are written once more and synced: what a process reads may be in the system's memory only, and only a
 //!    new write makes it reach the disk if a sync has failed before.
 //! 3. A torn tail is cut off, files that hold nothing yet are removed.
 //! 4. What is appended goes to a new segment. Doing all this again, after a crash at any moment, comes to the same.
@@ -137,7 +137,11 @@ impl Starts {
     fn next_block(&mut self) -> Result<bool, Error> {
         self.block.clear();
         self.at = 0;
-        if self.reader.as_ref().is_none_or(|reader| reader.next_lsn >= self.end) {
+        if self
+            .reader
+            .as_ref()
+            .is_none_or(|reader| reader.next_lsn >= self.end)
+        {
             let Some(segment) = self.segments.pop_front() else {
                 return Ok(false);
             };
@@ -159,7 +163,11 @@ impl Starts {
         };
         let (number, offset) = (reader.number(), reader.offset);
         let Some(block) = reader.next()? else {
-            return Err(Error::corrupt(number, offset, "a commit that was readable is not any more"));
+            return Err(Error::corrupt(
+                number,
+                offset,
+                "a commit that was readable is not any more",
+            ));
         };
         for (lsn, record) in block.records() {
             let (start, record) = match record {
@@ -227,14 +235,16 @@ impl Journal {
 fn settle(storage: &dyn Storage, scan: &Scan) -> Result<(), Error> {
     let failed = |tried: &'static str| move |error: io::Error| Error::storage(tried, &error);
     if let Some(last) = scan.segments.last() {
-        if let Some((offset, bytes)) = scan.last_block {
-            let mut block = vec![0; bytes];
-            let read = last.file.read_at(&mut block, offset);
+        // The header went together with the first block, which may be the last one.
+        let header = (0, SEGMENT_HEADER_BYTES);
+        for (offset, bytes) in [Some(header), scan.last_block].into_iter().flatten() {
+            let mut copy = vec![0; bytes];
+            let read = last.file.read_at(&mut copy, offset);
             if read.map_err(failed("read the last commit"))? != bytes {
-                let why = "a commit that was readable is not any more";
+                let why = "what was readable is not any more";
                 return Err(Error::corrupt(last.number, offset, why));
             }
-            let written = last.file.write_at(&block, offset);
+            let written = last.file.write_at(&copy, offset);
             written.map_err(failed("write the last commit once more"))?;
         }
         let end = last.summary.end_offset.max(SEGMENT_HEADER_BYTES as u64);
@@ -288,6 +298,9 @@ fn shared(storage: Arc<dyn Storage>, guard: Guard, options: Options, scan: Scan)
         cleaning: None,
         durable: scan.next_lsn,
         copied_until: Lsn(0),
+        copied_bytes: 0,
+        // What is live now may be copied once.
+        copied_bytes_free: scan.starts.1 + options.segment_bytes,
         recycled_active: false,
         cleaned: None,
         has_written: false,
@@ -376,7 +389,11 @@ pub fn inspect(storage: &dyn Storage) -> Result<Inspection, Error> {
         }
     };
     Ok(Inspection {
-        segments: scan.segments.iter().map(|segment| segment.summary).collect(),
+        segments: scan
+            .segments
+            .iter()
+            .map(|segment| segment.summary)
+            .collect(),
         prepared: scan.unstarted.clone(),
         torn: scan.cut,
         starts: Starts::new(&scan),

@@ -80,29 +80,43 @@ pub(super) struct State {
     pub(super) counters: Counters,
 }
 
-/// Who asks for room.
+/// Who asks for room. While there is a second spare segment, everybody gets some. The last spare one is kept for copies:
+/// with it, a full journal can always be emptied of what has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// Leaves what the journal needs itself to get out of a full state.
+    /// Starts may fill the active segment but for what ends are likely to need.
     Starts,
-    /// May use it.
-    Upkeep,
+    /// Copies of unfinished starts may use everything.
+    Copies,
+}
+
+/// Ends may fill the active segment while there is a spare one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EndsRoom {
+    /// The last segment is left to copies; ends can wait in memory.
+    KeepsLast,
+    /// The journal closes: it is now or never.
+    Everything,
 }
 
 impl State {
     /// Most bytes that the filling buffer may come to.
     pub(super) fn bytes_max(&self, options: &Options, purpose: Purpose) -> usize {
-        if self.spares > 0 {
-            return options.buffer_bytes;
-        }
-        let reserve = match purpose {
-            Purpose::Starts => options.reserve_bytes(),
-            Purpose::Upkeep => 0,
+        let reserve = match (purpose, self.spares) {
+            (_, 2..) | (Purpose::Copies, 1) => return options.buffer_bytes,
+            (Purpose::Starts, 1) => options.reserve_bytes(),
+            (Purpose::Starts, 0) => return 0,
+            (Purpose::Copies, 0) => 0,
         };
+        self.active_room(options, reserve)
+    }
+
+    /// What a buffer may come to that has to fit the active segment.
+    fn active_room(&self, options: &Options, reserve: u64) -> usize {
         let room = self
             .remaining
             .saturating_sub(reserve)
-            .saturating_sub((BLOCK_HEADER_BYTES + LIST_BYTES) as u64);
+            .saturating_sub(BLOCK_HEADER_BYTES as u64);
         usize::try_from(room).map_or(options.buffer_bytes, |room| room.min(options.buffer_bytes))
     }
 
@@ -144,20 +158,17 @@ impl State {
             .remaining
             .saturating_sub(padded(self.filling.encoded.bytes.len()))
             .saturating_sub(options.reserve_bytes())
-            .saturating_sub((BLOCK_HEADER_BYTES + LIST_BYTES) as u64);
-        !self.filling.is_empty() && records.bytes.len() as u64 <= room
+            .saturating_sub(BLOCK_HEADER_BYTES as u64);
+        self.spares > 0 && !self.filling.is_empty() && records.bytes.len() as u64 <= room
     }
 
     /// Takes along as many of the ends as fit the block, in their order, and gives them their Lsn.
-    pub(super) fn take_ends(&mut self, into: &mut Buffer, options: &Options) {
+    pub(super) fn take_ends(&mut self, into: &mut Buffer, options: &Options, ends_room: EndsRoom) {
         let bytes = into.encoded.bytes.len();
-        let room = if self.spares > 0 {
-            bytes + options.buffer_bytes
-        } else {
-            let room = self.remaining.saturating_sub(BLOCK_HEADER_BYTES as u64);
-            usize::try_from(room).map_or(options.buffer_bytes, |room| {
-                room.min(bytes + options.buffer_bytes)
-            })
+        let room = match (self.spares, ends_room) {
+            (2.., _) | (1, EndsRoom::Everything) => bytes + options.buffer_bytes,
+            (1, EndsRoom::KeepsLast) | (0, EndsRoom::Everything) => self.active_room(options, 0),
+            (0, EndsRoom::KeepsLast) => 0,
         };
         let count = room.saturating_sub(bytes + LIST_BYTES) / END_BYTES;
         let count = count.min(self.ends.len());
@@ -178,7 +189,10 @@ impl State {
             self.remaining -= bytes;
             return false;
         }
-        assert!(self.spares > 0, "a block was let in for which there is no room");
+        assert!(
+            self.spares > 0,
+            "a block was let in for which there is no room"
+        );
         self.spares -= 1;
         self.remaining = options.segment_room() - bytes;
         true

@@ -192,7 +192,8 @@ impl Disk {
             .values()
             .map(|index| self.files[*index].allocated)
             .sum();
-        if self.faults.bytes_max.is_some_and(|most| used + more > most) {
+        let is_full = self.faults.bytes_max.is_some_and(|most| used + more > most);
+        if more > 0 && is_full {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.files[index].allocated += more;

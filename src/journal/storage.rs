@@ -250,7 +250,10 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let mut offset = 0;
     while offset < bytes {
         let count = (bytes - offset).min(zeros.len() as u64);
-        file.write_at(&zeros[..usize::try_from(count).unwrap_or(zeros.len())], offset)?;
+        file.write_at(
+            &zeros[..usize::try_from(count).unwrap_or(zeros.len())],
+            offset,
+        )?;
         offset += count;
     }
     Ok(())

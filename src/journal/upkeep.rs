@@ -8,8 +8,10 @@ use super::record::{Encoded, Lsn, Record, StartRecord};
 use super::shared::{Purpose, Space};
 use crate::task::lock;
 
-/// Segments that are kept for reuse.
-const SPARES_MAX: usize = 2;
+/// Spare segments that there are to be: one to go on with, and one for copies if there is not another one to be had.
+const SPARES_MIN: usize = 2;
+/// Spare segments that are kept, not to make new ones: what was written before syncs faster than what is only allocated.
+const SPARES_MAX: usize = 3;
 /// Segments that may hold little before what is unfinished in the oldest is copied.
 const SEGMENTS_SLACK: u64 = 4;
 /// Blocks of an old segment that are looked through between two commits.
@@ -129,7 +131,9 @@ impl Committer {
         self.spares.push_back(spare);
         let mut state = lock(&shared.state);
         state.spares += 1;
-        state.space = Space::Fine;
+        if state.spares >= SPARES_MIN {
+            state.space = Space::Fine;
+        }
         drop(state);
         shared.room.notify_all();
     }
@@ -140,11 +144,19 @@ impl Committer {
             .map_err(|error| Error::storage("sync the journal's directory", &error))
     }
 
-    /// Sees to it that there is a spare segment.
+    /// Sees to it that there are spare segments, as far as there is room.
     pub(super) fn prepare(&mut self, shared: &Shared, now: u64) -> Result<(), Error> {
-        if !self.spares.is_empty() {
-            return Ok(());
+        while self.spares.len() < SPARES_MIN {
+            let before = self.spares.len();
+            self.prepare_one(shared, now)?;
+            if self.spares.len() == before {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    fn prepare_one(&mut self, shared: &Shared, now: u64) -> Result<(), Error> {
         let options = &shared.options;
         let bytes = self.file_bytes(shared) + options.segment_bytes;
         if bytes > options.bytes_max {
@@ -201,7 +213,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Starts are refused until there is a spare segment.
+    /// Starts are refused once the active segment is full, until there are spare ones again.
     fn refuse(&self, shared: &Shared, error: Error) {
         lock(&shared.state).space = Space::Full(error);
         shared.room.notify_all();
@@ -235,8 +247,14 @@ impl Committer {
         let segments = self.segments.len() as u64;
         let is_pinned = segments > SEGMENTS_SLACK.saturating_add(live.saturating_mul(2));
         let is_full = matches!(state.space, Space::Full(_)) && segments > live.saturating_mul(2);
-        let room = state.bytes_max(&shared.options, Purpose::Upkeep);
+        let room = state.bytes_max(&shared.options, Purpose::Copies);
+        // Every start and every end pays for the copy of one start, so that copying cannot become an end in itself,
+        // however little a segment holds.
+        let paid = (state.counters.starts + state.counters.ends)
+            .saturating_mul(state.start_size.mean())
+            .saturating_add(self.copied_bytes_free);
         (is_pinned || is_full)
+            && self.copied_bytes < paid
             && self.segments.len() > 1
             && state.filling.encoded.bytes.len() < room / 2
     }
@@ -288,6 +306,7 @@ impl Committer {
                 Relocated::To(place) => {
                     *moved += 1;
                     self.copied_until = Lsn(place.0 + 1);
+                    self.copied_bytes += copy.bytes.len() as u64;
                 }
                 Relocated::NotNeeded => {}
                 Relocated::NoRoom => {
@@ -323,7 +342,7 @@ fn relocate(
     copy.clear();
     let attempt = state.live.attempts(start, record.attempt);
     copy.moved(start, &StartRecord { attempt, ..*record });
-    match state.push(copy, Purpose::Upkeep, &shared.options) {
+    match state.push(copy, Purpose::Copies, &shared.options) {
         Some(to) => {
             state.live.relocate(start, to);
             state.counters.moved += 1;
