@@ -154,7 +154,12 @@ impl Committer {
             Taken::Block(block) => self
                 .commit(shared, &block, clock)
                 .and_then(|()| self.upkeep(shared, now))
-                .map(|_| Turn::Busy),
+                .map(|_| match &self.stalled {
+                    None => Turn::Busy,
+                    Some(stalled) => Turn::Idle {
+                        wake_at: Some(stalled.retry_at),
+                    },
+                }),
         };
         result.unwrap_or_else(|error| self.poison(shared, error))
     }
@@ -283,6 +288,10 @@ impl Committer {
         }
         let nanos = clock().saturating_sub(begun);
         let mut state = lock(&shared.state);
+        if state.has_spares() {
+            // Whatever has kept a block from being written has passed.
+            state.space = Space::Fine;
+        }
         let counters = &mut state.counters;
         counters.commits += 1;
         counters.bytes += bytes;

@@ -80,6 +80,9 @@ pub(super) struct State {
     pub(super) counters: Counters,
 }
 
+/// Spare segments that there are to be: one to go on with, and one for copies if there is not another one to be had.
+pub(super) const SPARES_MIN: usize = 2;
+
 /// Who asks for room. While there is a second spare segment, everybody gets some. The last spare one is kept for copies:
 /// with it, a full journal can always be emptied of what has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +103,11 @@ pub(super) enum EndsRoom {
 }
 
 impl State {
+    /// Whether there is a spare segment for what comes in, beside the one for copies.
+    pub(super) fn has_spares(&self) -> bool {
+        self.spares >= SPARES_MIN
+    }
+
     /// Most bytes that the filling buffer may come to.
     pub(super) fn bytes_max(&self, options: &Options, purpose: Purpose) -> usize {
         let reserve = match (purpose, self.spares) {

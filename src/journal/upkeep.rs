@@ -5,11 +5,9 @@ use super::error::{Error, ErrorKind, is_want_of_space};
 use super::handle::Shared;
 use super::reader::{BlockReader, segment_name};
 use super::record::{Encoded, Lsn, Record, StartRecord};
-use super::shared::{Purpose, Space};
+use super::shared::{Purpose, SPARES_MIN, Space};
 use crate::task::lock;
 
-/// Spare segments that there are to be: one to go on with, and one for copies if there is not another one to be had.
-const SPARES_MIN: usize = 2;
 /// Spare segments that are kept, not to make new ones: what was written before syncs faster than what is only allocated.
 const SPARES_MAX: usize = 3;
 /// Segments that may hold little before what is unfinished in the oldest is copied.
@@ -131,7 +129,7 @@ impl Committer {
         self.spares.push_back(spare);
         let mut state = lock(&shared.state);
         state.spares += 1;
-        if state.spares >= SPARES_MIN {
+        if state.has_spares() {
             state.space = Space::Fine;
         }
         drop(state);
