@@ -2,6 +2,7 @@
 
 mod definition;
 mod disassemble;
+mod journal;
 mod log;
 mod record;
 mod report;
@@ -9,6 +10,7 @@ mod run;
 pub mod validate;
 
 pub use disassemble::DisassembleArgs;
+pub use journal::JournalArgs;
 pub use run::{RunArgs, TimeArg};
 
 use std::io;
@@ -45,6 +47,7 @@ enum Command {
     Run(Box<RunArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
+    Journal(JournalArgs),
 }
 
 impl Cli {
@@ -57,6 +60,9 @@ impl Cli {
                 validate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
             Command::Disassemble(args) => disassemble::run(args),
+            Command::Journal(args) => {
+                journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use quickstep::internal::journal::sim::{Faults, SimStorage};
 use quickstep::internal::journal::{ErrorKind, Journal, Lsn, Options, Recovery, Turn};
 
 /// Random histories.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 /// What is known of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
