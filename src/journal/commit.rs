@@ -125,6 +125,10 @@ enum Taken {
 impl Committer {
     pub(super) fn turn(&mut self, shared: &Shared, clock: &dyn Fn() -> u64) -> Turn {
         let now = clock();
+        {
+            let mut state = lock(&shared.state);
+            state.news_seen = state.news;
+        }
         let block = match self.stalled.take() {
             Some(stalled) if now < stalled.retry_at => {
                 let wake_at = Some(stalled.retry_at);
@@ -168,7 +172,6 @@ impl Committer {
     fn take(&mut self, shared: &Shared, now: u64) -> Taken {
         let options = &shared.options;
         let mut state = lock(&shared.state);
-        state.news_seen = state.news;
         let is_closing = match state.phase {
             Phase::Open => false,
             Phase::Closing => true,

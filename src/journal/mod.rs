@@ -76,6 +76,8 @@ impl Default for Options {
     }
 }
 
+/// Largest buffer: a block, with as many bytes of ends, must be one that readers take into memory.
+const BUFFER_BYTES_MAX: usize = 64 << 20;
 /// Longest segment.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Fewest segments that the bound must have room for: the active one, two spare ones and one that is emptied.
@@ -89,6 +91,12 @@ impl Options {
             return refuse(format!(
                 "segment_bytes is {}; it must be a multiple of {align}, at most {SEGMENT_BYTES_MAX}",
                 self.segment_bytes
+            ));
+        }
+        if self.buffer_bytes > BUFFER_BYTES_MAX {
+            return refuse(format!(
+                "buffer_bytes is {}; it may be at most {BUFFER_BYTES_MAX}",
+                self.buffer_bytes
             ));
         }
         let least = SEGMENT_HEADER_BYTES as u64 + 4 * padded(self.buffer_bytes);
@@ -158,3 +166,5 @@ pub struct Counters {
     /// Bytes of all segments' files, now.
     pub file_bytes: u64,
 }
+
+const _: () = assert!(3 * BUFFER_BYTES_MAX < record::BLOCK_BYTES_MAX);

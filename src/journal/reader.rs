@@ -309,6 +309,10 @@ impl Scan {
         let mut search = Search::new(&*reader.file, number, Some(reader.salt), from);
         while let Some((later, header)) = search.next()? {
             if header.place.first_lsn >= reader.next_lsn {
+                if reader.next()?.is_some() {
+                    // Somebody is writing: there was nothing here when this place was read, and now there is.
+                    return Ok(());
+                }
                 let why = format!(
                     "a commit with record {} must be here and is not readable, but there is one at offset {later}",
                     reader.next_lsn

@@ -371,7 +371,7 @@ impl Inspection {
 }
 
 /// How often a journal that somebody is writing to is read again, because it has changed meanwhile.
-const INSPECTIONS_MAX: usize = 5;
+const INSPECTIONS_MAX: usize = 20;
 
 /// Reads a journal and changes nothing, not even if another process has it open.
 ///

@@ -95,7 +95,7 @@ impl SimStorage {
         let mut disk = lock(&self.0);
         let changes = std::mem::take(&mut disk.changes);
         for change in changes {
-            if random() % 2 == 0 {
+            if random().is_multiple_of(2) {
                 disk.apply(&change);
             }
         }
@@ -204,11 +204,11 @@ impl Disk {
 impl File {
     fn crash(&mut self, random: &mut dyn FnMut() -> u64) {
         // A length that was not synced is the old one or the new one.
-        if self.current.len() != self.durable.len() && random() % 2 == 0 {
+        if self.current.len() != self.durable.len() && random().is_multiple_of(2) {
             self.durable.resize(self.current.len(), 0);
         }
         for sector in std::mem::take(&mut self.dirty) {
-            if random() % 2 == 0 {
+            if random().is_multiple_of(2) {
                 self.settle(sector);
             }
         }

@@ -211,7 +211,14 @@ fn bounds_of_records_and_options() {
         error.to_string().ends_with("a commit takes at most 1024"),
         "{error}"
     );
+    let nothing = append(&journal, &[]).unwrap();
+    assert_eq!((nothing.starts(), nothing.wait().is_ok()), (0..0, true));
     for options in [
+        Options {
+            segment_bytes: 1 << 30,
+            buffer_bytes: (64 << 20) + 1,
+            ..SMALL
+        },
         Options {
             segment_bytes: 20_479,
             ..SMALL
@@ -280,7 +287,7 @@ fn a_really_small_file_system() {
         .arg(&folder)
         .output();
     if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("NOT RUN on a small file system, since it may not be mounted here: {mounted:?}");
+        eprintln!("NOT RUN on a small file system, since it may not be mounted here: {mounted:?}");
         return;
     }
     let run = std::panic::catch_unwind(|| on_disk(&folder, SMALL));
