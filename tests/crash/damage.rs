@@ -271,6 +271,36 @@ fn cut_at_every_byte() {
     }
 }
 
+/// A torn write that was cut off is gone: neither reported again, nor found by a journal that goes on from there.
+#[test]
+fn a_cut_is_made_once() {
+    let sample = sample(Exit::Killed);
+    let last = sample.blocks.last().unwrap();
+    let mut bytes = sample.bytes(last.segment).to_vec();
+    bytes[usize::try_from(last.from).unwrap() + 70] ^= 1;
+    let disk = sample.with(last.segment, bytes);
+    let (journal, first, cut) = open(&disk, SMALL);
+    let cut = cut.unwrap();
+    assert_eq!((cut.segment, cut.offset), (last.segment, last.from));
+    assert!((64..=4_096).contains(&cut.bytes), "{cut:?}");
+    drop(journal);
+    disk.crash(&mut || 0);
+    let length = disk.contents(&name(last.segment)).unwrap().len() as u64;
+    assert_eq!(length, last.from, "the file ends where the log does");
+    let (journal, second, cut) = open(&disk, SMALL);
+    assert_eq!((&second, cut), (&first, None));
+    // The places of the lost records are given again.
+    let lost = append(&journal, &[50]).unwrap();
+    assert!(first.iter().all(|(start, ..)| *start < lost.start(0)));
+    journal.turn(&|| 0);
+    drop(journal);
+    disk.crash(&mut || 0);
+    let (_journal, third, cut) = open(&disk, SMALL);
+    assert_eq!(cut, None);
+    assert_eq!(third.len(), first.len() + 1);
+    assert_eq!(third.last().unwrap().1, 50);
+}
+
 #[test]
 fn files_that_are_missing_or_strange() {
     let sample = sample(Exit::Killed);
