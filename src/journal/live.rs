@@ -156,7 +156,7 @@ mod tests {
     proptest! {
         /// Against a set: what is unfinished, how many, and which is the oldest.
         #[test]
-        fn bits_are_a_set(steps in prop::collection::vec((0_u8..4, 0_u64..200, 1_u64..150), 1..200)) {
+        fn bits_are_a_set(steps in prop::collection::vec((0_u8..4, 0_u64..200, 1_u64..150), 1..60)) {
             let (mut bits, mut set, mut next) = (Bits::default(), BTreeSet::new(), 7_u64);
             for (what, at, count) in steps {
                 match what {
@@ -179,8 +179,8 @@ mod tests {
                 }
                 prop_assert_eq!(bits.count, set.len() as u64);
                 prop_assert_eq!(bits.oldest(), set.first().copied().map(Lsn));
-                prop_assert!((0..next + 70).all(|at| bits.contains(Lsn(at)) == set.contains(&at)));
             }
+            prop_assert!((0..next + 70).all(|at| bits.contains(Lsn(at)) == set.contains(&at)));
         }
 
         /// Against a map from start to place and attempts.

@@ -571,3 +571,167 @@ fn read_u64(bytes: &[u8], at: usize) -> u64 {
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A record with its own texts.
+    #[derive(Clone, Debug)]
+    enum Owned {
+        Start(String, u64, String, i64, u32, Vec<u8>),
+        Moved(u64, String, Vec<u8>),
+        Ends(Vec<(u64, usize)>),
+        Attempts(Vec<(u64, u32)>),
+    }
+
+    fn records() -> impl Strategy<Value = Vec<Owned>> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..80);
+        let record = prop_oneof![
+            (
+                ".{0,20}",
+                any::<u64>(),
+                ".{0,20}",
+                any::<i64>(),
+                any::<u32>(),
+                bytes()
+            )
+                .prop_map(|(m, r, n, t, a, i)| Owned::Start(m, r, n, t, a, i)),
+            (any::<u64>(), ".{0,20}", bytes()).prop_map(|(s, m, i)| Owned::Moved(s, m, i)),
+            prop::collection::vec((any::<u64>(), 0_usize..4), 0..9).prop_map(Owned::Ends),
+            prop::collection::vec(any::<(u64, u32)>(), 0..9).prop_map(Owned::Attempts),
+        ];
+        prop::collection::vec(record, 0..8)
+    }
+
+    fn start<'a>(machine: &'a str, name: &'a str, input: &'a [u8]) -> StartRecord<'a> {
+        StartRecord {
+            machine,
+            revision: 0,
+            name,
+            started_at: Timestamp::from_millis(0),
+            attempt: 1,
+            input,
+        }
+    }
+
+    fn encode(record: &Owned, into: &mut Encoded) {
+        match record {
+            Owned::Start(machine, revision, name, millis, attempt, input) => {
+                into.start(&StartRecord {
+                    revision: *revision,
+                    started_at: Timestamp::from_millis(*millis),
+                    attempt: *attempt,
+                    ..start(machine, name, input)
+                });
+            }
+            Owned::Moved(lsn, machine, input) => into.moved(Lsn(*lsn), &start(machine, "", input)),
+            Owned::Ends(ends) => into.ends(ends.iter().map(|(start, status)| EndRecord {
+                start: Lsn(*start),
+                status: EndStatus::ALL[*status],
+            })),
+            Owned::Attempts(list) => into.attempts(list.iter().map(|(start, n)| (Lsn(*start), *n))),
+        }
+    }
+
+    fn owned(record: &Record<'_>) -> Owned {
+        match record {
+            Record::Start(start) => Owned::Start(
+                start.machine.to_owned(),
+                start.revision,
+                start.name.to_owned(),
+                start.started_at.millis(),
+                start.attempt,
+                start.input.to_vec(),
+            ),
+            Record::Moved { start, record } => {
+                Owned::Moved(start.0, record.machine.to_owned(), record.input.to_vec())
+            }
+            Record::Ends(ends) => Owned::Ends(
+                ends.iter()
+                    .map(|end| (end.start.0, end.status as usize))
+                    .collect(),
+            ),
+            Record::Attempts(attempts) => {
+                Owned::Attempts(attempts.iter().map(|(start, n)| (start.0, n)).collect())
+            }
+        }
+    }
+
+    const PLACE: BlockPlace = BlockPlace {
+        salt: 1,
+        segment: 2,
+        first_lsn: Lsn(30),
+    };
+
+    proptest! {
+        /// Records come back as they were, whether they were encoded together or in parts.
+        #[test]
+        fn there_and_back(records in records(), cut in 0_usize..8) {
+            let mut whole = Encoded::default();
+            for record in &records {
+                encode(record, &mut whole);
+            }
+            let (mut left, mut right) = (Encoded::default(), Encoded::default());
+            for (index, record) in records.iter().enumerate() {
+                encode(record, if index < cut { &mut left } else { &mut right });
+            }
+            left.append(&right);
+            prop_assert_eq!((&left.bytes, left.digest, left.records), (&whole.bytes, whole.digest, whole.records));
+
+            let header = BlockHeader::decode(&whole.header(&PLACE, false)).expect("a header");
+            prop_assert_eq!(header.place, PLACE);
+            prop_assert!(header.fits(&whole.bytes));
+            let read: Vec<(Lsn, Record<'_>)> = Records::new(&header, &whole.bytes).collect();
+            prop_assert_eq!(read.len(), records.len());
+            for (index, ((lsn, found), record)) in read.iter().zip(&records).enumerate() {
+                prop_assert_eq!(lsn.0, 30 + index as u64);
+                prop_assert_eq!(format!("{:?}", owned(found)), format!("{record:?}"));
+            }
+        }
+
+        /// Records in another order, or one of them missing, do not fit the header, though each of them is sound.
+        #[test]
+        fn a_block_holds_its_own_records(records in records(), at in 0_usize..8) {
+            let mut parts: Vec<Encoded> = Vec::new();
+            let mut whole = Encoded::default();
+            for record in &records {
+                let mut part = Encoded::default();
+                encode(record, &mut part);
+                whole.append(&part);
+                parts.push(part);
+            }
+            let header = BlockHeader::decode(&whole.header(&PLACE, false)).expect("a header");
+            if parts.len() > 1 {
+                let at = at % (parts.len() - 1);
+                parts.swap(at, at + 1);
+                let swapped: Vec<u8> = parts.iter().flat_map(|part| part.bytes.clone()).collect();
+                prop_assert_eq!(header.fits(&swapped), swapped == whole.bytes);
+                parts.remove(at);
+                let shorter: Vec<u8> = parts.iter().flat_map(|part| part.bytes.clone()).collect();
+                prop_assert!(!header.fits(&shorter));
+            }
+        }
+
+        /// Arbitrary bytes are read without panicking.
+        #[test]
+        fn anything_may_be_read(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0_u8..6) {
+            let _ = SegmentHeader::decode(&bytes);
+            let _ = BlockHeader::decode(&bytes);
+            let mut frame = vec![0; RECORD_HEADER_BYTES];
+            frame[8] = kind;
+            frame.extend_from_slice(&bytes);
+            let _ = decode(&frame);
+            let _ = split_frame(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_start_is_known_beforehand() {
+        let record = start("machine", "name", b"{}");
+        let mut encoded = Encoded::default();
+        encoded.start(&record);
+        assert_eq!(encoded.bytes.len(), start_bytes(&record));
+    }
+}
