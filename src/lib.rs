@@ -41,6 +41,7 @@ pub mod history;
 pub mod interp;
 pub mod intrinsic;
 pub(crate) mod jsonata;
+mod journal;
 pub mod path;
 pub mod program;
 pub mod stdx;
@@ -52,6 +53,15 @@ pub use engine::{
 };
 pub use history::Failure;
 pub use interp::Status;
+
+/// What benches, crash tests and fuzz targets see beside the API; it changes without notice.
+#[doc(hidden)]
+pub mod internal {
+    /// The write-ahead journal of asynchronous starts.
+    pub mod journal {
+        pub use crate::journal::*;
+    }
+}
 
 /// The README's example is a test.
 #[cfg(doctest)]

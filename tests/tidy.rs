@@ -22,6 +22,7 @@ const MODULES: [&str; 13] = [
     "history",
     "interp",
     "task",
+    "journal",
     "engine",
     "cli",
 ];
