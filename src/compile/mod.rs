@@ -8,6 +8,7 @@
 //! not run yet.
 
 mod choice;
+mod expression;
 mod link;
 mod state;
 mod template;
@@ -15,7 +16,7 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
+    AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
     Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
@@ -53,6 +54,7 @@ struct Compiler<'d> {
     merges: Vec<Box<[Step]>>,
     objects: Vec<ObjectInfo>,
     calls: Vec<CallInfo>,
+    expressions: Vec<ExpressionInfo>,
     tests: Vec<Test>,
     assigns: Vec<Box<[VariableId]>>,
     tasks: Vec<TaskInfo>,
@@ -80,6 +82,7 @@ impl<'d> Compiler<'d> {
             merges: Vec::new(),
             objects: Vec::new(),
             calls: Vec::new(),
+            expressions: Vec::new(),
             tests: Vec::new(),
             assigns: Vec::new(),
             tasks: Vec::new(),
@@ -105,6 +108,10 @@ impl<'d> Compiler<'d> {
             self.states.push(info);
             self.entries.push(Pc(0));
             ids.insert(&state.name, id);
+            // Expressions tell variables from functions by what is assigned anywhere.
+            for name in state::assigned(state) {
+                self.variable(name);
+            }
         }
         let start = ids[&*scope.start_at];
         self.starts.insert(scope, start);

@@ -78,6 +78,7 @@ fn details_member(details: &Details<'_>) -> Option<&'static str> {
         Details::TaskSucceeded { .. } => "taskSucceededEventDetails",
         Details::TaskFailed { .. } => "taskFailedEventDetails",
         Details::TaskTimedOut { .. } => "taskTimedOutEventDetails",
+        Details::EvaluationFailed { .. } => "evaluationFailedEventDetails",
         Details::MapStateStarted { .. } => "mapStateStartedEventDetails",
         Details::MapIterationStarted { .. } => "mapIterationStartedEventDetails",
         Details::MapIterationSucceeded { .. } => "mapIterationSucceededEventDetails",
@@ -140,6 +141,17 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
         | Details::TaskSucceeded { .. }
         | Details::TaskFailed { .. }
         | Details::TaskTimedOut { .. } => write_task_details(object, event, data),
+        Details::EvaluationFailed {
+            failure,
+            location,
+            state,
+        } => {
+            object.failure(failure);
+            if let Some(location) = location {
+                object.string("location", location);
+            }
+            object.string("state", state);
+        }
         Details::MapStateStarted { length } => object.raw("length", &length.to_string()),
         Details::MapIterationStarted { name, index }
         | Details::MapIterationSucceeded { name, index }

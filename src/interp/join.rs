@@ -5,7 +5,7 @@ use super::execution::{FrameStatus, Item};
 use super::run::{Raised, Registers, Run};
 use super::{FRAMES_WIDE_MAX, MAP_CONCURRENCY_MAX};
 use crate::history::{Details, Failure, Observer};
-use crate::program::{ForkId, MapId, NumberOperand, Pc, StateType};
+use crate::program::{ForkId, MapId, MapItems, NumberOperand, Pc, StateType};
 use crate::stdx::narrow;
 use crate::value::{Kind, Val};
 
@@ -128,6 +128,10 @@ impl<O: Observer> Run<'_, O> {
             Some(NumberOperand::Load(load)) => {
                 self.map_concurrency(frame, load, registers.value)?
             }
+            Some(NumberOperand::Expression(expression)) => {
+                let n = self.eval_integer(frame, expression, 0, registers)?;
+                usize::try_from(n).unwrap_or(usize::MAX)
+            }
         };
         let concurrency = if concurrency == 0 {
             MAP_CONCURRENCY_MAX
@@ -135,8 +139,11 @@ impl<O: Observer> Run<'_, O> {
             concurrency.min(MAP_CONCURRENCY_MAX)
         };
         let items = match info.items {
-            None => registers.value,
-            Some(load) => {
+            MapItems::Value => registers.value,
+            MapItems::Input => self.input_items(frame, registers.value)?,
+            MapItems::Popped => self.pop(),
+            MapItems::Expression(expression) => self.eval_items(frame, expression, registers)?,
+            MapItems::Load(load) => {
                 let load = &self.program.loads[load.index()];
                 let found = self.load(frame, load, registers.value);
                 found.map_err(|not_found| self.invalid_path(frame, load, &not_found))?

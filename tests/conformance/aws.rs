@@ -49,7 +49,7 @@ impl Texts {
     }
 }
 
-/// All executions that the interpreter can run: not those that need JSONata or a distributed Map.
+/// All executions that the interpreter can run: not those that need a distributed Map.
 pub(crate) fn cases(directory: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
     let entries = fs::read_dir(directory).expect("the corpus is there");
@@ -93,7 +93,6 @@ fn applies(case: &Value) -> bool {
     }
     let definition = &case["definition"];
     case["kind"] == "execution"
-        && !says(definition, "QueryLanguage", "JSONata")
         && !says(definition, "Mode", "DISTRIBUTED")
 }
 
