@@ -280,7 +280,18 @@ fn compare_histories(
         if !unordered.is_empty() {
             let end = usize::try_from(event["id"].as_u64().unwrap_or(0)).unwrap_or(0);
             let end = end.saturating_sub(1).clamp(at, ours.len());
-            compare_sets(&unordered, &ours[at..end], bindings, differences);
+            let swallowed: &[&str] = match event["type"].as_str() {
+                // A retry begins where the state has not ended.
+                Some("ParallelStateStarted") => &[],
+                _ => &["ParallelStateSucceeded", "ParallelStateFailed"],
+            };
+            compare_sets(
+                &unordered,
+                &ours[at..end],
+                swallowed,
+                bindings,
+                differences,
+            );
             (at, unordered) = (end, Vec::new());
         }
         match ours.get(at) {
@@ -311,6 +322,7 @@ fn compare_events(
 fn compare_sets(
     recorded: &[&Value],
     ours: &[Value],
+    swallowed: &[&str],
     bindings: &mut Bindings,
     differences: &mut Vec<String>,
 ) {
@@ -335,9 +347,10 @@ fn compare_sets(
             None => differences.push(format!("in the branches: missing; AWS: {event}")),
         }
     }
-    // Sorting the events swallowed this one in the recordings, and only this one.
+    // Sorting the events swallowed the one that ends the state in the recordings, and only this one.
     match left.as_slice() {
-        [event] if event["type"] == "ParallelStateSucceeded" => {}
+        [] if swallowed.is_empty() => {}
+        [event] if swallowed.iter().any(|name| event["type"] == **name) => {}
         left => differences.push(format!("in the branches: AWS has others; ours: {left:?}")),
     }
 }
