@@ -38,6 +38,8 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
+#[doc(hidden)]
+pub mod internal;
 pub mod interp;
 pub mod intrinsic;
 pub(crate) mod jsonata;

@@ -33,6 +33,22 @@ const TIME: &str = "Expression evaluation timeout: Check for infinite loop";
 /// What the guards report; no other error has this text.
 pub(super) const MEMORY_MARK: &str = "quickstep: memory";
 
+/// `T2001`
+const CODE_BYTES: usize = 5;
+
+/// Where the first code stands in a text, at its beginning or after what the library has put before it: `T2001:`.
+pub(super) fn find_code(text: &str) -> Option<usize> {
+    let is_code = |word: &[u8]| {
+        matches!(word[0], b'S' | b'T' | b'D' | b'U') && word[1..].iter().all(u8::is_ascii_digit)
+    };
+    let starts_word = |at: usize| at == 0 || text.as_bytes()[at - 1] == b' ';
+    let ends = |at: usize| matches!(text.as_bytes().get(at + CODE_BYTES), None | Some(b':'));
+    text.as_bytes()
+        .windows(CODE_BYTES)
+        .position(is_code)
+        .filter(|at| starts_word(*at) && ends(*at))
+}
+
 impl EvaluationError {
     pub(super) fn memory() -> EvaluationError {
         EvaluationError::Uncoded(MEMORY.into())
@@ -40,18 +56,19 @@ impl EvaluationError {
 
     pub(super) fn of(error: &EvaluatorError) -> EvaluationError {
         let text = error.message();
-        let Some(code) = error.code() else {
+        let Some(at) = find_code(text) else {
             return match text {
                 MEMORY_MARK => EvaluationError::memory(),
                 text => EvaluationError::Uncoded(text.into()),
             };
         };
+        let (code, message) = text[at..].split_at(CODE_BYTES);
         match code {
             "D1011" | "U1001" => EvaluationError::Uncoded(DEPTH.into()),
             "D1012" | "U1003" => EvaluationError::Uncoded(TIME.into()),
             "D2014" | "D2015" => EvaluationError::memory(),
             _ => {
-                let message = text[code.len()..].trim_start_matches(':').trim_start();
+                let message = message.trim_start_matches(':').trim_start();
                 EvaluationError::Coded {
                     code: code.into(),
                     message: in_words(code, message).into(),

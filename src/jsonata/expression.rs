@@ -39,6 +39,8 @@ pub(crate) enum Available {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Problem {
     pub(crate) kind: ProblemKind,
+    /// JSONata's code, if it has one; AWS leaves it out.
+    pub(crate) code: Option<String>,
     pub(crate) message: String,
     /// The bytes of the text that it is about.
     pub(crate) at: Range<usize>,
@@ -63,6 +65,7 @@ impl Expression {
         let ast = syntax::parse(text).map_err(|error| {
             vec![Problem {
                 kind: ProblemKind::Invalid,
+                code: error.code,
                 message: error.message,
                 at: error.at,
             }]
@@ -166,6 +169,9 @@ impl Check<'_> {
         };
         let message = format!("The symbol \"{symbol}\" cannot be used as a unary operator");
         self.report(ProblemKind::Invalid, message, operator);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.code = Some("S0211".to_owned());
+        }
     }
 
     /// Expressions that cannot backtrack have no look-ahead and no back-references.
@@ -262,6 +268,7 @@ impl Check<'_> {
         let at = found.iter().find(is_it).cloned();
         self.problems.push(Problem {
             kind,
+            code: None,
             message,
             at: at.unwrap_or(0..self.text.len()),
         });

@@ -25,7 +25,6 @@ mod syntax;
 mod walk;
 
 pub(crate) use compiled::{Compiled, evaluate};
-pub(crate) use error::EvaluationError;
 pub use expression::Expression;
-pub(crate) use expression::{Available, Problem, ProblemKind};
+pub(crate) use expression::{Available, ProblemKind};
 pub(crate) use scope::{Constants, Dialect, Root, Scope};

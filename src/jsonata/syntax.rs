@@ -8,9 +8,13 @@ use std::ops::Range;
 use jsonata_core::ast::AstNode;
 use jsonata_core::parser::{self, ParserError};
 
+use super::error;
+
 /// A problem, and the bytes of the text that it is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SyntaxError {
+    /// JSONata's code, if it has one.
+    pub(super) code: Option<String>,
     pub(super) message: String,
     pub(super) at: Range<usize>,
 }
@@ -25,12 +29,10 @@ pub(super) fn parse(text: &str) -> Result<AstNode, SyntaxError> {
 /// What the problem is, however it is worded. Texts of two codes do not have the same problem.
 fn code(error: &ParserError) -> String {
     let text = error.to_string();
-    match text.split_once(':') {
-        Some((code, _)) if code.len() == 5 => code.to_owned(),
-        _ => match text.find("S0") {
-            Some(at) => text[at..].chars().take(5).collect(),
-            None => text.chars().take(16).collect(),
-        },
+    match (error, error::find_code(&text)) {
+        (ParserError::UnclosedComment, _) => "S0106".to_owned(),
+        (_, Some(at)) => text[at..at + 5].to_owned(),
+        (_, None) => text.chars().take(16).collect(),
     }
 }
 
@@ -46,7 +48,12 @@ fn describe(text: &str, error: &ParserError) -> SyntaxError {
             .unwrap_or(0..end),
     };
     let message = message(&code, error, &text[at.clone()]);
-    SyntaxError { message, at }
+    let is_code = error::find_code(&code) == Some(0);
+    SyntaxError {
+        code: is_code.then_some(code),
+        message,
+        at,
+    }
 }
 
 /// The token from which on the text has the problem.
@@ -95,6 +102,7 @@ fn message(code: &str, error: &ParserError, token: &str) -> String {
         },
         "S0204" => format!("Unknown operator: {shown}"),
         "S0211" => format!("The symbol {shown} cannot be used as a unary operator"),
+        "S0106" => "Comment has no closing tag".to_owned(),
         _ => plain(error),
     }
 }
@@ -102,13 +110,11 @@ fn message(code: &str, error: &ParserError, token: &str) -> String {
 /// The library's own sentence, without codes and kinds.
 fn plain(error: &ParserError) -> String {
     let text = error.to_string();
-    let text = text.strip_prefix("Invalid syntax: ").unwrap_or(&text);
-    match text.split_once(": ") {
-        Some((code, rest)) if code.len() == 5 && code.starts_with(['S', 'T', 'D']) => {
-            rest.to_owned()
-        }
-        _ => text.to_owned(),
+    match error::find_code(&text) {
+        Some(at) => text[at + 5..].trim_start_matches(':').trim_start(),
+        None => text.strip_prefix("Invalid syntax: ").unwrap_or(&text),
     }
+    .to_owned()
 }
 
 /// What the library calls by a word.
