@@ -6,7 +6,7 @@ use std::ops::Range;
 use jsonata_core::ast::{AstNode, BinaryOp};
 use jsonata_core::functions::string::build_regex;
 
-use super::guard;
+use super::guard::{self, Guard};
 use super::reads::Reads;
 use super::scope::Dialect;
 use super::syntax::{self, tokens};
@@ -21,8 +21,12 @@ pub struct Expression {
     ast: AstNode,
     /// The same with the guards of the slow path.
     guarded: AstNode,
+    guards: Vec<Guard>,
     reads: Reads,
 }
+
+/// Most problems that are reported of one expression.
+const PROBLEMS_MAX: usize = 20;
 
 /// Which parts of `$states` there are where an expression stands, besides `input` and `context`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,13 +85,14 @@ impl Expression {
             return Err(check.problems);
         }
         let reads = Reads::of(&ast);
-        let guarded = guard::guarded(&ast, dialect);
+        let (guarded, guards) = guard::guarded(&ast);
         Ok(Expression {
             text: text.into(),
             dialect,
             available,
             ast,
             guarded,
+            guards,
             reads,
         })
     }
@@ -112,6 +117,10 @@ impl Expression {
 
     pub(super) fn guarded(&self) -> &AstNode {
         &self.guarded
+    }
+
+    pub(super) fn guards(&self) -> &[Guard] {
+        &self.guards
     }
 
     pub(super) fn reads(&self) -> &Reads {
@@ -253,11 +262,11 @@ impl Check<'_> {
 
     /// One problem for each message, at the first token that is about it.
     fn report(&mut self, kind: ProblemKind, message: String, token: &str) {
-        if self
+        let known = self
             .problems
             .iter()
-            .any(|problem| problem.message == message)
-        {
+            .any(|problem| problem.message == message);
+        if known || self.problems.len() == PROBLEMS_MAX {
             return;
         }
         let found = tokens(self.text);

@@ -14,6 +14,12 @@ pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// share their parts can be small in memory and endless to go over.
 pub(super) const VALUES_MAX: usize = 1_000_000;
 
+/// Most matches that `$match` lists: each is an object of three members.
+pub(super) const MATCHES_MAX: usize = 65_536;
+
+/// Longest picture of a date or a number, and the largest number in one.
+pub(super) const PICTURE_NUMBER_MAX: usize = 1_000;
+
 /// Longest text that `$parse` reads.
 pub(super) const PARSED_BYTES_MAX: usize = 1024 * 1024;
 

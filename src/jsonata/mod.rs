@@ -8,7 +8,7 @@
 //! - `reads.rs`: which parts of which values an expression names; `walk.rs` goes over a tree.
 //! - `compiled.rs`: an expression with its names resolved, and [`evaluate`].
 //! - `slow.rs`: `jsonata-core`; `convert.rs`: values there and back; `functions.rs`: what AWS adds or has differently.
-//! - `guard.rs`: what keeps a hostile expression within its memory, and `limits.rs` the bounds.
+//! - `guard.rs`, `weigh.rs`: what keeps a hostile expression within its memory; `limits.rs`: the bounds.
 //! - `error.rs`: AWS's texts.
 
 mod compiled;
@@ -23,6 +23,7 @@ mod scope;
 mod slow;
 mod syntax;
 mod walk;
+mod weigh;
 
 pub(crate) use compiled::{Compiled, evaluate};
 pub use expression::Expression;

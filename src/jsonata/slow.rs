@@ -18,6 +18,7 @@ use super::functions::Functions;
 use super::limits;
 use super::reads::Part;
 use super::scope::{Dialect, Root, Scope};
+use super::weigh;
 use crate::value::{Val, Values};
 
 /// The members of `$states`, in AWS's order.
@@ -56,6 +57,7 @@ pub(super) fn evaluate<S: Scope>(
     let mut evaluator = Evaluator::with_options(context, limits::options(dialect));
     let functions = Functions::new(scope.now(), scope.random().clone());
     functions.register(&mut evaluator, dialect, &expression.reads().functions);
+    weigh::register(&mut evaluator, expression.guards());
     let result = evaluator.evaluate(expression.guarded(), &data);
     *scope.random() = functions.random();
     match result {

@@ -20,7 +20,7 @@ pub(super) struct SyntaxError {
 }
 
 /// Texts with more tokens than this are searched by halves, which may find another token than the first.
-const TOKENS_SEARCHED_MAX: usize = 400;
+const TOKENS_SEARCHED_MAX: usize = 64;
 
 pub(super) fn parse(text: &str) -> Result<AstNode, SyntaxError> {
     parser::parse(text).map_err(|error| describe(text, &error))
@@ -42,10 +42,16 @@ fn describe(text: &str, error: &ParserError) -> SyntaxError {
     let tokens = tokens(text);
     let at = match &*code {
         // Something is missing at the end.
+        "S0106" => text.rfind("/*").unwrap_or(0)..text.len(),
         "S0203" | "S0207" => end..text.len().min(end + 1).max(end),
         _ => first_bad(text, &tokens, &code)
             .and_then(|i| tokens.get(i).cloned())
             .unwrap_or(0..end),
+    };
+    // The library reads a regular expression as it reads a string.
+    let code = match &*code {
+        "S0101" if text[at.clone()].starts_with('/') => "S0302".to_owned(),
+        _ => code,
     };
     let message = message(&code, error, &text[at.clone()]);
     let is_code = error::find_code(&code) == Some(0);
@@ -102,6 +108,7 @@ fn message(code: &str, error: &ParserError, token: &str) -> String {
         },
         "S0204" => format!("Unknown operator: {shown}"),
         "S0211" => format!("The symbol {shown} cannot be used as a unary operator"),
+        "S0302" => "No terminating / in regular expression".to_owned(),
         "S0106" => "Comment has no closing tag".to_owned(),
         _ => plain(error),
     }
@@ -252,6 +259,12 @@ mod tests {
             ("{\"a\":}", "The symbol \"}\" cannot be used as a unary operator", "}"),
             ("$x :=", "Unexpected end of expression", ""),
             ("$sum(1, 2", "Expected \")\" before end of expression", ""),
+            (
+                "$match('a', /abc",
+                "No terminating / in regular expression",
+                "/abc",
+            ),
+            ("1 /* 2", "Comment has no closing tag", "/* 2"),
             ("1 2", "Syntax error: \"2\"", "2"),
             ("$f() )", "Syntax error: \")\"", ")"),
         ] {

@@ -109,3 +109,86 @@ pub(super) fn any(node: &AstNode, found: &dyn Fn(&AstNode) -> bool) -> bool {
     parts(node, &mut |part, _| yes = yes || any(part, found));
     yes
 }
+
+/// Calls `visit` for every direct part of `node`, which it may replace.
+pub(super) fn parts_mut(node: &mut AstNode, visit: &mut dyn FnMut(&mut AstNode)) {
+    match node {
+        AstNode::String(_)
+        | AstNode::Name(_)
+        | AstNode::Number(_)
+        | AstNode::Boolean(_)
+        | AstNode::Null
+        | AstNode::Undefined
+        | AstNode::Placeholder
+        | AstNode::Regex { .. }
+        | AstNode::Variable(_)
+        | AstNode::ParentVariable(_)
+        | AstNode::Wildcard
+        | AstNode::Descendant
+        | AstNode::Parent(_) => {}
+        AstNode::Path { steps } => {
+            for step in steps {
+                visit(&mut step.node);
+                for stage in &mut step.stages {
+                    match stage {
+                        Stage::Filter(predicate) => visit(predicate),
+                        Stage::KeepArray | Stage::Index(_) => {}
+                    }
+                }
+            }
+        }
+        AstNode::Binary { lhs, rhs, .. } => {
+            visit(lhs);
+            visit(rhs);
+        }
+        AstNode::Unary { operand, .. } => visit(operand),
+        AstNode::Function { args, .. } => args.iter_mut().for_each(visit),
+        AstNode::Call { procedure, args } => {
+            visit(procedure);
+            args.iter_mut().for_each(visit);
+        }
+        AstNode::Lambda { body, .. } => visit(body),
+        AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => {
+            items.iter_mut().for_each(visit);
+        }
+        AstNode::Object(pairs) => pairs_mut(pairs, visit),
+        AstNode::ObjectTransform { input, pattern } => {
+            visit(input);
+            pairs_mut(pattern, visit);
+        }
+        AstNode::Conditional {
+            condition,
+            then_branch,
+            else_branch,
+        } => {
+            visit(condition);
+            visit(then_branch);
+            if let Some(branch) = else_branch {
+                visit(branch);
+            }
+        }
+        AstNode::FunctionApplication(inner) => visit(inner),
+        AstNode::Sort { input, terms } => {
+            visit(input);
+            terms.iter_mut().for_each(|(term, _)| visit(term));
+        }
+        AstNode::Transform {
+            location,
+            update,
+            delete,
+        } => {
+            visit(location);
+            visit(update);
+            if let Some(delete) = delete {
+                visit(delete);
+            }
+        }
+    }
+}
+
+fn pairs_mut(pairs: &mut [(AstNode, AstNode)], visit: &mut dyn FnMut(&mut AstNode)) {
+    for (key, value) in pairs {
+        visit(key);
+        visit(value);
+    }
+}
