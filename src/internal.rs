@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::intrinsic::Random;
-use crate::jsonata::{
-    self, Available, Compiled, Constants, Dialect, Expression, Root, Scope,
-};
+use crate::jsonata::{self, Available, Compiled, Constants, Dialect, Expression, Root, Scope};
 use crate::stdx::Timestamp;
 use crate::value::{Doc, Key, Name, Val, Values};
 

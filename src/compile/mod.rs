@@ -16,8 +16,8 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
-    Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
+    AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo,
+    ObjectInfo, Op, Pc, Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
 use crate::value::{Doc, Key, Name, Val};

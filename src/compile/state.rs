@@ -2,14 +2,15 @@
 
 use super::{Compiler, StateIds};
 use crate::asl::{
-    Catcher as CatcherField, Items, Map, NumberField, OutcomeFields, Parallel, PathField, QueryLanguage, Resource,
-    ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task, TextField, Wait,
+    Catcher as CatcherField, Items, Map, NumberField, OutcomeFields, Parallel, PathField,
+    QueryLanguage, Resource, ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task,
+    TextField, Wait,
 };
 use crate::asl::{Fail, Next};
 use crate::program::{
-    Catcher, ErrorEquals, FailId, FailInfo, ForkId, MapId, MapInfo, MapItems, MergeId, NumberOperand,
-    Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand, WaitId,
-    WaitInfo,
+    Catcher, ErrorEquals, FailId, FailInfo, ForkId, MapId, MapInfo, MapItems, MergeId,
+    NumberOperand, Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand,
+    WaitId, WaitInfo,
 };
 use crate::stdx::{Timestamp, narrow};
 use crate::value::Val;

@@ -47,7 +47,9 @@ pub(super) fn hash(scope: &mut Scope<'_>, data: Val, algorithm: Val) -> Result<V
     check_length(&text)?;
     let algorithm = scope.string(algorithm)?;
     let Some(hex) = hash_text(text.as_bytes(), &algorithm) else {
-        return Err("The algorithm must be one of MD5, SHA-1, SHA-256, SHA-384, SHA-512".to_owned());
+        return Err(
+            "The algorithm must be one of MD5, SHA-1, SHA-256, SHA-384, SHA-512".to_owned(),
+        );
     };
     Ok(scope.doc.push_string(&hex))
 }

@@ -215,7 +215,9 @@ pub(super) fn parse_json(text: &str) -> Result<JValue, String> {
 /// What tells a container or a string from all others that are alive.
 fn place(value: &JValue) -> Option<usize> {
     match value {
-        JValue::Array(_) => value.as_array().map(|items| std::ptr::from_ref(items).addr()),
+        JValue::Array(_) => value
+            .as_array()
+            .map(|items| std::ptr::from_ref(items).addr()),
         JValue::Object(map) => Some(Rc::as_ptr(map).addr()),
         JValue::String(text) => Some(text.as_ptr().addr()),
         _ => None,
@@ -358,7 +360,10 @@ impl Back<'_> {
                     .iter()
                     .filter(|(_, value)| !value.is_undefined())
                     .collect();
-                let keys = present.iter().map(|(name, _)| self.key(doc, name)).collect();
+                let keys = present
+                    .iter()
+                    .map(|(name, _)| self.key(doc, name))
+                    .collect();
                 steps.push(Step::Object(keys, place.unwrap_or_default()));
                 steps.extend(present.iter().rev().map(|(_, value)| Step::Value(value)));
                 return Ok(());

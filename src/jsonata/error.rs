@@ -16,12 +16,15 @@ pub(crate) enum EvaluationError {
     },
     /// A limit was reached, or the error has no code.
     Uncoded(Box<str>),
+    /// The library failed.
+    Internal,
     /// The result is a function, which is no JSON value.
     Unsupported,
 }
 
 /// AWS's text for what takes too much memory.
-const MEMORY: &str = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
+const MEMORY: &str =
+    "Expression evaluation memory limit exceeded: Check for excessive memory usage";
 
 /// AWS's text for what nests too deeply.
 const DEPTH: &str = "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as \
@@ -89,6 +92,9 @@ impl EvaluationError {
             EvaluationError::Uncoded(message) => {
                 format!("{subject} threw an error during evaluation: {message}")
             }
+            EvaluationError::Internal => {
+                format!("{subject} threw an internal error during evaluation.")
+            }
             EvaluationError::Unsupported => {
                 format!("{subject} returned an unsupported result type.")
             }
@@ -102,6 +108,7 @@ impl fmt::Display for EvaluationError {
         match self {
             EvaluationError::Coded { code, message } => write!(f, "{code}: {message}"),
             EvaluationError::Uncoded(message) => f.write_str(message),
+            EvaluationError::Internal => f.write_str("internal error"),
             EvaluationError::Unsupported => f.write_str("the result is a function"),
         }
     }

@@ -48,12 +48,7 @@ impl Functions {
     }
 
     /// Gives an evaluator those of the functions that an expression names.
-    pub(super) fn register(
-        &self,
-        evaluator: &mut Evaluator,
-        dialect: Dialect,
-        named: &[Box<str>],
-    ) {
+    pub(super) fn register(&self, evaluator: &mut Evaluator, dialect: Dialect, named: &[Box<str>]) {
         let millis = self.now.millis() as f64;
         override_with(evaluator, MILLIS, move |_| Ok(JValue::Number(millis)));
         for name in named {
@@ -194,7 +189,9 @@ fn partition(args: &[JValue]) -> Outcome {
     match usize::try_from(size) {
         Ok(0) => Ok(JValue::Undefined),
         Ok(size) => {
-            let pieces = items.chunks(size).map(|piece| JValue::array(piece.to_vec()));
+            let pieces = items
+                .chunks(size)
+                .map(|piece| JValue::array(piece.to_vec()));
             Ok(JValue::array(pieces.collect()))
         }
         Err(_) => wrong_argument(2, "partition"),
@@ -255,7 +252,9 @@ fn parse(args: &[JValue]) -> Outcome {
         None => Ok(JValue::Undefined),
         Some(text) => match parse_json(text) {
             Ok(value) => Ok(value),
-            Err(problem) => failed(format!("The argument of function \"parse\" is not JSON: {problem}")),
+            Err(problem) => failed(format!(
+                "The argument of function \"parse\" is not JSON: {problem}"
+            )),
         },
     }
 }

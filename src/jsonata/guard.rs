@@ -5,7 +5,7 @@
 //! A guard passes its value on unchanged, so a guarded expression has the value of the expression as it was written. Guards
 //! have names that no expression can write.
 
-use jsonata_core::ast::{AstNode, BinaryOp};
+use jsonata_core::ast::{AstNode, BinaryOp, PathStep};
 
 use super::functions::MILLIS;
 use super::walk::{self, parts_mut};
@@ -22,7 +22,9 @@ pub(super) enum Guard {
     /// The left side of `&`, and its right side.
     Left,
     Right,
-    /// The first, a middle and the last item of a list.
+    /// What is put into a list or an object, or a step of a path has for one item: all of it together is bounded.
+    Part,
+    /// The first, a middle and the last item of a list, parts too.
     First,
     Middle,
     Last,
@@ -163,14 +165,22 @@ impl Rewrite {
                     self.truth(rhs);
                 }
                 BinaryOp::ColonEqual => {
-                    if let AstNode::Object(_) | AstNode::Array(_) | AstNode::Function { .. } = **rhs {
+                    if let AstNode::Object(_) | AstNode::Array(_) | AstNode::Function { .. } = **rhs
+                    {
                         self.wrap(rhs, Guard::Weigh);
                     }
                 }
+                BinaryOp::Range => self.wrap_any(node, Guard::Part),
                 _ => {}
             },
             AstNode::Conditional { condition, .. } => self.truth(condition),
-            AstNode::Array(items) => self.list(items),
+            AstNode::Array(items) | AstNode::ArrayGroup(items) => self.list(items),
+            AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
+                for (_, value) in pairs {
+                    self.part(value);
+                }
+            }
+            AstNode::Path { .. } => self.path(node),
             AstNode::Function { name, args, .. } if !self.is_bound(name) => {
                 if name == "distinct" {
                     *name = Guard::Distinct.name();
@@ -205,22 +215,67 @@ impl Rewrite {
         }
     }
 
-    /// The items that a list takes over one by one from another list.
+    /// The items of a list, which takes over those of the lists among them.
     fn list(&mut self, items: &mut [AstNode]) {
-        let grows = |item: &AstNode| !is_literal(item) && !matches!(item, AstNode::Array(_));
         let count = items.iter().filter(|item| grows(item)).count();
-        if count < 2 {
-            return;
-        }
         let growing = items.iter_mut().filter(|item| grows(item));
         for (i, item) in growing.enumerate() {
             let guard = match i {
+                _ if count == 1 => Guard::Part,
                 0 => Guard::First,
                 _ if i + 1 == count => Guard::Last,
                 _ => Guard::Middle,
             };
             self.wrap(item, guard);
         }
+    }
+
+    fn part(&mut self, value: &mut AstNode) {
+        if grows(value) {
+            self.wrap(value, Guard::Part);
+        }
+    }
+
+    /// A path puts what its steps have for single items into one list.
+    fn path(&mut self, node: &mut AstNode) {
+        let AstNode::Path { steps } = node else {
+            return;
+        };
+        let several = steps.len() > 1;
+        for (i, step) in steps.iter_mut().enumerate() {
+            // A lone step has no list to put anything into; what a stage or `%` looks at is the step itself.
+            if !several || !step.stages.is_empty() || step.is_tuple || step.inner_tuple {
+                continue;
+            }
+            let guard = if i == 0 { Guard::Weigh } else { Guard::Part };
+            match &mut step.node {
+                AstNode::Function { .. } | AstNode::Call { .. } | AstNode::Block(_) => {
+                    self.wrap_any(&mut step.node, guard);
+                }
+                AstNode::Variable(name) if i > 0 && !name.is_empty() => {
+                    self.wrap_any(&mut step.node, guard);
+                }
+                AstNode::FunctionApplication(inner) => self.wrap_any(inner, guard),
+                _ => {}
+            }
+        }
+        let unfolds =
+            |step: &PathStep| matches!(step.node, AstNode::Wildcard | AstNode::Descendant);
+        if !steps.iter().any(unfolds) {
+            return;
+        }
+        // What `**` goes over is the first step's value, or the context.
+        let start = match &steps[0].node {
+            AstNode::Variable(name) => AstNode::Variable(name.clone()),
+            AstNode::Name(_) | AstNode::Wildcard | AstNode::Descendant => {
+                AstNode::Variable(String::new())
+            }
+            _ => return,
+        };
+        let mut weighed = start;
+        self.wrap_any(&mut weighed, Guard::Weigh);
+        let path = std::mem::replace(node, AstNode::Undefined);
+        *node = AstNode::Block(vec![weighed, path]);
     }
 
     fn arguments(&mut self, name: &str, args: &mut [AstNode]) {
@@ -248,7 +303,7 @@ impl Rewrite {
             (
                 "fromMillis" | "toMillis" | "formatInteger" | "parseInteger" | "formatNumber",
                 [_, picture, ..],
-            ) => self.wrap(picture, Guard::Picture),
+            ) => self.wrap_any(picture, Guard::Picture),
             (name, [value, ..]) => {
                 if let Some(guard) = of_one_argument(name) {
                     self.wrap(value, guard);
@@ -367,6 +422,15 @@ fn of_one_argument(name: &str) -> Option<Guard> {
         "boolean" | "not" => Some(Guard::Weigh),
         _ => None,
     }
+}
+
+/// True for what may have more parts than it is written with.
+fn grows(node: &AstNode) -> bool {
+    !is_literal(node)
+        && !matches!(
+            node,
+            AstNode::Array(_) | AstNode::Object(_) | AstNode::Lambda { .. }
+        )
 }
 
 fn is_literal(node: &AstNode) -> bool {

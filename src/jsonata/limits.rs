@@ -12,7 +12,7 @@ pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Most values that are looked at where an expression compares or unfolds a value with all that is in it: values that
 /// share their parts can be small in memory and endless to go over.
-pub(super) const VALUES_MAX: usize = 1_000_000;
+pub(super) const VALUES_MAX: usize = 400_000;
 
 /// Most matches that `$match` lists: each is an object of three members.
 pub(super) const MATCHES_MAX: usize = 65_536;
@@ -22,6 +22,9 @@ pub(super) const PICTURE_NUMBER_MAX: usize = 1_000;
 
 /// Longest text that `$parse` reads.
 pub(super) const PARSED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most values that one evaluation puts into lists and objects, all of them together.
+const PARTS_MAX: usize = 1_000_000;
 
 /// Largest result, as JSON, that is handed out; far above any payload.
 pub(super) const RESULT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -46,6 +49,22 @@ pub(super) fn options(dialect: Dialect) -> EvaluatorOptions {
         cancel: None,
         max_stack_depth: Some(depth),
         max_sequence_length: Some(items),
+    }
+}
+
+/// Most values that one value may consist of.
+pub(super) const fn values_max(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Aws => VALUES_MAX,
+        Dialect::Plain => 2 * PLAIN_ITEMS_MAX,
+    }
+}
+
+/// Most values that one evaluation puts into lists and objects.
+pub(super) const fn parts_max(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Aws => PARTS_MAX,
+        Dialect::Plain => 4 * PLAIN_ITEMS_MAX,
     }
 }
 

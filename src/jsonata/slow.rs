@@ -6,6 +6,7 @@
 //!
 //! Nothing of it outlives the evaluation: the library's values cannot go to another thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use jsonata_core::evaluator::{Context, Evaluator};
@@ -57,21 +58,19 @@ pub(super) fn evaluate<S: Scope>(
     let mut evaluator = Evaluator::with_options(context, limits::options(dialect));
     let functions = Functions::new(scope.now(), scope.random().clone());
     functions.register(&mut evaluator, dialect, &expression.reads().functions);
-    weigh::register(&mut evaluator, expression.guards());
-    let result = evaluator.evaluate(expression.guarded(), &data);
+    weigh::register(&mut evaluator, dialect, expression.guards());
+    // The library has bugs of its own: they fail the state, not the worker. All that it works on is dropped here.
+    let evaluation = AssertUnwindSafe(|| evaluator.evaluate(expression.guarded(), &data));
+    let result = catch_unwind(evaluation);
     *scope.random() = functions.random();
     match result {
-        Ok(value) => converter.back(scope, &value),
-        Err(error) => Err(EvaluationError::of(&error)),
+        Ok(Ok(value)) => converter.back(scope, &value),
+        Ok(Err(error)) => Err(EvaluationError::of(&error)),
+        Err(_) => Err(EvaluationError::Internal),
     }
 }
 
-fn convert(
-    scope: &mut impl Scope,
-    converter: &mut Converter,
-    val: Val,
-    part: &Part,
-) -> JValue {
+fn convert(scope: &mut impl Scope, converter: &mut Converter, val: Val, part: &Part) -> JValue {
     let (doc, constants) = scope.parts();
     converter.convert(Values { doc, constants }, val, part)
 }

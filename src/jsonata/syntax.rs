@@ -239,8 +239,28 @@ mod tests {
         assert_eq!(
             found,
             [
-                "$a", ".", "`b c`", "[", "x", ">=", "1.5e3", "]", "&", "'it\\'s'", "~>", "$f", "(",
-                "1", "..", "2", ",", "/a b\\/c/", "i", ")", "/", "2"
+                "$a",
+                ".",
+                "`b c`",
+                "[",
+                "x",
+                ">=",
+                "1.5e3",
+                "]",
+                "&",
+                "'it\\'s'",
+                "~>",
+                "$f",
+                "(",
+                "1",
+                "..",
+                "2",
+                ",",
+                "/a b\\/c/",
+                "i",
+                ")",
+                "/",
+                "2"
             ]
         );
     }
@@ -256,7 +276,11 @@ mod tests {
             ),
             ("1 +", "Unexpected end of expression", ""),
             ("1 + ", "Unexpected end of expression", " "),
-            ("{\"a\":}", "The symbol \"}\" cannot be used as a unary operator", "}"),
+            (
+                "{\"a\":}",
+                "The symbol \"}\" cannot be used as a unary operator",
+                "}",
+            ),
             ("$x :=", "Unexpected end of expression", ""),
             ("$sum(1, 2", "Expected \")\" before end of expression", ""),
             (

@@ -9,16 +9,21 @@ use jsonata_core::value::JValue;
 
 use super::error::MEMORY_MARK;
 use super::guard::Guard;
-use super::limits::{ITEMS_MAX, MATCHES_MAX, PICTURE_NUMBER_MAX, TEXT_BYTES_MAX, VALUES_MAX};
+use super::limits::{self, ITEMS_MAX, MATCHES_MAX, PICTURE_NUMBER_MAX, TEXT_BYTES_MAX, VALUES_MAX};
+use super::scope::Dialect;
 use crate::stdx::FixedSet;
 
 /// What the guards of one evaluation have measured so far.
-#[derive(Default)]
 struct Measured {
     /// Open measures: guards come in pairs around what is evaluated between them.
     open: Vec<Open>,
     /// Bytes that functions have given for matches.
     collected: usize,
+    /// Values that have been put into lists and objects.
+    parts: usize,
+    parts_max: usize,
+    /// Most values that one value may consist of.
+    values_max: usize,
 }
 
 enum Open {
@@ -39,8 +44,14 @@ fn at_most(amount: usize, limit: usize) -> Result<(), EvaluatorError> {
 }
 
 /// Gives an evaluator the guards of an expression.
-pub(super) fn register(evaluator: &mut Evaluator, used: &[Guard]) {
-    let measured = Rc::new(RefCell::new(Measured::default()));
+pub(super) fn register(evaluator: &mut Evaluator, dialect: Dialect, used: &[Guard]) {
+    let measured = Rc::new(RefCell::new(Measured {
+        open: Vec::new(),
+        collected: 0,
+        parts: 0,
+        parts_max: limits::parts_max(dialect),
+        values_max: limits::values_max(dialect),
+    }));
     for &guard in used {
         let measured = measured.clone();
         let check = move |args: &[JValue]| measured.borrow_mut().check(guard, args);
@@ -54,7 +65,8 @@ impl Measured {
     fn check(&mut self, guard: Guard, args: &[JValue]) -> HostFnResult {
         let value = args.first().unwrap_or(&JValue::Undefined);
         match guard {
-            Guard::Weigh => weigh(value)?,
+            Guard::Weigh => drop(weigh(value, self.values_max)?),
+            Guard::Part => self.part(value)?,
             Guard::Text => at_most(text_bytes(value, 0)?, TEXT_BYTES_MAX)?,
             Guard::Indented => at_most(text_bytes(value, 2)?, TEXT_BYTES_MAX)?,
             Guard::Left => self.open.push(Open::Amount(text_bytes(value, 0)?)),
@@ -62,8 +74,12 @@ impl Measured {
                 let left = self.close_amount();
                 at_most(left + text_bytes(value, 0)?, TEXT_BYTES_MAX)?;
             }
-            Guard::First => self.open.push(Open::Amount(items(value))),
+            Guard::First => {
+                self.part(value)?;
+                self.open.push(Open::Amount(items(value)));
+            }
             Guard::Middle | Guard::Last => {
+                self.part(value)?;
                 let so_far = self.close_amount() + items(value);
                 at_most(so_far, ITEMS_MAX)?;
                 if guard == Guard::Middle {
@@ -92,11 +108,14 @@ impl Measured {
                     TEXT_BYTES_MAX,
                 )?;
             }
-            Guard::Pieces => at_most(matches(args, ITEMS_MAX)?, ITEMS_MAX)?,
-            Guard::Matches => at_most(matches(args, MATCHES_MAX)?, MATCHES_MAX)?,
+            Guard::Pieces => at_most(matches(args, ITEMS_MAX - 1, ITEMS_MAX + 1)?, ITEMS_MAX)?,
+            Guard::Matches => at_most(
+                matches(args, MATCHES_MAX - 1, MATCHES_MAX + 1)?,
+                MATCHES_MAX,
+            )?,
             Guard::Subject => {
                 let bytes = text_bytes(value, 0)?;
-                let matches = matches(args, SUBJECT_SURE_BYTES)?;
+                let matches = matches(args, SUBJECT_SURE_BYTES, TEXT_BYTES_MAX)?;
                 self.open.push(Open::Subject { bytes, matches });
             }
             Guard::Replacement => self.replacement(value)?,
@@ -115,6 +134,14 @@ impl Measured {
             Guard::Distinct => return distinct(args),
         }
         Ok(value.clone())
+    }
+
+    fn part(&mut self, value: &JValue) -> Result<(), EvaluatorError> {
+        if let JValue::Array(_) | JValue::Object(_) = value {
+            self.parts += weigh(value, self.values_max)?;
+            return at_most(self.parts, self.parts_max);
+        }
+        Ok(())
     }
 
     fn close_amount(&mut self) -> usize {
@@ -157,9 +184,33 @@ fn columns(value: &JValue) -> usize {
     value.as_f64().map_or(0, |width| width.abs() as usize)
 }
 
-/// Fails if a value has too many parts, shared ones counted as often as they are there.
-fn weigh(value: &JValue) -> Result<(), EvaluatorError> {
-    text_bytes_of(value, 0, usize::MAX).map(drop)
+/// How many values a value consists of, shared ones counted as often as they are there; fails if they are too many.
+fn weigh(value: &JValue, values_max: usize) -> Result<usize, EvaluatorError> {
+    let mut seen = 0;
+    let mut rest = vec![value];
+    while let Some(value) = rest.pop() {
+        seen += 1;
+        match value {
+            JValue::Array(items) => {
+                at_most(seen + rest.len() + items.len(), values_max)?;
+                // Scalars need no visit.
+                seen += items.len();
+                let inner = items.iter().filter(|item| is_container(item));
+                rest.extend(inner);
+            }
+            JValue::Object(members) => {
+                at_most(seen + rest.len() + members.len(), values_max)?;
+                seen += members.len();
+                rest.extend(members.values().filter(|value| is_container(value)));
+            }
+            _ => {}
+        }
+    }
+    Ok(seen)
+}
+
+fn is_container(value: &JValue) -> bool {
+    matches!(value, JValue::Array(_) | JValue::Object(_))
 }
 
 /// Bytes of a value as text, roughly; `indent` for each level if it has lines.
@@ -199,9 +250,9 @@ fn text_bytes_of(value: &JValue, indent: usize, limit: usize) -> Result<usize, E
     Ok(bytes)
 }
 
-/// Most places at which what is searched for may be found in a text: as many as it has bytes if that is few enough, else
-/// they are counted.
-fn matches(args: &[JValue], sure: usize) -> Result<usize, EvaluatorError> {
+/// Most places at which what is searched for may be found in a text: one more than it has bytes if there are no more than
+/// `sure` of those, else they are counted, up to `most`.
+fn matches(args: &[JValue], sure: usize, most: usize) -> Result<usize, EvaluatorError> {
     let Some(JValue::String(text)) = args.first() else {
         return Ok(0);
     };
@@ -210,26 +261,32 @@ fn matches(args: &[JValue], sure: usize) -> Result<usize, EvaluatorError> {
     }
     Ok(match args {
         [_, JValue::String(searched)] if searched.is_empty() => text.len() + 1,
-        [_, JValue::String(searched)] => text.matches(&**searched).count(),
+        [_, JValue::String(searched)] => text.matches(&**searched).take(most).count(),
         [_, JValue::String(pattern), JValue::String(flags)] => {
             let regex = build_regex(pattern, flags)?;
-            regex.find_iter(text).take(TEXT_BYTES_MAX).count()
+            regex.find_iter(text).take(most).count()
         }
         _ => text.len() + 1,
     })
 }
 
-/// A picture whose numbers ask for no endless padding.
+/// A picture that is not endless, and whose components (`[Y,4-6]`) ask for no endless padding.
 fn picture(value: &JValue) -> Result<(), EvaluatorError> {
     let JValue::String(text) = value else {
         return Ok(());
     };
     at_most(text.len(), PICTURE_NUMBER_MAX)?;
-    for number in text.split(|c: char| !c.is_ascii_digit()) {
-        // A mandatory digit is as good as a zero.
-        let number = number.trim_start_matches('0');
-        if !number.is_empty() && number.parse().map_or(true, |n: usize| n > PICTURE_NUMBER_MAX) {
-            return too_much();
+    let components = text.split('[').skip(1);
+    for component in components.filter_map(|rest| rest.split(']').next()) {
+        let widths = component.split_once(',').map_or("", |(_, widths)| widths);
+        for number in widths.split(|c: char| !c.is_ascii_digit()) {
+            if !number.is_empty()
+                && number
+                    .parse()
+                    .map_or(true, |n: usize| n > PICTURE_NUMBER_MAX)
+            {
+                return too_much();
+            }
         }
     }
     Ok(())
@@ -248,7 +305,7 @@ fn distinct(args: &[JValue]) -> HostFnResult {
     let mut bytes = 0;
     let mut kept = Vec::new();
     for item in items {
-        weigh(item)?;
+        weigh(item, VALUES_MAX)?;
         let text = canonical(item);
         bytes += text.len();
         at_most(bytes, 4 * TEXT_BYTES_MAX)?;

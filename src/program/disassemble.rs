@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Base, ExpressionId, LoadId, MapItems, NumberOperand, Op, Pc, Program, Source, StateId, TestOperand, TextOperand,
-    WaitInfo,
+    Base, ExpressionId, LoadId, MapItems, NumberOperand, Op, Pc, Program, Source, StateId,
+    TestOperand, TextOperand, WaitInfo,
 };
 use crate::value::{Key, Val, Values};
 

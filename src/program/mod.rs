@@ -8,8 +8,8 @@ mod disassemble;
 mod op;
 
 pub use op::{
-    AssignId, CallId, ExpressionId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc, StateId, TaskId,
-    TestId, VariableId, WaitId,
+    AssignId, CallId, ExpressionId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc,
+    StateId, TaskId, TestId, VariableId, WaitId,
 };
 
 use std::ops::Range;

@@ -92,8 +92,7 @@ fn applies(case: &Value) -> bool {
         }
     }
     let definition = &case["definition"];
-    case["kind"] == "execution"
-        && !says(definition, "Mode", "DISTRIBUTED")
+    case["kind"] == "execution" && !says(definition, "Mode", "DISTRIBUTED")
 }
 
 impl Case {
@@ -285,13 +284,7 @@ fn compare_histories(
                 Some("ParallelStateStarted") => &[],
                 _ => &["ParallelStateSucceeded", "ParallelStateFailed"],
             };
-            compare_sets(
-                &unordered,
-                &ours[at..end],
-                swallowed,
-                bindings,
-                differences,
-            );
+            compare_sets(&unordered, &ours[at..end], swallowed, bindings, differences);
             (at, unordered) = (end, Vec::new());
         }
         match ours.get(at) {

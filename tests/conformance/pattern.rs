@@ -115,10 +115,7 @@ impl Bindings {
         let expected = ["lambda_function_1_name", "lambda_function_name"]
             .iter()
             .fold(expected.to_owned(), |text, name| {
-                text.replace(
-                    &format!(":function:{name}"),
-                    &format!(":function:<{name}>"),
-                )
+                text.replace(&format!(":function:{name}"), &format!(":function:<{name}>"))
             });
         let pieces = pieces(&expected);
         if !pieces.iter().any(|piece| matches!(piece, Piece::Hole(_))) {

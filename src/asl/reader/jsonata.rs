@@ -267,7 +267,9 @@ impl<'n> Reader<'n> {
     fn jsonata_tolerance(&mut self, state: &Place<'_, 'n>) {
         self.jsonata_number(state, "ToleratedFailureCount", 0..=u64::MAX);
         if let Some(place) = state.get("ToleratedFailurePercentage") {
-            if self.computed(&place, "ToleratedFailurePercentage").is_none()
+            if self
+                .computed(&place, "ToleratedFailurePercentage")
+                .is_none()
                 && !is_expression_node(&place)
                 && let Some(percentage) = self.number(&place)
                 && !(0.0..=100.0).contains(&percentage)
@@ -478,7 +480,13 @@ mod tests {
     fn offsets_count_escapes() {
         let source = r#""{% \"é\\\u00e9\ud83d\ude00 x %}""#;
         let decoded: String = serde_json::from_str(source).unwrap();
-        for (text, expected) in [("%", "%"), ("\"", "\\\""), ("é", "é"), ("😀", "\\ud83d"), ("x", "x")] {
+        for (text, expected) in [
+            ("%", "%"),
+            ("\"", "\\\""),
+            ("é", "é"),
+            ("😀", "\\ud83d"),
+            ("x", "x"),
+        ] {
             let offset = decoded.find(text).unwrap();
             let found = &source[offset_in_source(source, offset)..];
             assert!(found.starts_with(expected), "{text}: {found}");
