@@ -3,6 +3,7 @@
 //! printed, not asserted.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+#![expect(clippy::print_stdout, reason = "a child tells its parent")]
 #![expect(
     clippy::disallowed_methods,
     reason = "it tells how long an evaluation takes"

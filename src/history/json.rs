@@ -145,13 +145,7 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
             failure,
             location,
             state,
-        } => {
-            object.failure(failure);
-            if let Some(location) = location {
-                object.string("location", location);
-            }
-            object.string("state", state);
-        }
+        } => object.evaluation_failed(failure, location, state),
         Details::MapStateStarted { length } => object.raw("length", &length.to_string()),
         Details::MapIterationStarted { name, index }
         | Details::MapIterationSucceeded { name, index }
@@ -306,6 +300,14 @@ impl<'a> Object<'a> {
         if let Some(seconds) = seconds {
             self.raw(name, &seconds.to_string());
         }
+    }
+
+    fn evaluation_failed(&mut self, failure: &Failure, location: Option<&str>, state: &str) {
+        self.failure(failure);
+        if let Some(location) = location {
+            self.string("location", location);
+        }
+        self.string("state", state);
     }
 
     fn failure(&mut self, failure: &Failure) {

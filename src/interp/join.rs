@@ -122,17 +122,7 @@ impl<O: Observer> Run<'_, O> {
         registers: &mut Registers,
     ) -> Result<bool, Raised> {
         let info = &self.program.maps[map.index()];
-        let concurrency = match info.max_concurrency {
-            None => 0,
-            Some(NumberOperand::Literal(n)) => usize::try_from(n).unwrap_or(usize::MAX),
-            Some(NumberOperand::Load(load)) => {
-                self.map_concurrency(frame, load, registers.value)?
-            }
-            Some(NumberOperand::Expression(expression)) => {
-                let n = self.eval_integer(frame, expression, 0, registers)?;
-                usize::try_from(n).unwrap_or(usize::MAX)
-            }
-        };
+        let concurrency = self.concurrency(frame, info.max_concurrency.as_ref(), registers)?;
         let concurrency = if concurrency == 0 {
             MAP_CONCURRENCY_MAX
         } else {
@@ -194,6 +184,24 @@ impl<O: Observer> Run<'_, O> {
             self.begin_iteration(join, child, started);
         }
         Ok(true)
+    }
+
+    /// `MaxConcurrency`; 0 for as many as there may be.
+    fn concurrency(
+        &mut self,
+        frame: u32,
+        operand: Option<&NumberOperand>,
+        registers: &Registers,
+    ) -> Result<usize, Raised> {
+        match operand {
+            None => Ok(0),
+            Some(NumberOperand::Literal(n)) => Ok(usize::try_from(*n).unwrap_or(usize::MAX)),
+            Some(NumberOperand::Load(load)) => self.map_concurrency(frame, *load, registers.value),
+            Some(NumberOperand::Expression(expression)) => {
+                let n = self.eval_integer(frame, *expression, 0, registers)?;
+                Ok(usize::try_from(n).unwrap_or(usize::MAX))
+            }
+        }
     }
 
     fn map_concurrency(

@@ -27,24 +27,19 @@ pub(super) fn parts<'a>(node: &'a AstNode, visit: &mut dyn FnMut(&'a AstNode, Pl
         | AstNode::Wildcard
         | AstNode::Descendant
         | AstNode::Parent(_) => {}
-        AstNode::Path { steps } => {
-            for (i, step) in steps.iter().enumerate() {
-                let place = if i == 0 { Place::Same } else { Place::Inner };
-                visit(&step.node, place);
-                stages(step, visit);
-            }
-        }
+        AstNode::Path { steps } => path(steps, visit),
         AstNode::Binary { lhs, rhs, .. } => {
             visit(lhs, Place::Same);
             visit(rhs, Place::Same);
         }
-        AstNode::Unary { operand, .. } => visit(operand, Place::Same),
+        AstNode::Unary { operand: inner, .. }
+        | AstNode::Lambda { body: inner, .. }
+        | AstNode::FunctionApplication(inner) => visit(inner, Place::Same),
         AstNode::Function { args, .. } => args.iter().for_each(|arg| visit(arg, Place::Same)),
         AstNode::Call { procedure, args } => {
             visit(procedure, Place::Same);
             args.iter().for_each(|arg| visit(arg, Place::Same));
         }
-        AstNode::Lambda { body, .. } => visit(body, Place::Same),
         AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => {
             items.iter().for_each(|item| visit(item, Place::Same));
         }
@@ -72,7 +67,6 @@ pub(super) fn parts<'a>(node: &'a AstNode, visit: &mut dyn FnMut(&'a AstNode, Pl
                 visit(branch, Place::Same);
             }
         }
-        AstNode::FunctionApplication(inner) => visit(inner, Place::Same),
         AstNode::Sort { input, terms } => {
             visit(input, Place::Same);
             terms.iter().for_each(|(term, _)| visit(term, Place::Inner));
@@ -88,6 +82,14 @@ pub(super) fn parts<'a>(node: &'a AstNode, visit: &mut dyn FnMut(&'a AstNode, Pl
                 visit(delete, Place::Inner);
             }
         }
+    }
+}
+
+fn path<'a>(steps: &'a [PathStep], visit: &mut dyn FnMut(&'a AstNode, Place)) {
+    for (i, step) in steps.iter().enumerate() {
+        let place = if i == 0 { Place::Same } else { Place::Inner };
+        visit(&step.node, place);
+        stages(step, visit);
     }
 }
 
@@ -126,28 +128,19 @@ pub(super) fn parts_mut(node: &mut AstNode, visit: &mut dyn FnMut(&mut AstNode))
         | AstNode::Wildcard
         | AstNode::Descendant
         | AstNode::Parent(_) => {}
-        AstNode::Path { steps } => {
-            for step in steps {
-                visit(&mut step.node);
-                for stage in &mut step.stages {
-                    match stage {
-                        Stage::Filter(predicate) => visit(predicate),
-                        Stage::KeepArray | Stage::Index(_) => {}
-                    }
-                }
-            }
-        }
+        AstNode::Path { steps } => path_mut(steps, visit),
         AstNode::Binary { lhs, rhs, .. } => {
             visit(lhs);
             visit(rhs);
         }
-        AstNode::Unary { operand, .. } => visit(operand),
+        AstNode::Unary { operand: inner, .. }
+        | AstNode::Lambda { body: inner, .. }
+        | AstNode::FunctionApplication(inner) => visit(inner),
         AstNode::Function { args, .. } => args.iter_mut().for_each(visit),
         AstNode::Call { procedure, args } => {
             visit(procedure);
             args.iter_mut().for_each(visit);
         }
-        AstNode::Lambda { body, .. } => visit(body),
         AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => {
             items.iter_mut().for_each(visit);
         }
@@ -167,7 +160,6 @@ pub(super) fn parts_mut(node: &mut AstNode, visit: &mut dyn FnMut(&mut AstNode))
                 visit(branch);
             }
         }
-        AstNode::FunctionApplication(inner) => visit(inner),
         AstNode::Sort { input, terms } => {
             visit(input);
             terms.iter_mut().for_each(|(term, _)| visit(term));
@@ -181,6 +173,18 @@ pub(super) fn parts_mut(node: &mut AstNode, visit: &mut dyn FnMut(&mut AstNode))
             visit(update);
             if let Some(delete) = delete {
                 visit(delete);
+            }
+        }
+    }
+}
+
+fn path_mut(steps: &mut [PathStep], visit: &mut dyn FnMut(&mut AstNode)) {
+    for step in steps {
+        visit(&mut step.node);
+        for stage in &mut step.stages {
+            match stage {
+                Stage::Filter(predicate) => visit(predicate),
+                Stage::KeepArray | Stage::Index(_) => {}
             }
         }
     }

@@ -78,14 +78,11 @@ impl Measured {
                 self.part(value)?;
                 self.open.push(Open::Amount(items(value)));
             }
-            Guard::Middle | Guard::Last => {
-                self.part(value)?;
-                let so_far = self.close_amount() + items(value);
-                at_most(so_far, ITEMS_MAX)?;
-                if guard == Guard::Middle {
-                    self.open.push(Open::Amount(so_far));
-                }
+            Guard::Middle => {
+                let so_far = self.next_item(value)?;
+                self.open.push(Open::Amount(so_far));
             }
+            Guard::Last => drop(self.next_item(value)?),
             Guard::List => self.open.push(Open::List {
                 bytes: text_bytes(value, 0)?,
                 items: items(value),
@@ -134,6 +131,14 @@ impl Measured {
             Guard::Distinct => return distinct(args),
         }
         Ok(value.clone())
+    }
+
+    /// The items of a list with those of one more value.
+    fn next_item(&mut self, value: &JValue) -> Result<usize, EvaluatorError> {
+        self.part(value)?;
+        let so_far = self.close_amount() + items(value);
+        at_most(so_far, ITEMS_MAX)?;
+        Ok(so_far)
     }
 
     fn part(&mut self, value: &JValue) -> Result<(), EvaluatorError> {

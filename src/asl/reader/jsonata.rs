@@ -266,16 +266,15 @@ impl<'n> Reader<'n> {
 
     fn jsonata_tolerance(&mut self, state: &Place<'_, 'n>) {
         self.jsonata_number(state, "ToleratedFailureCount", 0..=u64::MAX);
-        if let Some(place) = state.get("ToleratedFailurePercentage") {
-            if self
+        if let Some(place) = state.get("ToleratedFailurePercentage")
+            && self
                 .computed(&place, "ToleratedFailurePercentage")
                 .is_none()
-                && !is_expression_node(&place)
-                && let Some(percentage) = self.number(&place)
-                && !(0.0..=100.0).contains(&percentage)
-            {
-                self.refuse(&place, "The value must be between 0 and 100");
-            }
+            && !is_expression_node(&place)
+            && let Some(percentage) = self.number(&place)
+            && !(0.0..=100.0).contains(&percentage)
+        {
+            self.refuse(&place, "The value must be between 0 and 100");
         }
         if let Some(place) = state.get("Label") {
             self.label(&place);
