@@ -10,7 +10,7 @@ use jsonata_core::value::{JMap, JValue};
 use super::error::EvaluationError;
 use super::limits::{PARSED_BYTES_MAX, RESULT_BYTES_MAX, VALUES_MAX};
 use super::reads::Part;
-use super::scope::Scope;
+use super::scope::{Dialect, Scope};
 use crate::stdx::FixedMap;
 use crate::value::{Doc, Elements, Key, Kind, Members, Name, Val, Values};
 
@@ -260,6 +260,7 @@ enum Step<'v> {
 /// What has been made on the way back.
 struct Back<'c> {
     converter: &'c Converter,
+    dialect: Dialect,
     /// Containers that have been made, by the place of what they were made from: shared parts are made once.
     made: FixedMap<usize, Val>,
     keys: FixedMap<String, Key>,
@@ -275,12 +276,14 @@ impl Converter {
         &self,
         scope: &mut impl Scope,
         result: &JValue,
+        dialect: Dialect,
     ) -> Result<Option<Val>, EvaluationError> {
         if result.is_undefined() {
             return Ok(None);
         }
         let mut back = Back {
             converter: self,
+            dialect,
             made: FixedMap::default(),
             keys: FixedMap::default(),
             done: Vec::new(),
@@ -381,11 +384,23 @@ impl Back<'_> {
         if let Some(Some(val)) = self.converter.numbers.get(&n.to_bits()) {
             return Ok(*val);
         }
-        if !n.is_finite() {
-            return Err(EvaluationError::Coded {
-                code: "D1001".into(),
-                message: format!("Number out of range: {n}").into(),
-            });
+        match (n.is_finite(), self.dialect) {
+            (true, _) => {}
+            // What is no number in JSON is a string there.
+            (false, Dialect::Aws) => {
+                let name = match n {
+                    f64::INFINITY => "Infinity",
+                    f64::NEG_INFINITY => "-Infinity",
+                    _ => "NaN",
+                };
+                return Ok(doc.push_string(name));
+            }
+            (false, Dialect::Plain) => {
+                return Err(EvaluationError::Coded {
+                    code: "D1001".into(),
+                    message: format!("Number out of range: {n}").into(),
+                });
+            }
         }
         Ok(doc.push_number_text(&number_text(n)))
     }

@@ -57,8 +57,10 @@ pub(super) struct Reads {
     pub(super) states: Part,
     /// Of the variables that it names, `states` and what it binds itself not taken out.
     pub(super) variables: Vec<(Box<str>, Part)>,
-    /// The functions that it calls or names, by their names.
+    /// The functions that it calls or names, by their names, and the other variables that it names.
     pub(super) functions: Vec<Box<str>>,
+    /// Those of them that it calls.
+    called: Vec<Box<str>>,
 }
 
 impl Reads {
@@ -67,11 +69,20 @@ impl Reads {
             states: Part::NOTHING,
             variables: Vec::new(),
             functions: Vec::new(),
+            called: Vec::new(),
         };
         // `%` looks back at values that names have been taken from.
         let looks_back = walk::any(ast, &|node| matches!(node, AstNode::Parent(_)));
         reads.visit(ast, looks_back);
         reads
+    }
+
+    /// The function that it calls, if there is only one.
+    pub(super) fn only_function(&self) -> Option<&str> {
+        match &*self.called {
+            [name] => Some(name),
+            _ => None,
+        }
     }
 
     fn visit(&mut self, node: &AstNode, looks_back: bool) {
@@ -97,6 +108,9 @@ impl Reads {
                 }
             }
             AstNode::Function { name, .. } => {
+                if !self.called.iter().any(|called| **called == **name) {
+                    self.called.push(name.as_str().into());
+                }
                 self.function(name);
                 // A variable of a function's name hides it.
                 self.read(name, &[]);

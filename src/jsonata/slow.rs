@@ -64,8 +64,11 @@ pub(super) fn evaluate<S: Scope>(
     let result = catch_unwind(evaluation);
     *scope.random() = functions.random();
     match result {
-        Ok(Ok(value)) => converter.back(scope, &value),
-        Ok(Err(error)) => Err(EvaluationError::of(&error)),
+        Ok(Ok(value)) => converter.back(scope, &value, dialect),
+        Ok(Err(error)) => {
+            let function = expression.reads().only_function();
+            Err(EvaluationError::of(&error, function))
+        }
         Err(_) => Err(EvaluationError::Internal),
     }
 }
