@@ -38,10 +38,12 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
+#[doc(hidden)]
+pub mod internal;
 pub mod interp;
 pub mod intrinsic;
-pub(crate) mod jsonata;
 mod journal;
+pub(crate) mod jsonata;
 pub mod path;
 pub mod program;
 pub mod stdx;
@@ -53,15 +55,6 @@ pub use engine::{
 };
 pub use history::Failure;
 pub use interp::Status;
-
-/// What benches, crash tests and fuzz targets see beside the API; it changes without notice.
-#[doc(hidden)]
-pub mod internal {
-    /// The write-ahead journal of asynchronous starts.
-    pub mod journal {
-        pub use crate::journal::*;
-    }
-}
 
 /// The README's example is a test.
 #[cfg(doctest)]

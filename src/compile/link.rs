@@ -44,6 +44,7 @@ impl Compiler<'_> {
             merges: self.merges.into(),
             objects: self.objects.into(),
             calls: self.calls.into(),
+            expressions: self.expressions.into(),
             tests: self.tests.into(),
             assigns: self.assigns.into(),
             tasks: self.tasks.into(),

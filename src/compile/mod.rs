@@ -8,6 +8,7 @@
 //! not run yet.
 
 mod choice;
+mod expression;
 mod link;
 mod state;
 mod template;
@@ -15,8 +16,8 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
-    Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
+    AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo,
+    ObjectInfo, Op, Pc, Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
 use crate::value::{Doc, Key, Layout, MemberName, Name, Val};
@@ -55,6 +56,7 @@ struct Compiler<'d> {
     /// Where the last object with a member of that name has it.
     places: FixedMap<Box<str>, (Layout, u32)>,
     calls: Vec<CallInfo>,
+    expressions: Vec<ExpressionInfo>,
     tests: Vec<Test>,
     assigns: Vec<Box<[VariableId]>>,
     tasks: Vec<TaskInfo>,
@@ -83,6 +85,7 @@ impl<'d> Compiler<'d> {
             objects: Vec::new(),
             places: FixedMap::default(),
             calls: Vec::new(),
+            expressions: Vec::new(),
             tests: Vec::new(),
             assigns: Vec::new(),
             tasks: Vec::new(),
@@ -108,6 +111,10 @@ impl<'d> Compiler<'d> {
             self.states.push(info);
             self.entries.push(Pc(0));
             ids.insert(&state.name, id);
+            // Expressions tell variables from functions by what is assigned anywhere.
+            for name in state::assigned(state) {
+                self.variable(name);
+            }
         }
         let start = ids[&*scope.start_at];
         self.starts.insert(scope, start);

@@ -19,6 +19,10 @@ impl<'d> Compiler<'d> {
             }
             Template::Path { path, field } => self.push_load(path, field),
             Template::Call { call, field } => self.push_call(call, field),
+            Template::Expression(field) => {
+                let expression = self.expression(field);
+                self.emit(Op::Eval(expression));
+            }
             Template::Object(members) => {
                 let object = self.object(members);
                 self.emit(Op::MakeObject(object));
@@ -105,6 +109,7 @@ impl<'d> Compiler<'d> {
             }
             Template::Path { .. }
             | Template::Call { .. }
+            | Template::Expression(_)
             | Template::Object(_)
             | Template::Array(_) => {
                 self.push_template(template);
@@ -121,6 +126,13 @@ impl<'d> Compiler<'d> {
         } else {
             self.push_template(template);
             self.emit(Op::SetValue);
+        }
+    }
+
+    /// `Output` of a JSONata state or rule becomes the value.
+    pub(super) fn set_output(&mut self, output: Option<&'d Template>) {
+        if let Some(output) = output {
+            self.set_template(output);
         }
     }
 

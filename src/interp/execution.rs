@@ -59,6 +59,8 @@ pub(super) struct Frame {
     pub(super) item: Option<Item>,
     pub(super) previous_event: u64,
     pub(super) entered_event: u64,
+    /// The event that the state's entry follows on.
+    pub(super) entered_previous: u64,
     pub(super) entered_time: Timestamp,
     /// False before the first state of the scope is entered, as while `ItemSelector` is evaluated.
     pub(super) in_state: bool,
@@ -574,6 +576,7 @@ impl Frame {
             item: None,
             previous_event: 0,
             entered_event: 0,
+            entered_previous: 0,
             entered_time: Timestamp::default(),
             in_state: false,
             forked: false,

@@ -5,7 +5,7 @@ use super::execution::{FrameStatus, Item};
 use super::run::{Raised, Registers, Run};
 use super::{FRAMES_WIDE_MAX, MAP_CONCURRENCY_MAX};
 use crate::history::{Details, Failure, Observer};
-use crate::program::{ForkId, MapId, NumberOperand, Pc, StateType};
+use crate::program::{ForkId, MapId, MapItems, NumberOperand, Pc, StateType};
 use crate::stdx::narrow;
 use crate::value::{Kind, Val};
 
@@ -122,21 +122,18 @@ impl<O: Observer> Run<'_, O> {
         registers: &mut Registers,
     ) -> Result<bool, Raised> {
         let info = &self.program.maps[map.index()];
-        let concurrency = match info.max_concurrency {
-            None => 0,
-            Some(NumberOperand::Literal(n)) => usize::try_from(n).unwrap_or(usize::MAX),
-            Some(NumberOperand::Load(load)) => {
-                self.map_concurrency(frame, load, registers.value)?
-            }
-        };
+        let concurrency = self.concurrency(frame, info.max_concurrency.as_ref(), registers)?;
         let concurrency = if concurrency == 0 {
             MAP_CONCURRENCY_MAX
         } else {
             concurrency.min(MAP_CONCURRENCY_MAX)
         };
         let items = match info.items {
-            None => registers.value,
-            Some(load) => {
+            MapItems::Value => registers.value,
+            MapItems::Input => self.input_items(frame, registers.value)?,
+            MapItems::Popped => self.pop(),
+            MapItems::Expression(expression) => self.eval_items(frame, expression, registers)?,
+            MapItems::Load(load) => {
                 let load = &self.program.loads[load.index()];
                 let found = self.load(frame, load, registers.value);
                 found.map_err(|not_found| self.invalid_path(frame, load, &not_found))?
@@ -187,6 +184,24 @@ impl<O: Observer> Run<'_, O> {
             self.begin_iteration(join, child, started);
         }
         Ok(true)
+    }
+
+    /// `MaxConcurrency`; 0 for as many as there may be.
+    fn concurrency(
+        &mut self,
+        frame: u32,
+        operand: Option<&NumberOperand>,
+        registers: &Registers,
+    ) -> Result<usize, Raised> {
+        match operand {
+            None => Ok(0),
+            Some(NumberOperand::Literal(n)) => Ok(usize::try_from(*n).unwrap_or(usize::MAX)),
+            Some(NumberOperand::Load(load)) => self.map_concurrency(frame, *load, registers.value),
+            Some(NumberOperand::Expression(expression)) => {
+                let n = self.eval_integer(frame, *expression, 0, registers)?;
+                Ok(usize::try_from(n).unwrap_or(usize::MAX))
+            }
+        }
     }
 
     fn map_concurrency(

@@ -256,6 +256,15 @@ impl<O: Observer> Run<'_, O> {
 
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
+                Op::Eval(expression) => {
+                    let val = self.eval(frame, expression, registers)?;
+                    self.execution.stack.push(val);
+                }
+                Op::ConditionElse(expression, otherwise) => {
+                    if !self.condition(frame, expression, registers)? {
+                        registers.pc = otherwise;
+                    }
+                }
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
                 Op::KeepInput => registers.value = registers.data,
                 Op::Assign(assign) => self.assign(frame, assign, registers.value)?,
@@ -272,7 +281,7 @@ impl<O: Observer> Run<'_, O> {
                 Op::NoChoice => return Err(self.no_choice(frame)),
                 Op::Task(task) => return self.begin_task(frame, task, registers),
                 Op::Wait(wait) => {
-                    if self.begin_wait(frame, wait, registers.value)? {
+                    if self.begin_wait(frame, wait, registers)? {
                         return Ok(Stop::Waits);
                     }
                 }
@@ -300,7 +309,7 @@ impl<O: Observer> Run<'_, O> {
                     self.exit(frame, state, registers)?;
                     return Ok(Stop::Ended);
                 }
-                Op::Fail(fail) => return Err(self.fail(frame, fail, registers.value)?),
+                Op::Fail(fail) => return Err(self.fail(frame, fail, registers)?),
             }
         }
     }
@@ -326,6 +335,7 @@ impl<O: Observer> Run<'_, O> {
         self.execution.fuel -= 1;
         self.execution.transitions += 1;
         registers.value = registers.data;
+        let previous = self.execution.frames[frame as usize].previous_event;
         let entered = if O::ENABLED {
             let info = &self.program.states[state.index()];
             let (state_type, name) = (info.state_type, &*info.name);
@@ -344,6 +354,7 @@ impl<O: Observer> Run<'_, O> {
         let f = &mut self.execution.frames[frame as usize];
         f.state = state;
         f.entered_event = entered;
+        f.entered_previous = previous;
         f.entered_time = now;
         f.in_state = true;
         f.retry_count = 0;
@@ -491,7 +502,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// A variable of this scope or of one around it.
-    fn variable(&self, frame: u32, variable: VariableId) -> Option<Val> {
+    pub(super) fn variable(&self, frame: u32, variable: VariableId) -> Option<Val> {
         let mut at = frame;
         loop {
             let f = &self.execution.frames[at as usize];
@@ -709,12 +720,12 @@ impl<O: Observer> Run<'_, O> {
 
     /// The failure that a Fail state asks for; an error in its own fields is raised instead.
     #[inline(never)]
-    fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
+    fn fail(&mut self, frame: u32, fail: FailId, registers: &Registers) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
         self.execution.frames[frame as usize].missed_heartbeat = false;
         // What was computed lies on the stack, the cause on top.
-        let cause = self.fail_text(frame, &info.cause, value)?;
-        let error = self.fail_text(frame, &info.error, value)?;
+        let cause = self.fail_text(frame, &info.cause, registers)?;
+        let error = self.fail_text(frame, &info.error, registers)?;
         Ok(Box::new(Failure { error, cause }))
     }
 
@@ -722,13 +733,16 @@ impl<O: Observer> Run<'_, O> {
         &mut self,
         frame: u32,
         operand: &TextOperand,
-        value: Val,
+        registers: &Registers,
     ) -> Result<Option<Box<str>>, Raised> {
         let val = match operand {
             TextOperand::Absent => return Ok(None),
             TextOperand::Literal(text) => return Ok(Some(text.clone())),
             TextOperand::Popped => self.pop(),
-            TextOperand::Load(load) => self.load_field(frame, *load, value)?,
+            TextOperand::Expression(expression) => {
+                return self.eval_text(frame, *expression, registers).map(Some);
+            }
+            TextOperand::Load(load) => self.load_field(frame, *load, registers.value)?,
         };
         let view: Values<'_> = values(self.execution, self.program);
         // AWS asks for a string; another value is shown as its JSON rather than lost.

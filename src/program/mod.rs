@@ -8,13 +8,14 @@ mod disassemble;
 mod op;
 
 pub use op::{
-    AssignId, CallId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc, StateId, TaskId,
-    TestId, VariableId, WaitId,
+    AssignId, CallId, ExpressionId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc,
+    StateId, TaskId, TestId, VariableId, WaitId,
 };
 
 use std::ops::Range;
 
 use crate::asl::{JitterStrategy, Operator, Resource};
+use crate::jsonata::Compiled;
 use crate::path::Path;
 use crate::value::{Doc, Key, Layout, MemberName, Val};
 
@@ -31,6 +32,7 @@ pub struct Program {
     pub(crate) merges: Box<[Box<[Step]>]>,
     pub(crate) objects: Box<[ObjectInfo]>,
     pub(crate) calls: Box<[CallInfo]>,
+    pub(crate) expressions: Box<[ExpressionInfo]>,
     pub(crate) tests: Box<[Test]>,
     pub(crate) assigns: Box<[Box<[VariableId]>]>,
     pub(crate) tasks: Box<[TaskInfo]>,
@@ -232,6 +234,14 @@ pub(crate) struct CallInfo {
     pub(crate) text: Box<str>,
 }
 
+/// A JSONata expression.
+#[derive(Debug)]
+pub(crate) struct ExpressionInfo {
+    pub(crate) compiled: Compiled,
+    /// Where it stands in its state, for errors: `Output/total`.
+    pub(crate) field: Box<str>,
+}
+
 /// One Choice comparison.
 #[derive(Debug)]
 pub(crate) struct Test {
@@ -263,6 +273,7 @@ pub(crate) enum PatternPart {
 pub(crate) enum NumberOperand {
     Literal(u64),
     Load(LoadId),
+    Expression(ExpressionId),
 }
 
 /// A Task state's target.
@@ -283,6 +294,8 @@ pub(crate) enum WaitInfo {
     Until(i64),
     SecondsPath(LoadId),
     TimestampPath(LoadId),
+    SecondsExpression(ExpressionId),
+    TimestampExpression(ExpressionId),
 }
 
 /// A Fail state's error and cause.
@@ -300,19 +313,34 @@ pub(crate) enum TextOperand {
     Load(LoadId),
     /// Its value is on the stack; error below cause.
     Popped,
+    Expression(ExpressionId),
 }
 
 /// A Map state.
 #[derive(Debug)]
 pub(crate) struct MapInfo {
-    /// `ItemsPath`, unless it is all of the value.
-    pub(crate) items: Option<LoadId>,
+    pub(crate) items: MapItems,
     /// `ItemsPath` as written.
     pub(crate) items_text: Box<str>,
     /// Where the ops of `ItemSelector` begin: they end with `SetValue` and run at the head of each iteration.
     pub(crate) iteration: Pc,
     pub(crate) has_selector: bool,
     pub(crate) max_concurrency: Option<NumberOperand>,
+}
+
+/// Where the items of a Map come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MapItems {
+    /// All of the value.
+    Value,
+    /// `ItemsPath`
+    Load(LoadId),
+    /// All of the value, of a JSONata state.
+    Input,
+    /// The stack: `Items` of a JSONata state that is a list.
+    Popped,
+    /// `Items` of a JSONata state that is an expression.
+    Expression(ExpressionId),
 }
 
 /// Keys that the interpreter itself makes objects with, in the constants of every program.
