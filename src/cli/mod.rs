@@ -3,12 +3,15 @@
 mod definition;
 mod disassemble;
 mod log;
+mod logs;
 mod record;
 mod report;
 mod run;
 pub mod validate;
 
 pub use disassemble::DisassembleArgs;
+pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
+pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 
 use std::io;
@@ -45,6 +48,7 @@ enum Command {
     Run(Box<RunArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
+    Logs(LogsArgs),
 }
 
 impl Cli {
@@ -57,6 +61,7 @@ impl Cli {
                 validate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
             Command::Disassemble(args) => disassemble::run(args),
+            Command::Logs(args) => logs::run(args),
         }
     }
 }

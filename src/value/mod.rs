@@ -23,6 +23,7 @@ mod equal;
 mod error;
 mod ingest;
 mod number;
+mod place;
 mod text;
 mod view;
 
@@ -31,6 +32,7 @@ pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use ingest::DEPTH_MAX;
+pub(crate) use text::push_escaped;
 pub use text::{Name, escape, unescape};
 pub use view::{Elements, Members, Values};
 

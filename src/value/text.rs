@@ -53,12 +53,93 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 8);
     escaped.push_str(&text[..first]);
     for c in text[first..].chars() {
-        push_escaped(&mut escaped, c);
+        push_char(&mut escaped, c);
     }
     Cow::Owned(escaped)
 }
 
-fn push_escaped(out: &mut String, c: char) {
+/// Appends `text` as the inside of a JSON string, escaped as by [`escape`].
+///
+/// Unlike that it is quick where much has to be escaped, as in JSON within JSON.
+pub(crate) fn push_escaped(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.len().min(ESCAPED_AT_ONCE));
+        let start = out.len();
+        // A byte becomes six at most; what is not needed is cut off again.
+        out.resize(start + part.len() * 6 + 8, 0);
+        let written = escape_part(part, &mut out[start..]);
+        out.truncate(start + written);
+        rest = after;
+    }
+}
+
+/// So many bytes of text, whose room can be six times that, are escaped at a time.
+const ESCAPED_AT_ONCE: usize = 4 * 1024;
+
+/// Escapes `text` into `out`, which has room for six times as much and eight bytes more; says how much of it was used.
+fn escape_part(text: &[u8], out: &mut [u8]) -> usize {
+    let (mut from, mut to) = (0, 0);
+    while let Some(word) = text.get(from..).and_then(<[u8]>::first_chunk::<8>) {
+        // Eight bytes at once; those from the first one on that needs an escape are overwritten.
+        let special = specials(u64::from_le_bytes(*word));
+        out[to..to + 8].copy_from_slice(word);
+        if special == 0 {
+            (from, to) = (from + 8, to + 8);
+            continue;
+        }
+        let plain = special.trailing_zeros() as usize / 8;
+        to += plain;
+        to += escape_byte(word[plain], &mut out[to..]);
+        from += plain + 1;
+    }
+    for &byte in &text[from..] {
+        if byte < b' ' || byte == b'"' || byte == b'\\' {
+            to += escape_byte(byte, &mut out[to..]);
+        } else {
+            out[to] = byte;
+            to += 1;
+        }
+    }
+    to
+}
+
+/// Sets the top bit of the first byte that is `"`, `\` or a control character; bits above it mean nothing.
+#[inline(always)]
+const fn specials(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    // A borrow can only come from a byte further down that is found itself.
+    (quote.wrapping_sub(ONES) & !quote
+        | backslash.wrapping_sub(ONES) & !backslash
+        | word.wrapping_sub(ONES * b' ' as u64) & !word)
+        & TOPS
+}
+
+/// Writes the escape of a byte that needs one; returns its length.
+#[inline(always)]
+fn escape_byte(byte: u8, out: &mut [u8]) -> usize {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x8 => b'b',
+        0xC => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let mut text = String::with_capacity(6);
+            push_unicode_escape(&mut text, u16::from(byte));
+            out[..6].copy_from_slice(text.as_bytes());
+            return 6;
+        }
+    };
+    out[..2].copy_from_slice(&[b'\\', short]);
+    2
+}
+
+fn push_char(out: &mut String, c: char) {
     match c {
         '"' => out.push_str("\\\""),
         '\\' => out.push_str("\\\\"),
@@ -100,7 +181,7 @@ pub(super) fn canonical(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     decode(raw, |piece| match piece {
         Piece::Text(plain) => text.push_str(plain),
-        Piece::Char(c) => push_escaped(&mut text, c),
+        Piece::Char(c) => push_char(&mut text, c),
         Piece::LoneSurrogate(unit) => push_unicode_escape(&mut text, unit),
     });
     text
@@ -234,6 +315,28 @@ mod tests {
         }
         assert_eq!(escape("\u{1f}\"/"), r#"\u001F\"/"#);
         assert_eq!(unescape(r"\uD800"), "\u{FFFD}");
+    }
+
+    #[test]
+    fn bytes_are_escaped_like_text() {
+        let mut texts = vec![
+            String::new(),
+            "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}é😀/".repeat(700),
+        ];
+        // Every byte at every place of a word, with neighbours that borrow from each other.
+        for byte in 0..0x80_u8 {
+            for before in 0..9 {
+                for filler in ["a", "\"", " ", "!", "é", "\u{1}"] {
+                    let filler = filler.repeat(before);
+                    texts.push(format!("{filler}{}{filler}#]", char::from(byte)));
+                }
+            }
+        }
+        for text in texts {
+            let mut out = b"before".to_vec();
+            push_escaped(text.as_bytes(), &mut out);
+            assert_eq!(out, format!("before{}", escape(&text)).into_bytes());
+        }
     }
 
     #[test]
