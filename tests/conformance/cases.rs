@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::{MachineType, Severity};
-use quickstep::history::Failure;
+use quickstep::history::{Failure, LogLevel};
 use quickstep::interp::{Completion, FrameHandle, Invocation, MachineIdentity, Yield};
 use quickstep::stdx::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -225,7 +225,7 @@ impl Case {
         let mut differences: Vec<String> = ran.err().into_iter().collect();
         file.expect.compare(&machine, turns, &mut differences);
         if differences.is_empty() {
-            return Ok(());
+            return machine.log(LogLevel::All, true).map(drop);
         }
         let types: Vec<&str> = machine
             .events
