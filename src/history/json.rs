@@ -3,7 +3,7 @@
 use super::event::{Details, HistoryEvent};
 use super::event_type::EventType;
 use super::fields::{Field, Fields};
-use crate::value::{Val, Values, push_escaped};
+use crate::value::{Val, Values, escape, push_escaped};
 
 /// Most bytes of an escaped input or output in a log (AWS's guide, "Logging using CloudWatch Logs"); what is longer is
 /// cut, and marked as `truncated`. The execution itself goes on with all of it.
@@ -44,7 +44,7 @@ impl HistoryEvent<'_> {
                 previous_id: self.previous_id,
                 millis: self.timestamp.millis(),
                 event_type: self.details.event_type(),
-                execution_arn: context.execution_arn.as_bytes(),
+                escaped_arn: escape(context.execution_arn).as_bytes(),
             },
             |details| {
                 let data = context.include_execution_data;
@@ -70,7 +70,8 @@ pub(crate) struct LogLine<'a> {
     pub(crate) previous_id: u64,
     pub(crate) millis: i64,
     pub(crate) event_type: EventType,
-    pub(crate) execution_arn: &'a [u8],
+    /// As it stands in a JSON string.
+    pub(crate) escaped_arn: &'a [u8],
 }
 
 /// Appends a line of a log, without the line's end. `details` writes what belongs to the event.
@@ -85,7 +86,7 @@ pub(crate) fn write_log_line(
     object.object("details", details);
     object.number_string("previous_event_id", line.previous_id.cast_signed());
     object.number_string("event_timestamp", line.millis);
-    object.string("execution_arn", line.execution_arn);
+    object.escaped_string("execution_arn", line.escaped_arn);
     object.string("redrive_count", "0");
     object.end();
 }
@@ -224,17 +225,20 @@ impl<'a> Object<'a> {
         self.out.push(b'"');
     }
 
+    fn escaped_string(&mut self, name: &'static str, escaped: &[u8]) {
+        self.known_name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(escaped);
+        self.out.push(b'"');
+    }
+
     pub(crate) fn number(&mut self, name: &'static str, number: u64) {
         self.raw(name, itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// A number in a string, as AWS's logs have ids and times.
     pub(crate) fn number_string(&mut self, name: &'static str, number: i64) {
-        self.known_name(name);
-        self.out.push(b'"');
-        self.out
-            .extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        self.out.push(b'"');
+        self.escaped_string(name, itoa::Buffer::new().format(number).as_bytes());
     }
 
     pub(crate) fn object(&mut self, name: &'static str, write: impl FnOnce(&mut Object<'_>)) {

@@ -112,13 +112,14 @@ pub(super) fn push_inline_text(out: &mut Vec<u8>, text: &str) {
 #[inline(always)]
 fn slot(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let ends = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        (Some(first), Some(last)) => {
-            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(21)
-        }
-        _ => bytes
+    let ends = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(21)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        bytes
             .iter()
-            .fold(0, |ends, byte| ends << 8 | u64::from(*byte)),
+            .fold(0, |ends, byte| ends << 8 | u64::from(*byte))
     };
     let mixed = (ends ^ bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 56) as usize

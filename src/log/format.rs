@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(
             bytes[..20],
             [
-                0xF1, b'q', b's', b'l', 1, 0, 0, 0, 10, 0, 0, 0, 3, 0, 0, 0, 0xC7, 0x0B, 0x3D, 0xCB
+                0xF1, b'q', b's', b'l', 1, 0, 0, 0, 10, 0, 0, 0, 3, 0, 0, 0, 0xC7, 0x3A, 0x4D, 0x63
             ]
         );
         for bit in 0..bytes.len() * 8 {

@@ -42,8 +42,9 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 256 * 1024;
+/// Bytes that are read at a time: few at first, more in larger logs.
+const READ_BYTES_MIN: usize = 4 * 1024;
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// Rendered lines are handed over once there are so many bytes of them.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -302,7 +303,8 @@ impl<R: Read> LogReader<R> {
         self.is_at_end = false;
         while self.buffer.len() < len && !self.is_at_end {
             let filled = self.buffer.len();
-            self.buffer.resize(filled + READ_BYTES, 0);
+            let read_bytes = filled.max(len).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+            self.buffer.resize(filled + read_bytes, 0);
             let read = self.source.read(&mut self.buffer[filled..]);
             let bytes = match &read {
                 Ok(bytes) => *bytes,

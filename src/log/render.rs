@@ -22,6 +22,8 @@ pub enum LineFormat {
 #[derive(Debug, Default)]
 pub(crate) struct Renderer {
     turn: u64,
+    /// The ARN of its execution, as it stands in a JSON string.
+    arn: Vec<u8>,
     /// Where in the buffer the escaped text of the turn's documents stands, by their numbers.
     written: Vec<Option<(usize, usize)>>,
     /// Containers in which a document stands that is being written.
@@ -55,19 +57,23 @@ impl Renderer {
         if self.turn != entry.turn() {
             self.turn = entry.turn();
             self.written.clear();
+            self.arn.clear();
+            push_escaped(entry.execution_arn(), &mut self.arn);
         }
+        let arn = std::mem::take(&mut self.arn);
         let line = LogLine {
             id: entry.id,
             previous_id: entry.previous_id,
             millis: entry.millis,
             event_type: entry.event_type,
-            execution_arn: entry.execution_arn(),
+            escaped_arn: &arn,
         };
         write_log_line(out, &line, |details| {
             for (field, held) in entry.fields() {
                 self.field(entry, *field, *held, details);
             }
         });
+        self.arn = arn;
     }
 
     fn field(&mut self, entry: &Entry<'_, '_>, field: Field, held: Held, object: &mut Object<'_>) {

@@ -172,10 +172,7 @@ impl Case {
         let level = [LogLevel::Off, LogLevel::Fatal, LogLevel::Error]
             .into_iter()
             .find(|level| self.id.contains(&format!("_{}_", level.as_str())));
-        (
-            level.unwrap_or(LogLevel::All),
-            !self.id.contains("_False]"),
-        )
+        (level.unwrap_or(LogLevel::All), !self.id.contains("_False]"))
     }
 
     /// Compares the lines of a log with what AWS's would be: the recorded history in the form of the log, of which the

@@ -186,7 +186,8 @@ fn by_id(lines: &[u8]) -> Vec<&[u8]> {
 }
 
 fn same(what: &str, expected: &[&[u8]], ours: &[&[u8]]) -> Result<(), String> {
-    let text = |line: Option<&&[u8]>| String::from_utf8_lossy(line.unwrap_or(&&b""[..])).into_owned();
+    let text =
+        |line: Option<&&[u8]>| String::from_utf8_lossy(line.unwrap_or(&&b""[..])).into_owned();
     for at in 0..expected.len().max(ours.len()) {
         if expected.get(at) != ours.get(at) {
             return Err(format!(

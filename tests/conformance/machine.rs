@@ -98,7 +98,11 @@ impl Machine {
             seed: SEED,
         };
         execution
-            .start(&program, &start, &mut EachEvent(record(&mut events, &mut logs)))
+            .start(
+                &program,
+                &start,
+                &mut EachEvent(record(&mut events, &mut logs)),
+            )
             .map_err(|error| format!("failed to start: {error}"))?;
         Ok(Machine {
             program,
