@@ -302,7 +302,10 @@ fn tail(args: &TailArgs, out: &mut impl Write) -> Result<Seen, Stopped> {
     written
         .and_then(|()| out.flush())
         .map_err(|error| unwritable(&error))?;
-    while args.follow {
+    if !args.follow {
+        return Ok(seen);
+    }
+    loop {
         thread::park_timeout(FOLLOW_INTERVAL);
         // What is put aside is read to its end first.
         let next = file.successor(&args.file);
@@ -316,7 +319,6 @@ fn tail(args: &TailArgs, out: &mut impl Write) -> Result<Seen, Stopped> {
             file = next;
         }
     }
-    Ok(seen)
 }
 
 /// A log that is followed, and which file it is.

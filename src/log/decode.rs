@@ -15,7 +15,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn of<'b>(self, items: &'b [u8]) -> &'b [u8] {
+    pub(crate) fn of(self, items: &[u8]) -> &[u8] {
         &items[self.start as usize..(self.start + self.len) as usize]
     }
 }

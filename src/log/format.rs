@@ -135,7 +135,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
 /// Appends a *signed*.
 #[inline(always)]
 pub(crate) fn push_signed(out: &mut Vec<u8>, number: i64) {
-    push_number(out, (number << 1 ^ number >> 63).cast_unsigned());
+    push_number(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
 
 /// Reads what stands in a block.
@@ -226,7 +226,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut remainder = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            remainder = remainder >> 1 ^ POLYNOMIAL * (remainder & 1);
+            remainder = (remainder >> 1) ^ (POLYNOMIAL * (remainder & 1));
             bit += 1;
         }
         tables[0][byte] = remainder;
@@ -237,7 +237,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut byte = 0;
         while byte < 256 {
             let before: u32 = tables[table - 1][byte];
-            tables[table][byte] = before >> 8 ^ tables[0][(before & 0xFF) as usize];
+            tables[table][byte] = (before >> 8) ^ tables[0][(before & 0xFF) as usize];
             byte += 1;
         }
         table += 1;
@@ -262,7 +262,7 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
             ^ TABLES[0][byte(7)];
     }
     for &byte in rest {
-        crc = crc >> 8 ^ TABLES[0][((crc ^ u32::from(byte)) & 0xFF) as usize];
+        crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(byte)) & 0xFF) as usize];
     }
     !crc
 }
