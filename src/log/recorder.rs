@@ -14,7 +14,7 @@ use crate::intrinsic::Random;
 use crate::value::{Val, Values};
 
 /// Machines that a recorder remembers.
-const MACHINES_MAX: usize = 64;
+const MACHINES_MAX: usize = 4_096;
 
 /// Records the events of one worker's executions for a [`LogStream`](super::LogStream).
 ///
@@ -27,6 +27,7 @@ pub struct Recorder {
     shared: Arc<Shared>,
     block: BlockWriter,
     documents: Documents,
+    /// In the order of their identities' addresses.
     machines: Vec<Machine>,
     /// Of the configuration that `machines` come from.
     epoch: u64,
@@ -115,17 +116,19 @@ impl Recorder {
             self.machines.clear();
             self.epoch = epoch;
         }
-        let known = self
+        let address = |identity: &Arc<MachineIdentity>| Arc::as_ptr(identity).addr();
+        let place = self
             .machines
-            .iter()
-            .position(|machine| Arc::ptr_eq(&machine.identity, identity));
-        self.machine = known.unwrap_or_else(|| {
-            self.machines.push(Machine {
+            .binary_search_by_key(&address(identity), |known| address(&known.identity));
+        self.machine = place.unwrap_or_else(|place| {
+            // Its identity is kept, so that its address stays its own.
+            let machine = Machine {
                 identity: Arc::clone(identity),
                 config: self.shared.config(&identity.name),
                 arn_prefix: identity.execution_arn_prefix(),
-            });
-            self.machines.len() - 1
+            };
+            self.machines.insert(place, machine);
+            place
         });
     }
 

@@ -328,9 +328,15 @@ impl SinkThread {
 
     fn write(&mut self, bytes: &[u8], events: u64) {
         let is_lines = self.format != SinkFormat::Compact;
+        // Ends a line that was torn, so that only it is lost.
+        let end: &[u8] = if self.is_torn && is_lines { b"\n" } else { b"" };
         let written = match &mut self.target {
             Target::File(file) => {
-                let result = file.write(bytes, is_lines);
+                let result = match file.write(end, is_lines) {
+                    Ok(()) => file.write(bytes, is_lines),
+                    Err(unwritten) => Err(unwritten),
+                };
+                self.is_torn = self.is_torn && result.is_err();
                 let rotations = file.rotations;
                 self.shared
                     .tally
@@ -339,7 +345,7 @@ impl SinkThread {
                 match result {
                     Ok(()) => bytes.len(),
                     Err(unwritten) => {
-                        self.is_torn = unwritten.torn;
+                        self.is_torn |= unwritten.torn;
                         let lost = match is_lines {
                             true => memchr::memchr_iter(b'\n', &bytes[unwritten.written..]).count(),
                             false => events as usize,
@@ -361,8 +367,6 @@ impl SinkThread {
                 return;
             }
             Target::Stream { stream, is_broken } => {
-                // Ends a line that was torn, so that only it is lost.
-                let end: &[u8] = if self.is_torn && is_lines { b"\n" } else { b"" };
                 match stream.write_all(end).and_then(|()| stream.write_all(bytes)) {
                     Ok(()) => self.is_torn = false,
                     Err(error) => {
