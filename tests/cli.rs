@@ -13,6 +13,8 @@ mod examples;
 mod exec;
 #[path = "cli/journal.rs"]
 mod journal;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/tasks.rs"]

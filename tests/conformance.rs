@@ -13,6 +13,7 @@ mod conformance {
     pub(crate) mod aws;
     pub(crate) mod cases;
     pub(crate) mod difference;
+    pub(crate) mod logs;
     pub(crate) mod machine;
     pub(crate) mod pattern;
     pub(crate) mod replay;

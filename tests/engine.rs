@@ -273,7 +273,7 @@ fn virtual_time_of_one_execution() {
     let retry = r#","Retry":[{"ErrorEquals":["Busy"],"IntervalSeconds":10,"BackoffRate":2,"MaxAttempts":3}]"#;
     let mut times = Vec::new();
     let mut observer = EachEvent(|event: &quickstep::history::HistoryEvent<'_>| {
-        if event.details.event_type() == "LambdaFunctionScheduled" {
+        if event.details.event_type().as_str() == "LambdaFunctionScheduled" {
             times.push(event.timestamp.millis());
         }
     });

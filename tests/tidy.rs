@@ -23,6 +23,7 @@ const MODULES: &[&str] = &[
     "interp",
     "task",
     "journal",
+    "log",
     "engine",
     "cli",
 ];

@@ -49,24 +49,29 @@ impl MachineIdentity {
     /// ARN of an execution.
     #[must_use]
     pub fn execution_arn(&self, execution: &str, seed: u64) -> String {
-        let MachineIdentity {
-            name,
-            region,
-            account,
-            ..
-        } = self;
+        let prefix = self.execution_arn_prefix();
         match self.machine_type {
-            MachineType::Standard => {
-                format!("arn:aws:states:{region}:{account}:execution:{name}:{execution}")
-            }
-            MachineType::Express => {
-                format!(
-                    "arn:aws:states:{region}:{account}:express:{name}:{execution}:{}",
-                    uuid(seed ^ EXPRESS_SALT)
-                )
-            }
+            MachineType::Standard => format!("{prefix}{execution}"),
+            MachineType::Express => format!("{prefix}{execution}:{}", express_id(seed)),
         }
     }
+
+    /// What the ARNs of the machine's executions have in common: all before the execution's name.
+    pub(crate) fn execution_arn_prefix(&self) -> String {
+        let kind = match self.machine_type {
+            MachineType::Standard => "execution",
+            MachineType::Express => "express",
+        };
+        format!(
+            "arn:aws:states:{}:{}:{kind}:{}:",
+            self.region, self.account, self.name
+        )
+    }
+}
+
+/// The id at the end of an EXPRESS execution's ARN.
+pub(crate) fn express_id(seed: u64) -> uuid::Uuid {
+    uuid(seed ^ EXPRESS_SALT)
 }
 
 /// The name of an execution that was given none at its start: a UUID made of its seed.
@@ -78,8 +83,8 @@ pub fn name_of_seed(seed: u64) -> String {
 /// Tells the id at the end of an EXPRESS execution's ARN from a name made of the same seed.
 const EXPRESS_SALT: u64 = 0x5851_F42D_4C95_7F2D;
 
-/// A version 4 UUID made of a seed.
-fn uuid(seed: u64) -> uuid::Uuid {
+/// A version 4 UUID made of a seed: the name of an execution that was given none.
+pub(crate) fn uuid(seed: u64) -> uuid::Uuid {
     let mut random = crate::intrinsic::Random::new(seed);
     uuid::Builder::from_random_bytes(
         (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes(),

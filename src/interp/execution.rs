@@ -7,7 +7,7 @@ use super::context::{Context, Start, values};
 use super::join::Join;
 use super::{EXPRESS_SECONDS_MAX, FUEL, PAYLOAD_BYTES_MAX};
 use crate::asl::{MachineType, Resource};
-use crate::history::{Details, Failure, HistoryEvent, Observer};
+use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
 use crate::stdx::{FixedSet, Timestamp, narrow};
@@ -346,7 +346,8 @@ impl Execution {
         self.context.name = start.name.map(Into::into);
         self.context.seed = start.seed;
         self.context.invocation = start.invocation;
-        self.context.input_text = if O::ENABLED {
+        // Below ERROR no event shows an input.
+        self.context.input_text = if O::ENABLED && observer.wants(LogLevel::Error) {
             original_text(start.input, size)
         } else {
             None
@@ -368,7 +369,7 @@ impl Execution {
         root.value = input;
         self.ready.push_back(frame);
         self.last_event_id = 1;
-        if O::ENABLED {
+        if O::ENABLED && observer.wants(LogLevel::All) {
             let role_arn = &start.machine.role_arn;
             observer.observe(&HistoryEvent {
                 id: 1,
@@ -624,6 +625,9 @@ pub(super) fn after_seconds(now: Timestamp, seconds: u64) -> Timestamp {
 
 /// The text of an input that is not canonical: white space and needless escapes make it longer than its value.
 fn original_text(input: &[u8], size: usize) -> Option<Box<str>> {
-    let text = std::str::from_utf8(input).ok()?.trim_ascii();
-    (text.len() != size).then(|| text.into())
+    let text = input.trim_ascii();
+    if text.len() == size {
+        return None;
+    }
+    simdutf8::basic::from_utf8(text).ok().map(Into::into)
 }

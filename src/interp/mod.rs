@@ -19,6 +19,7 @@ mod task;
 mod wait;
 
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
+pub(crate) use context::{express_id, uuid};
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
 };

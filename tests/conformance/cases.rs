@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::{MachineType, Severity};
-use quickstep::history::Failure;
+use quickstep::history::{Failure, LogLevel};
 use quickstep::interp::{Completion, FrameHandle, Invocation, MachineIdentity, Yield};
 use quickstep::stdx::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -228,7 +228,8 @@ impl Case {
             differences.add(difference);
         }
         file.expect.compare(&machine, turns, &mut differences);
-        differences.verdict(&machine)
+        differences.verdict(&machine)?;
+        machine.log(LogLevel::All, true).map(drop)
     }
 }
 

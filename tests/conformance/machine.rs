@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use quickstep::asl::{self, Diagnostic, MachineType};
 use quickstep::compile::compile;
-use quickstep::history::{EachEvent, Failure, HistoryEvent};
+use quickstep::history::{EachEvent, Failure, HistoryEvent, LogLevel};
 use quickstep::interp::{
     Completion, Execution, FUEL, FrameHandle, Invocation, MachineIdentity, Outcome, Start, Yield,
 };
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
 use serde_json::Value;
+
+use super::logs::Logs;
 
 /// How much an execution may do in one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +60,11 @@ pub(crate) struct Machine {
     start: Timestamp,
     pub(crate) now: Timestamp,
     pub(crate) events: Vec<Event>,
+    logs: Logs,
 }
+
+/// Seed of every execution.
+const SEED: u64 = 42;
 
 /// Reads and compiles a definition; its problems if it has any.
 pub(crate) fn program(definition: &str, of: MachineType) -> Result<Program, Vec<Diagnostic>> {
@@ -81,16 +87,22 @@ impl Machine {
     ) -> Result<Machine, String> {
         let mut execution = Execution::new();
         let mut events = Vec::new();
+        let mut logs = Logs::new(identity, SEED);
+        logs.turn();
         let start = Start {
             input: input.as_bytes(),
             machine: identity,
             name: None,
             invocation,
             now,
-            seed: 42,
+            seed: SEED,
         };
         execution
-            .start(&program, &start, &mut EachEvent(record(&mut events)))
+            .start(
+                &program,
+                &start,
+                &mut EachEvent(record(&mut events, &mut logs)),
+            )
             .map_err(|error| format!("failed to start: {error}"))?;
         Ok(Machine {
             program,
@@ -99,6 +111,7 @@ impl Machine {
             start: now,
             now,
             events,
+            logs,
         })
     }
 
@@ -106,7 +119,8 @@ impl Machine {
     pub(crate) fn step(&mut self) -> Yield {
         loop {
             self.execution.refuel(self.turns.fuel());
-            let mut observer = EachEvent(record(&mut self.events));
+            self.logs.turn();
+            let mut observer = EachEvent(record(&mut self.events, &mut self.logs));
             match self.execution.step(&self.program, self.now, &mut observer) {
                 Yield::OutOfFuel => {}
                 stopped @ (Yield::Done | Yield::Task(_) | Yield::Parked(_)) => return stopped,
@@ -116,7 +130,8 @@ impl Machine {
 
     /// Answers a task; false if it had ended.
     pub(crate) fn complete(&mut self, handle: FrameHandle, completion: Completion<'_>) -> bool {
-        let mut observer = EachEvent(record(&mut self.events));
+        self.logs.turn();
+        let mut observer = EachEvent(record(&mut self.events, &mut self.logs));
         self.execution
             .complete(&self.program, handle, completion, self.now, &mut observer)
             .is_ok()
@@ -124,9 +139,15 @@ impl Machine {
 
     /// Stops the execution from outside.
     pub(crate) fn stop(&mut self, failure: Failure) {
-        let mut observer = EachEvent(record(&mut self.events));
+        self.logs.turn();
+        let mut observer = EachEvent(record(&mut self.events, &mut self.logs));
         self.execution
             .stop(&self.program, failure, self.now, &mut observer);
+    }
+
+    /// The lines of a log of the execution, once all logs of it agree.
+    pub(crate) fn log(self, level: LogLevel, data: bool) -> Result<Vec<Value>, String> {
+        self.logs.finish(level, data)
     }
 
     /// State, resource, and input of the task that was yielded.
@@ -176,14 +197,15 @@ impl Machine {
     }
 }
 
-fn record(events: &mut Vec<Event>) -> impl FnMut(&HistoryEvent<'_>) {
+fn record(events: &mut Vec<Event>, logs: &mut Logs) -> impl FnMut(&HistoryEvent<'_>) {
     |event| {
+        logs.observe(event);
         let mut json = Vec::new();
         event.write_history(&mut json);
         let json = serde_json::from_slice(&json)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&json).into_owned()));
         events.push(Event {
-            event_type: event.details.event_type(),
+            event_type: event.details.event_type().as_str(),
             json,
         });
     }

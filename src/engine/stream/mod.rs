@@ -82,7 +82,7 @@ pub trait Recorder: Observer + Send {
 
     /// An execution starts or goes on: the events that are observed next belong to it. Called only if this recorder
     /// observes.
-    fn turn_to(&mut self, _machine: &MachineIdentity, _seed: u64) {}
+    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
 
     /// An execution has ended.
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Self::Page);
