@@ -140,3 +140,42 @@ impl Constants for Names<'_> {
         Some(crate::stdx::narrow(at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a plain path finds in the document is what the library finds, of `$states`, of a variable and of the context.
+    #[test]
+    fn paths_find_the_same_on_every_way() {
+        let data = r#"{"none":[],"one":[1],"nest":[[1]],"nn":[[]],"o":{"a":[],"b":[[2]],"c":{"d":null}},
+            "arr":[{"x":[1]},{"x":[2,[3]]}],"s":"t","oo":[{"x":[]}]}"#;
+        for (path, expected) in [
+            ("none", Some("[]")),
+            ("one", Some("[1]")),
+            ("nest", Some("[[1]]")),
+            ("nn", Some("[[]]")),
+            ("o.a", Some("[]")),
+            ("o.b", Some("[[2]]")),
+            ("o.c.d", Some("null")),
+            ("arr.x", Some("[1,2,[3]]")),
+            ("oo.x", Some("[]")),
+            ("s.x", None),
+            ("missing", None),
+            ("o.missing.x", None),
+            ("o", Some(r#"{"a":[],"b":[[2]],"c":{"d":null}}"#)),
+        ] {
+            let mut bench = Bench::new(Some(data), &[("v", data)]).unwrap();
+            let expected = expected.map(str::to_owned);
+            for text in [
+                format!("$states.input.{path}"),
+                format!("(1; $states.input.{path})"),
+                format!("$v.{path}"),
+                format!("(1; $v.{path})"),
+            ] {
+                assert_eq!(bench.aws(&text).unwrap(), expected, "{text}");
+            }
+            assert_eq!(bench.plain(path).unwrap(), expected, "{path}");
+        }
+    }
+}
