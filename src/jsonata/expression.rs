@@ -378,8 +378,8 @@ mod tests {
             format!("{}1{}", "(".repeat(900), ")".repeat(900)),
             format!("1{}", "+1".repeat(400)),
             format!("$a{}", ".b".repeat(900)),
-            format!("{}1{}", "[".repeat(900), "]".repeat(900)),
-            format!("{}1{}", "{'a':".repeat(900), "}".repeat(900)),
+            format!("{}1{}", "[".repeat(300), "]".repeat(300)),
+            format!("{}1{}", "{'a':".repeat(300), "}".repeat(300)),
         ] {
             let expression = Expression::parse(&text, Dialect::Aws, Available::Nothing);
             assert!(expression.is_ok(), "{text:.20}: {expression:?}");
