@@ -178,4 +178,28 @@ mod tests {
             assert_eq!(bench.plain(path).unwrap(), expected, "{path}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever an expression does, its state goes on or fails; what comes out is JSON.
+        #[test]
+        fn random_expressions_end(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 1..10),
+        ) {
+            let data = r#"{"a":[{"b":1,"c":"x"},{"b":[2,3],"c":null}],"n":0.10,"s":"é"}"#;
+            let mut bench = Bench::new(Some(data), &[("v", "[1,[2],{\"a\":3}]")]).unwrap();
+            if let Ok(Some(json)) = bench.aws(&pieces.concat()) {
+                let value = serde_json::from_str::<serde_json::Value>(&json);
+                proptest::prop_assert!(value.is_ok(), "{}", json);
+            }
+        }
+    }
+
+    #[rustfmt::skip]
+    const PIECES: &[&str] = &[
+        "$states.input", "$states.input.a", "$v", ".b", ".c", ".*", ".**", "[0]", "[-1]", "[b>1]", "[]", "{c:b}", "^(b)",
+        " & ", " + ", " = ", " in ", " ~> ", " ? ", " : ", ", ", "; ", "(", ")", "[", "]", "1", "'x'", "1..3", "$string(",
+        "$sum(", "$map(", "$filter(", "$reduce(", "$sort(", "$distinct(", "$join(", "$split(", "$replace(", "$match(",
+        "function($x, $i){ $x }", "function($x){ [$x, $x] }", "$f := ", "$f", "/x/", "$zip(", "$merge(", "$each(", "$spread(",
+        "$partition(", "$range(", "$hash(", "$parse(", "$now()", "$uuid()", "$string", "$not(", "$exists(", "{'k': ", "}",
+    ];
 }
