@@ -145,3 +145,66 @@ impl Constants for Names<'_> {
         Some(crate::stdx::narrow(at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a plain path finds in the document is what the library finds, of `$states`, of a variable and of the context.
+    #[test]
+    fn paths_find_the_same_on_every_way() {
+        let data = r#"{"none":[],"one":[1],"nest":[[1]],"nn":[[]],"o":{"a":[],"b":[[2]],"c":{"d":null}},
+            "arr":[{"x":[1]},{"x":[2,[3]]}],"s":"t","oo":[{"x":[]}]}"#;
+        for (path, expected) in [
+            ("none", Some("[]")),
+            ("one", Some("[1]")),
+            ("nest", Some("[[1]]")),
+            ("nn", Some("[[]]")),
+            ("o.a", Some("[]")),
+            ("o.b", Some("[[2]]")),
+            ("o.c.d", Some("null")),
+            ("arr.x", Some("[1,2,[3]]")),
+            ("oo.x", Some("[]")),
+            ("s.x", None),
+            ("missing", None),
+            ("o.missing.x", None),
+            ("o", Some(r#"{"a":[],"b":[[2]],"c":{"d":null}}"#)),
+        ] {
+            let mut bench = Bench::new(Some(data), &[("v", data)]).unwrap();
+            let expected = expected.map(str::to_owned);
+            for text in [
+                format!("$states.input.{path}"),
+                format!("(1; $states.input.{path})"),
+                format!("$v.{path}"),
+                format!("(1; $v.{path})"),
+            ] {
+                assert_eq!(bench.aws(&text).unwrap(), expected, "{text}");
+            }
+            assert_eq!(bench.plain(path).unwrap(), expected, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever an expression does, its state goes on or fails; what comes out is JSON.
+        #[test]
+        fn random_expressions_end(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 1..10),
+        ) {
+            let data = r#"{"a":[{"b":1,"c":"x"},{"b":[2,3],"c":null}],"n":0.10,"s":"é"}"#;
+            let mut bench = Bench::new(Some(data), &[("v", "[1,[2],{\"a\":3}]")]).unwrap();
+            if let Ok(Some(json)) = bench.aws(&pieces.concat()) {
+                let value = serde_json::from_str::<serde_json::Value>(&json);
+                proptest::prop_assert!(value.is_ok(), "{}", json);
+            }
+        }
+    }
+
+    #[rustfmt::skip]
+    const PIECES: &[&str] = &[
+        "$states.input", "$states.input.a", "$v", ".b", ".c", ".*", ".**", "[0]", "[-1]", "[b>1]", "[]", "{c:b}", "^(b)",
+        " & ", " + ", " = ", " in ", " ~> ", " ? ", " : ", ", ", "; ", "(", ")", "[", "]", "1", "'x'", "1..3", "$string(",
+        "$sum(", "$map(", "$filter(", "$reduce(", "$sort(", "$distinct(", "$join(", "$split(", "$replace(", "$match(",
+        "function($x, $i){ $x }", "function($x){ [$x, $x] }", "$f := ", "$f", "/x/", "$zip(", "$merge(", "$each(", "$spread(",
+        "$partition(", "$range(", "$hash(", "$parse(", "$now()", "$uuid()", "$string", "$not(", "$exists(", "{'k': ", "}",
+    ];
+}
