@@ -11,11 +11,14 @@ mod choice;
 mod context;
 mod execution;
 mod failure;
+mod freeze;
 mod join;
 mod merge;
 mod run;
 mod task;
 mod wait;
+
+pub use freeze::Freezer;
 
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
 pub use execution::{

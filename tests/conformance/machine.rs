@@ -6,7 +6,8 @@ use quickstep::asl::{self, Diagnostic, MachineType};
 use quickstep::compile::compile;
 use quickstep::history::{EachEvent, Failure, HistoryEvent};
 use quickstep::interp::{
-    Completion, Execution, FUEL, FrameHandle, Invocation, MachineIdentity, Outcome, Start, Yield,
+    Completion, Execution, FUEL, FrameHandle, Freezer, Invocation, MachineIdentity, Outcome, Start,
+    Yield,
 };
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
@@ -19,17 +20,32 @@ pub(crate) enum Turns {
     Usual,
     /// One state, so that it is interrupted wherever it can be.
     Shortest,
+    /// As much as usual; between two turns it is frozen, and another execution goes on in its place.
+    Frozen,
+    /// One state, and frozen in between.
+    ShortestFrozen,
 }
 
 impl Turns {
-    /// Both.
-    pub(crate) const ALL: [Turns; 2] = [Turns::Usual, Turns::Shortest];
+    /// All of them.
+    pub(crate) const ALL: [Turns; 4] = [
+        Turns::Usual,
+        Turns::Shortest,
+        Turns::Frozen,
+        Turns::ShortestFrozen,
+    ];
+
+    /// True if branches take turns in the order in which AWS's do.
+    pub(crate) const fn are_usual(self) -> bool {
+        matches!(self, Turns::Usual | Turns::Frozen)
+    }
+
+    const fn are_frozen(self) -> bool {
+        matches!(self, Turns::Frozen | Turns::ShortestFrozen)
+    }
 
     const fn fuel(self) -> u32 {
-        match self {
-            Turns::Usual => FUEL,
-            Turns::Shortest => 1,
-        }
+        if self.are_usual() { FUEL } else { 1 }
     }
 }
 
@@ -54,6 +70,8 @@ pub(crate) struct Ending {
 pub(crate) struct Machine {
     program: Program,
     execution: Execution,
+    identity: Arc<MachineIdentity>,
+    freezer: Freezer,
     turns: Turns,
     start: Timestamp,
     pub(crate) now: Timestamp,
@@ -95,6 +113,8 @@ impl Machine {
         Ok(Machine {
             program,
             execution,
+            identity: Arc::clone(identity),
+            freezer: Freezer::default(),
             turns,
             start: now,
             now,
@@ -105,6 +125,10 @@ impl Machine {
     /// Runs a turn; turns that end for want of fuel are followed by others.
     pub(crate) fn step(&mut self) -> Yield {
         loop {
+            // What has ended is not frozen any more.
+            if self.turns.are_frozen() && self.execution.outcome().is_none() {
+                self.freeze_and_thaw();
+            }
             self.execution.refuel(self.turns.fuel());
             let mut observer = EachEvent(record(&mut self.events));
             match self.execution.step(&self.program, self.now, &mut observer) {
@@ -112,6 +136,23 @@ impl Machine {
                 stopped @ (Yield::Done | Yield::Task(_) | Yield::Parked(_)) => return stopped,
             }
         }
+    }
+
+    /// Another execution takes this one's place; every second time it is one that was used before.
+    fn freeze_and_thaw(&mut self) {
+        let mut blob = Vec::new();
+        self.execution
+            .freeze(&self.program, &mut self.freezer, &mut blob);
+        if blob.len().is_multiple_of(2) {
+            self.execution = Execution::new();
+        }
+        self.execution
+            .thaw(&self.program, &self.identity, &mut self.freezer, &blob)
+            .expect("a blob that was just written is whole");
+        let mut again = Vec::new();
+        self.execution
+            .freeze(&self.program, &mut self.freezer, &mut again);
+        assert!(again.len() <= blob.len(), "thawing adds nothing");
     }
 
     /// Answers a task; false if it had ended.
