@@ -43,6 +43,7 @@ pub mod intrinsic;
 pub(crate) mod jsonata;
 pub mod path;
 pub mod program;
+pub(crate) mod runtime;
 pub mod stdx;
 pub mod task;
 pub mod value;

@@ -300,29 +300,23 @@ fn pipe(
 
 #[test]
 fn pipelines_lose_and_swap_nothing() {
-    let engines = [
-        Engine::builder().task("*", echo).build().unwrap(),
-        Engine::builder()
-            .task_async("*", echo_later)
-            .build()
-            .unwrap(),
-    ];
-    for engine in &engines {
-        for (workers, in_flight, order) in [
-            (1, 1, Order::Events),
-            (1, 10_000, Order::Events),
-            (2, 3, Order::Events),
-            (3, 100, Order::Events),
-            (1, 1, Order::Completion),
-            (2, 100, Order::Completion),
-            (3, 2, Order::Completion),
-        ] {
-            let options = StreamOptions {
-                workers,
-                in_flight,
-                order,
-            };
-            let mut results = pipe(engine, &task(""), options, 3_000);
+    for (workers, in_flight, order) in [
+        (1, 1, Order::Events),
+        (1, 10_000, Order::Events),
+        (2, 3, Order::Events),
+        (3, 100, Order::Events),
+        (1, 1, Order::Completion),
+        (2, 100, Order::Completion),
+        (3, 2, Order::Completion),
+    ] {
+        let builder = || Engine::builder().workers(workers);
+        let engines = [
+            builder().task("*", echo).build().unwrap(),
+            builder().task_async("*", echo_later).build().unwrap(),
+        ];
+        for engine in engines {
+            let options = StreamOptions { in_flight, order };
+            let mut results = pipe(&engine, &task(""), options, 3_000);
             if order == Order::Completion {
                 results.sort_by_key(|event| event.number);
             }

@@ -393,6 +393,10 @@ impl Execution {
             }
             self.free_frames.push(narrow(i));
         }
+        // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
+        for join in &mut self.joins {
+            join.in_use = false;
+        }
         self.free_joins.extend((0..narrow(self.joins.len())).rev());
     }
 
