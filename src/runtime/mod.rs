@@ -18,6 +18,8 @@
 pub(crate) mod admission;
 pub(crate) mod clock;
 mod idle;
+#[cfg(all(loom, test))]
+mod loom;
 pub(crate) mod outlet;
 pub(crate) mod result;
 mod slab;

@@ -83,6 +83,8 @@ impl Observer for Observed<'_> {
 pub struct Ended<'a> {
     /// Its number among those that were started with it: from 0, and for events of a stream from 1.
     pub line: u64,
+    /// Number of the worker that ended it, from 0: for sinks that keep something for each.
+    pub worker: usize,
     /// Nanoseconds that it really took.
     pub nanos: u64,
     /// The time at its end, by its own clock.

@@ -464,6 +464,7 @@ impl<'a> Worker<'a> {
         count(counter, 1);
         receiver.ended(&Ended {
             line: meta.line,
+            worker: self.own.number,
             nanos: nanos.saturating_sub(meta.started_nanos),
             stop_time: self.driver.now(&self.run),
             run: &self.run,
