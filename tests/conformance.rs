@@ -15,6 +15,7 @@ mod conformance {
     pub(crate) mod machine;
     pub(crate) mod pattern;
     pub(crate) mod replay;
+    pub(crate) mod runtime;
 }
 
 use conformance::machine::Turns;

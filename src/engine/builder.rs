@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::error::{Error, ErrorKind};
 use super::run::Engine;
+use super::simulation::Simulation;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
-use crate::runtime::{Config, Shared};
+use crate::runtime::{Config, Own, Shared};
 use crate::task::{AsyncTaskHandler, TaskHandler, TaskRegistry};
 
 /// Made by [`Engine::builder`].
@@ -41,6 +42,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn tasks(mut self, tasks: TaskRegistry) -> EngineBuilder {
         self.tasks = tasks;
+        self
+    }
+
+    /// Registers a function that hands Tasks on to somebody who answers later: see
+    /// [`TaskRegistry::register_callback`].
+    #[must_use]
+    pub fn task_callback(mut self, pattern: &str, handler: impl TaskHandler) -> EngineBuilder {
+        self.tasks.register_callback(pattern, handler);
         self
     }
 
@@ -93,6 +102,21 @@ impl EngineBuilder {
     ///
     /// If there are asynchronous handlers and their runtime cannot be started.
     pub fn build(self) -> Result<Engine, Error> {
+        Ok(self.make(false)?.0)
+    }
+
+    /// Makes an engine whose workers have no threads: whoever has the [`Simulation`] gives them their turns, on one thread,
+    /// in any order. With a clock of their own and a seed, tests so have the same run again and again.
+    ///
+    /// # Errors
+    ///
+    /// As [`EngineBuilder::build`].
+    pub fn build_simulated(self) -> Result<(Engine, Simulation), Error> {
+        let (engine, shared, owns) = self.make(true)?;
+        Ok((engine, Simulation::new(shared, owns)))
+    }
+
+    fn make(self, is_simulated: bool) -> Result<(Engine, Arc<Shared>, Vec<Own>), Error> {
         let futures = match self.futures {
             Some(handle) => Futures::Given(handle),
             None if self.tasks.needs_runtime() => Futures::Own(Some(start_futures()?)),
@@ -109,8 +133,15 @@ impl EngineBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             mode: self.time,
             seed,
+            is_simulated,
         });
-        Ok(Engine::new(self.tasks, futures, shared, owns))
+        let (threads, stepped) = if is_simulated {
+            (Vec::new(), owns)
+        } else {
+            (owns, Vec::new())
+        };
+        let engine = Engine::new(self.tasks, futures, Arc::clone(&shared), threads);
+        Ok((engine, shared, stepped))
     }
 }
 

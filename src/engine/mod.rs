@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod machine;
 mod run;
+mod simulation;
 mod stream;
 
 pub use crate::runtime::admission::{
@@ -27,6 +28,7 @@ pub use error::{Error, ErrorKind};
 pub use handle::{ExecutionHandle, ResultSink, StartRequest};
 pub use machine::{StateMachine, StateMachineBuilder};
 pub use run::{Engine, Report};
+pub use simulation::Simulation;
 pub use stream::{
     EVENT_BYTES_MAX, Events, LineSource, Order, Pipeline, PipelineEvent, Reading, Recorder,
     Refusal, Refused, Sink, Source, Stopper, Stream, StreamEnd, StreamOptions,

@@ -16,9 +16,9 @@ use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
 use crate::runtime::ticket::Tickets;
 use crate::runtime::turn::{Bound, Driver, Run, Turn};
-use crate::runtime::{Counts, Meta, Own, Shared, Worker};
+use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
-use crate::task::{Address, Answer, Inbox, TaskRegistry, ThreadInbox, lock};
+use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
 
 /// Runs executions. It can be shared by any number of threads; cloning it copies a pointer.
 ///
@@ -185,6 +185,11 @@ impl Engine {
         machine: &StateMachine,
         request: StartRequest<'_>,
     ) -> Result<ExecutionResult, Error> {
+        // Nobody may do what a worker waits for.
+        if is_worker() {
+            return self
+                .with_runner(|runner| self.observed_on(runner, machine, request, &mut NoEvents));
+        }
         self.with_runner(|runner| self.sync_on(runner, machine, request))
     }
 
@@ -208,7 +213,8 @@ impl Engine {
         input: &[u8],
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        self.with_runner(|runner| self.observed_on(runner, machine, input, observer))
+        let request = StartRequest::new(input);
+        self.with_runner(|runner| self.observed_on(runner, machine, request, observer))
     }
 
     fn with_runner<T>(
@@ -253,7 +259,11 @@ impl Engine {
             &mut NoEvents,
         )?;
         let mut held = None;
-        let mut address = || shared.address(&mut held);
+        if group.bound.bindings.has_tokens {
+            let place = shared.outside_place(&mut held);
+            runner.run.execution.set_place(place.as_number());
+        }
+        let mut address = || shared.outside_place(&mut held).into();
         let turn = driver.turn(&group.bound, &mut runner.run, &mut address, &mut NoEvents);
         if turn == Turn::Done {
             if let Some(held) = held {
@@ -284,18 +294,18 @@ impl Engine {
         &self,
         runner: &mut Runner,
         machine: &StateMachine,
-        input: &[u8],
+        request: StartRequest<'_>,
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
         let shared = &self.0.shared;
         let group = runner.group(self, machine);
-        shared.admit(1, input.len() as u64)?;
-        let _admitted = shared.admitted(1, input.len() as u64);
+        let input_bytes = request.input.len() as u64;
+        shared.admit(1, input_bytes)?;
+        let _admitted = shared.admitted(1, input_bytes);
         let inbox = Arc::clone(&runner.inbox) as Arc<dyn Inbox>;
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
         let seed = shared.seed(shared.take_numbers(1));
-        let request = StartRequest::new(input);
         begin(
             &driver,
             &mut runner.run,
@@ -342,11 +352,11 @@ impl Engine {
     pub(super) fn workers(&self) -> Result<&Arc<Shared>, Error> {
         let mut failed = None;
         self.0.start_workers.call_once(|| {
-            for own in lock(&self.0.owns).drain(..) {
+            for mut own in lock(&self.0.owns).drain(..) {
                 let shared = Arc::clone(&self.0.shared);
                 let started = std::thread::Builder::new()
                     .name("quickstep-worker".to_owned())
-                    .spawn(move || Worker::new(&shared, own).run());
+                    .spawn(move || Worker::new(&shared, &mut own).run());
                 failed = started.err().or(failed.take());
             }
         });
@@ -425,6 +435,29 @@ impl Engine {
             }
         }
         found
+    }
+
+    /// Says what became of a task, by its token: its result, its failure, that it goes on. Waits until a worker has looked,
+    /// which takes a turn or two; a handler, which runs on a worker, does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such task, or if it has ended ([`ErrorKind::Stale`]).
+    pub fn complete(&self, token: &TaskToken, answer: TaskAnswer) -> Result<(), Error> {
+        if self.0.shared.answer(token, answer) {
+            return Ok(());
+        }
+        let message = "there is no such task, or it has ended";
+        Err(Error::new(ErrorKind::Stale, message))
+    }
+
+    /// Says that a task is alive: [`Engine::complete`] with [`TaskAnswer::Heartbeat`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::complete`].
+    pub fn heartbeat(&self, token: &TaskToken) -> Result<(), Error> {
+        self.complete(token, TaskAnswer::Heartbeat)
     }
 
     /// Executions in flight: queued, running and parked.

@@ -342,6 +342,7 @@ impl Execution {
         self.context.machine = Some(start.machine.clone());
         self.context.name = start.name.map(Into::into);
         self.context.seed = start.seed;
+        self.context.place = 0;
         self.context.invocation = start.invocation;
         self.context.input_text = if O::ENABLED {
             original_text(start.input, size)

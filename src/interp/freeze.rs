@@ -139,6 +139,7 @@ impl Execution {
         let named = u64::from(context.name.is_some());
         let original = u64::from(context.input_text.is_some());
         put(out, synchronous | named << 1 | original << 2);
+        put(out, context.place);
         for text in [&context.name, &context.input_text].into_iter().flatten() {
             put_bytes(out, text.as_bytes());
         }
@@ -229,6 +230,7 @@ impl Execution {
         } else {
             Invocation::Asynchronous
         };
+        context.place = reader.number()?;
         context.name = None;
         if flags & 2 != 0 {
             context.name = Some(reader.text()?.into());

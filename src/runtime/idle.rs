@@ -40,9 +40,9 @@ impl Idle {
     }
 
     fn sleepers(&self) -> impl std::ops::DerefMut<Target = Vec<usize>> + '_ {
-        #[cfg(all(loom, test))]
+        #[cfg(all(quickstep_loom, test))]
         return self.sleepers.lock().unwrap();
-        #[cfg(not(all(loom, test)))]
+        #[cfg(not(all(quickstep_loom, test)))]
         crate::task::lock(&self.sleepers)
     }
 

@@ -1,4 +1,4 @@
-//! The protocols between threads, in every order that loom can think of. `scripts/test` runs them with `--cfg loom`.
+//! The protocols between threads, in every order that loom can think of. `scripts/test` runs them with `--cfg quickstep_loom`.
 //!
 //! Each model has two or three threads and a few steps; loom tries the orders in which these can happen, and what each
 //! atomic read may see. A lost wake-up shows as a deadlock.

@@ -18,7 +18,7 @@
 pub(crate) mod admission;
 pub(crate) mod clock;
 mod idle;
-#[cfg(all(loom, test))]
+#[cfg(all(quickstep_loom, test))]
 mod loom;
 pub(crate) mod outlet;
 pub(crate) mod result;
@@ -32,7 +32,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer};
@@ -41,7 +41,7 @@ use crossbeam_utils::CachePadded;
 use crate::history::Failure;
 use crate::interp::{FrameHandle, Freezer};
 use crate::stdx::Timestamp;
-use crate::task::{Address, Answer, Inbox, Pending, lock};
+use crate::task::{Address, Answer, Inbox, Pending, TaskAnswer, TaskToken, lock};
 use admission::{Admission, Limits, Throttled};
 use clock::{Anchor, Clock, TimeMode};
 use idle::Idle;
@@ -54,7 +54,9 @@ use turn::Run;
 
 pub use outlet::Ended;
 pub(crate) use slab::Place;
-pub(crate) use worker::{Meta, Own, Worker};
+pub(crate) use worker::{Meta, Own, Worker, is_worker};
+
+use worker::Ends;
 
 /// Batches whose memory is kept for others, for each worker.
 const SPARE_BATCHES_PER_WORKER: usize = 16;
@@ -71,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) mode: TimeMode,
     /// What the seeds of executions are made of.
     pub(crate) seed: u64,
+    /// True if somebody else calls [`Worker::turn`] than the workers' threads.
+    pub(crate) is_simulated: bool,
 }
 
 /// What all workers, and everybody who starts executions, have in common.
@@ -96,6 +100,7 @@ pub(crate) struct Shared {
     /// Numbers that were given to executions.
     numbers: AtomicU64,
     is_closed: AtomicBool,
+    is_simulated: bool,
     counters: Box<[CachePadded<Counters>]>,
 }
 
@@ -189,8 +194,58 @@ pub(crate) enum Letter {
     Answer(Answer),
     /// It is to be stopped.
     Stop(Failure),
+    /// A task was answered by its token.
+    Token(TokenLetter),
     /// Nobody wants it any more.
     Abandon,
+}
+
+/// What became of a task, by its token.
+pub(crate) struct TokenLetter {
+    token: TaskToken,
+    answer: TaskAnswer,
+    verdict: Verdict,
+}
+
+/// Whether an answer was taken; whoever gave the answer may wait for it. If it is dropped, it was not.
+struct Verdict(Option<Arc<Judged>>);
+
+#[derive(Default)]
+struct Judged {
+    taken: Mutex<Option<bool>>,
+    changed: Condvar,
+}
+
+impl Verdict {
+    fn give(mut self, taken: bool) {
+        self.say(taken);
+    }
+
+    fn say(&mut self, taken: bool) {
+        if let Some(judged) = self.0.take() {
+            *lock(&judged.taken) = Some(taken);
+            judged.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        self.say(false);
+    }
+}
+
+impl Judged {
+    fn wait(&self) -> bool {
+        let mut taken = lock(&self.taken);
+        loop {
+            if let Some(taken) = *taken {
+                return taken;
+            }
+            let waited = self.changed.wait(taken);
+            taken = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// What a worker has done. Only the worker writes them.
@@ -254,14 +309,14 @@ impl Shared {
     pub(crate) fn new(config: Config) -> (Arc<Shared>, Vec<Own>) {
         let workers = config.workers.max(1);
         let admission = Admission::new(config.limits);
-        let owns: Vec<Own> = (0..workers).map(Own::new).collect();
+        let ends: Vec<Ends> = (0..workers).map(Ends::new).collect();
         let shared = Shared {
             slab: Slab::new(admission.limits().executions, workers + 1),
             starts: Injector::new(),
             lane: Mutex::default(),
             has_lane: AtomicBool::new(false),
             called: Injector::new(),
-            queues: owns.iter().map(Own::queues).collect(),
+            queues: ends.iter().map(Ends::queues).collect(),
             wheels: (0..workers)
                 .map(|_| {
                     CachePadded::new(Timers {
@@ -280,9 +335,13 @@ impl Shared {
             seed: config.seed,
             numbers: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            is_simulated: config.is_simulated,
             counters: (0..workers).map(|_| CachePadded::default()).collect(),
         };
-        (Arc::new(shared), owns)
+        let shared = Arc::new(shared);
+        let owns = ends.into_iter().map(|ends| Own::new(&shared, ends));
+        let owns = owns.collect();
+        (shared, owns)
     }
 
     /// How many workers there are.
@@ -394,10 +453,10 @@ impl Shared {
         }
     }
 
-    /// Where answers to an execution on a thread that is no worker go; it takes a slot when it is first asked.
-    pub(crate) fn address<'s>(&'s self, held: &mut Option<Outside<'s>>) -> Address {
-        let held = held.get_or_insert_with(|| self.occupy(&mut lock(&self.lane).cache));
-        held.place().into()
+    /// The place of an execution on a thread that is no worker; it takes a slot when it is first asked for.
+    pub(crate) fn outside_place<'s>(&'s self, held: &mut Option<Outside<'s>>) -> Place {
+        held.get_or_insert_with(|| self.occupy(&mut lock(&self.lane).cache))
+            .place()
     }
 
     /// Such an execution has ended.
@@ -433,6 +492,27 @@ impl Shared {
             self.idle.notify();
         }
         called != Called::Stale
+    }
+
+    /// Hands over what became of a task; false if there is no such task. On a worker's thread, and in a simulation, nobody
+    /// can wait for what a worker finds: then only the execution is looked for.
+    pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
+        let place = token.as_str().get(..16);
+        let place = place.and_then(|place| u64::from_str_radix(place, 16).ok());
+        let Some(place) = place.and_then(Place::of_number) else {
+            return false;
+        };
+        let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
+        let letter = TokenLetter {
+            token: token.clone(),
+            answer,
+            verdict: Verdict(judged.clone()),
+        };
+        let found = self.deliver(place, Letter::Token(letter));
+        match judged {
+            Some(judged) if found => judged.wait(),
+            _ => found,
+        }
     }
 
     /// Stops an execution; false if it has ended.
@@ -492,6 +572,14 @@ impl Shared {
         });
         timers.next_due.store(wheel.next_due(), Ordering::Release);
         fired
+    }
+
+    /// When the next timer is due, in nanoseconds of the clock; `None` if there is none. It may be early.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        let dues = self.wheels.iter();
+        let dues = dues.map(|timers| timers.next_due.load(Ordering::Acquire));
+        let due = dues.min().filter(|due| *due < u64::MAX)?;
+        Some(self.anchor.nanos_after(due.saturating_sub(1)))
     }
 
     /// What the workers have done so far.

@@ -31,16 +31,39 @@ use super::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, UnsafeCell};
 use crate::stdx::narrow;
 
 /// Slots of a chunk.
-const CHUNK: usize = if cfg!(all(loom, test)) { 2 } else { 1024 };
+const CHUNK: usize = if cfg!(all(quickstep_loom, test)) {
+    2
+} else {
+    1024
+};
 
 /// Ids that move between a thread and the common list at a time.
-const IDS: usize = if cfg!(all(loom, test)) { 1 } else { 64 };
+const IDS: usize = if cfg!(all(quickstep_loom, test)) {
+    1
+} else {
+    64
+};
 
 /// Names an execution in flight, or one that was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Place {
     pub(crate) id: u32,
     pub(crate) generation: u32,
+}
+
+impl Place {
+    /// Both in one number, which is never 0.
+    pub(crate) const fn as_number(self) -> u64 {
+        // The id counts from 1 here.
+        (self.id as u64 + 1) << 32 | self.generation as u64
+    }
+
+    /// The place of that number.
+    pub(crate) fn of_number(number: u64) -> Option<Place> {
+        let id = u32::try_from((number >> 32).checked_sub(1)?).ok()?;
+        let generation = number as u32;
+        Some(Place { id, generation })
+    }
 }
 
 const EMPTY: u32 = 0;
@@ -176,9 +199,9 @@ impl<T, L> Slab<T, L> {
     }
 
     fn free(&self) -> impl std::ops::DerefMut<Target = Free> + '_ {
-        #[cfg(all(loom, test))]
+        #[cfg(all(quickstep_loom, test))]
         return self.free.lock().unwrap();
-        #[cfg(not(all(loom, test)))]
+        #[cfg(not(all(quickstep_loom, test)))]
         crate::task::lock(&self.free)
     }
 
@@ -239,6 +262,11 @@ impl<T, L> Slab<T, L> {
 
     /// Puts a letter into the mail of an execution, and calls it.
     pub(crate) fn deliver(&self, place: Place, letter: L) -> Called {
+        // The place may come from anybody.
+        let chunk = self.chunks.get(place.id as usize / CHUNK);
+        if chunk.and_then(OnceLock::get).is_none() {
+            return Called::Stale;
+        }
         let slot = self.slot(place.id);
         if generation_of(slot.word.load(Ordering::Acquire)) != place.generation {
             return Called::Stale;

@@ -1,6 +1,6 @@
 //! The standard library's atomics, locks and threads, or loom's where the protocols of this module are checked.
 
-#[cfg(all(loom, test))]
+#[cfg(all(quickstep_loom, test))]
 pub(super) use loom::{
     cell::UnsafeCell,
     sync::Mutex,
@@ -8,7 +8,7 @@ pub(super) use loom::{
     thread::{Thread, current, park},
 };
 
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(quickstep_loom, test)))]
 pub(super) use std::{
     sync::Mutex,
     sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
@@ -16,11 +16,11 @@ pub(super) use std::{
 };
 
 /// A cell that is accessed through pointers, as loom's is.
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(quickstep_loom, test)))]
 #[derive(Debug, Default)]
 pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(quickstep_loom, test)))]
 impl<T> UnsafeCell<T> {
     pub(super) const fn new(value: T) -> UnsafeCell<T> {
         UnsafeCell(std::cell::UnsafeCell::new(value))

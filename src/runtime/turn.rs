@@ -9,7 +9,8 @@ use crate::interp::{Completion, Execution, FrameHandle, MachineIdentity, Yield};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
 use crate::task::{
-    self, Address, Answer, Answers, Bindings, Handler, Inbox, Pending, Reply, TaskRequest,
+    self, Address, Answer, Answers, Binding, Bindings, Handler, Inbox, Pending, Reply, Steps,
+    TaskAnswer, TaskRequest,
 };
 
 /// An execution with what its driver keeps of it. Used again for other executions.
@@ -226,6 +227,9 @@ impl Driver {
         };
         let id = call.id;
         let binding = bound.bindings.task(id);
+        if let Some(Handler::Callback(handler)) = &binding.handler {
+            return self.hand_on(program, binding, &**handler, run, frame, observer);
+        }
         if let Some(step) = binding.steps.completion() {
             complete(&mut run.execution, program, frame, step, now, observer);
         }
@@ -260,7 +264,7 @@ impl Driver {
                 );
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_)) => {
+            Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
@@ -281,6 +285,66 @@ impl Driver {
         now
     }
 
+    /// Has a task handed on to whoever answers it by its token.
+    #[cold]
+    fn hand_on<O: Observer>(
+        &mut self,
+        program: &Program,
+        binding: &Binding,
+        handler: &dyn task::TaskHandler,
+        run: &mut Run,
+        frame: FrameHandle,
+        observer: &mut O,
+    ) -> Timestamp {
+        let result = self.call(program, handler, run, frame);
+        self.tick();
+        let now = self.now(run);
+        let completion = match (&result, binding.steps) {
+            (Ok(()), Steps::Submitted) => Some(Completion::Submitted(&self.response)),
+            // Nothing is to be told: an activity starts when a worker takes it.
+            (Ok(()), Steps::None | Steps::Started) => None,
+            (Err(failure), _) => Some(Completion::Failed(failure)),
+        };
+        if let Some(completion) = completion {
+            complete(
+                &mut run.execution,
+                program,
+                frame,
+                completion,
+                now,
+                observer,
+            );
+        }
+        if result.is_ok() {
+            run.pending.push((frame, Pending::outside()));
+        }
+        now
+    }
+
+    /// Takes in what became of a task, by its token; false if there is no such task.
+    pub(crate) fn answer_token<O: Observer>(
+        &self,
+        program: &Program,
+        run: &mut Run,
+        token: &str,
+        answer: &TaskAnswer,
+        observer: &mut O,
+    ) -> bool {
+        let Ok(frame) = run.execution.task_of_token(token) else {
+            return false;
+        };
+        if answer.is_last()
+            && let Some(at) = run.pending.iter().position(|(f, _)| *f == frame)
+        {
+            run.pending.swap_remove(at).1.finish();
+        }
+        let now = self.now(run);
+        let completion = answer.as_completion();
+        run.execution
+            .complete(program, frame, completion, now, observer)
+            .is_ok()
+    }
+
     fn call(
         &mut self,
         program: &Program,
@@ -292,7 +356,7 @@ impl Driver {
             unreachable!("the task is waiting for this call");
         };
         self.response.clear();
-        let request = TaskRequest::new(call, &run.execution);
+        let request = TaskRequest::new(call, frame, &run.execution);
         let response = &mut self.response;
         // What a panic leaves half-done is the response, which is then not looked at.
         catch_unwind(AssertUnwindSafe(|| handler.call(&request, response)))
@@ -311,7 +375,7 @@ impl Driver {
         let Ok(call) = run.execution.task(&bound.program, frame) else {
             unreachable!("the task is waiting for this call");
         };
-        let request = TaskRequest::new(call, &run.execution);
+        let request = TaskRequest::new(call, frame, &run.execution);
         let reply = Reply::new(&self.inbox, address, frame);
         let pending = match handler {
             Some(Handler::Async(handler)) => {

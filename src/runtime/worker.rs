@@ -1,5 +1,6 @@
 //! A worker: takes turns, each of them for one execution or one batch of starts.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use super::slab::{Cache, Held};
 use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, TURN_NANOS_MAX, Turn};
-use super::{Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, count};
+use super::{
+    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter, count,
+};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
 use crate::task::{Address, Inbox};
@@ -25,35 +28,11 @@ const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// The kinds of work that take turns.
 const KINDS: usize = 3;
 
-/// What a worker's thread owns before it runs.
-#[derive(Debug)]
+/// What a worker owns. It is on one thread at a time.
 pub(crate) struct Own {
     number: usize,
     called: deque::Worker<u32>,
     spent: deque::Worker<u32>,
-}
-
-impl Own {
-    pub(super) fn new(number: usize) -> Own {
-        Own {
-            number,
-            called: deque::Worker::new_fifo(),
-            spent: deque::Worker::new_fifo(),
-        }
-    }
-
-    pub(super) fn queues(&self) -> Queues {
-        Queues {
-            called: self.called.stealer(),
-            spent: self.spent.stealer(),
-        }
-    }
-}
-
-/// One worker.
-pub(crate) struct Worker<'a> {
-    shared: &'a Shared,
-    own: Own,
     driver: Driver,
     /// The memory in which executions run.
     run: Run,
@@ -68,6 +47,74 @@ pub(crate) struct Worker<'a> {
     /// Executions that have ended in this turn, and the bytes of their inputs.
     ended: usize,
     ended_bytes: u64,
+}
+
+/// The ends of a worker's queues.
+pub(super) struct Ends {
+    number: usize,
+    called: deque::Worker<u32>,
+    spent: deque::Worker<u32>,
+}
+
+impl Ends {
+    pub(super) fn new(number: usize) -> Ends {
+        Ends {
+            number,
+            called: deque::Worker::new_fifo(),
+            spent: deque::Worker::new_fifo(),
+        }
+    }
+
+    pub(super) fn queues(&self) -> Queues {
+        Queues {
+            called: self.called.stealer(),
+            spent: self.spent.stealer(),
+        }
+    }
+}
+
+impl Own {
+    pub(super) fn new(shared: &Arc<Shared>, ends: Ends) -> Own {
+        let inbox = Arc::clone(shared) as Arc<dyn Inbox>;
+        Own {
+            number: ends.number,
+            called: ends.called,
+            spent: ends.spent,
+            driver: Driver::new(&shared.clock, shared.anchor, shared.mode, inbox),
+            run: Run::default(),
+            freezer: Freezer::default(),
+            blob: Vec::new(),
+            cache: Cache::default(),
+            letters: Vec::new(),
+            next_kind: 0,
+            is_searching: false,
+            ended: 0,
+            ended_bytes: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One worker.
+pub(crate) struct Worker<'a> {
+    shared: &'a Shared,
+    own: &'a mut Own,
+}
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True on the threads of workers, of any engine: what they wait for, nobody may do.
+pub(crate) fn is_worker() -> bool {
+    IS_WORKER.get()
 }
 
 /// A piece of work.
@@ -86,27 +133,14 @@ pub(crate) struct Meta {
 }
 
 impl<'a> Worker<'a> {
-    /// The worker that owns `own`. `shared` is the same twice.
-    pub(crate) fn new(shared: &'a Arc<Shared>, own: Own) -> Worker<'a> {
-        let inbox = Arc::clone(shared) as Arc<dyn Inbox>;
-        Worker {
-            driver: Driver::new(&shared.clock, shared.anchor, shared.mode, inbox),
-            shared,
-            own,
-            run: Run::default(),
-            freezer: Freezer::default(),
-            blob: Vec::new(),
-            cache: Cache::default(),
-            letters: Vec::new(),
-            next_kind: 0,
-            is_searching: false,
-            ended: 0,
-            ended_bytes: 0,
-        }
+    /// The worker that owns `own`.
+    pub(crate) fn new(shared: &'a Shared, own: &'a mut Own) -> Worker<'a> {
+        Worker { shared, own }
     }
 
     /// Takes turns until the runtime is closed, and there is nothing more to give up. A turn that panics, in a sink or an observer, loses its execution.
     pub(crate) fn run(mut self) {
+        IS_WORKER.set(true);
         self.shared.idle.enlist(self.own.number);
         loop {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
@@ -115,23 +149,23 @@ impl<'a> Worker<'a> {
                 Ok(false) if self.shared.is_closed() => break,
                 Ok(false) => self.idle(),
                 Err(_) => {
-                    self.run = Run::default();
-                    self.letters.clear();
+                    self.own.run = Run::default();
+                    self.own.letters.clear();
                     self.settle();
                 }
             }
         }
-        self.shared.slab.give_back(&mut self.cache);
+        self.shared.slab.give_back(&mut self.own.cache);
     }
 
     /// One turn: sees to the timers, and to one piece of work. False if there is none.
     pub(crate) fn turn(&mut self) -> bool {
-        self.driver.tick();
+        self.own.driver.tick();
         self.fire_timers();
         let Some(work) = self.find() else {
             return false;
         };
-        if std::mem::take(&mut self.is_searching) {
+        if std::mem::take(&mut self.own.is_searching) {
             self.shared.idle.end_search();
         }
         count(&self.counters().turns, 1);
@@ -149,9 +183,11 @@ impl<'a> Worker<'a> {
 
     /// Reports what has ended in this turn.
     fn settle(&mut self) {
-        if self.ended > 0 {
-            self.shared.admission.release(self.ended, self.ended_bytes);
-            (self.ended, self.ended_bytes) = (0, 0);
+        if self.own.ended > 0 {
+            self.shared
+                .admission
+                .release(self.own.ended, self.own.ended_bytes);
+            (self.own.ended, self.own.ended_bytes) = (0, 0);
         }
     }
 
@@ -162,7 +198,7 @@ impl<'a> Worker<'a> {
     }
 
     fn fire_timers(&mut self) {
-        let now = self.driver.anchor.timestamp(self.driver.nanos);
+        let now = self.own.driver.anchor.timestamp(self.own.driver.nanos);
         let now = self.shared.timer_millis(now);
         for (worker, timers) in self.shared.wheels.iter().enumerate() {
             let grace = if worker == self.own.number {
@@ -172,7 +208,7 @@ impl<'a> Worker<'a> {
             };
             let next = timers.next_due.load(Ordering::Acquire);
             if next.saturating_add(grace) <= now {
-                let own = &self.own;
+                let own = &*self.own;
                 let mut queued = 0_usize;
                 let fired = self.shared.fire(worker, now, |id| {
                     own.called.push(id);
@@ -189,8 +225,8 @@ impl<'a> Worker<'a> {
     /// The next piece of work: of its own, of all, of others.
     fn find(&mut self) -> Option<Work> {
         for _ in 0..KINDS {
-            let kind = self.next_kind;
-            self.next_kind = (kind + 1) % KINDS;
+            let kind = self.own.next_kind;
+            self.own.next_kind = (kind + 1) % KINDS;
             let found = match kind {
                 0 => self.find_called().map(Work::Execution),
                 1 => self.find_starts().map(Work::Starts),
@@ -218,7 +254,7 @@ impl<'a> Worker<'a> {
         let queues = &self.shared.queues;
         let others = (1..queues.len()).map(|i| &queues[(self.own.number + i) % queues.len()]);
         for other in others {
-            let own = &self.own;
+            let own = &*self.own;
             let found = until_settled(|| other.called.steal_batch_and_pop(&own.called))
                 .or_else(|| until_settled(|| other.spent.steal_batch_and_pop(&own.spent)));
             if found.is_some() {
@@ -235,7 +271,7 @@ impl<'a> Worker<'a> {
             self.shared.idle.notify();
         }
         let group = Arc::clone(&batch.group);
-        let began = self.driver.nanos;
+        let began = self.own.driver.nanos;
         let number = self.own.number;
         group.outlet.lend(number, &mut |receiver| {
             while let Some(started) = batch.next() {
@@ -244,7 +280,7 @@ impl<'a> Worker<'a> {
                 } else {
                     self.drop_start(started, receiver);
                 }
-                if self.driver.nanos - began >= TURN_NANOS_MAX {
+                if self.own.driver.nanos - began >= TURN_NANOS_MAX {
                     break;
                 }
             }
@@ -264,7 +300,7 @@ impl<'a> Worker<'a> {
         let meta = Meta {
             line: started.line,
             seed,
-            started_nanos: self.driver.nanos,
+            started_nanos: self.own.driver.nanos,
             input_bytes: started.input.len() as u64,
         };
         let mut held = match &started.ticket {
@@ -275,17 +311,17 @@ impl<'a> Worker<'a> {
                 Some(held)
             }
         };
-        self.run.reset();
+        self.own.run.reset();
         let start = Start {
             invocation: group.invocation,
             input: started.input,
             machine: &group.bound.identity,
             name: started.name,
-            now: self.driver.now(&self.run),
+            now: self.own.driver.now(&self.own.run),
             seed,
         };
         let program = &group.bound.program;
-        let execution = &mut self.run.execution;
+        let execution = &mut self.own.run.execution;
         let result = if receiver.observes() {
             receiver.turn_to(&group.bound.identity, seed);
             execution.start(program, &start, &mut Observed(receiver))
@@ -306,8 +342,15 @@ impl<'a> Worker<'a> {
             return;
         }
         count(&self.counters().started, 1);
+        if group.bound.bindings.has_tokens {
+            let place = match &held {
+                Some(held) => held.place(),
+                None => held.insert(self.shared.occupy(&mut self.own.cache)).place(),
+            };
+            self.own.run.execution.set_place(place.as_number());
+        }
         if let Some(held) = &held {
-            held.mail(&mut self.letters);
+            held.mail(&mut self.own.letters);
         }
         let turn = self.drive(group, &mut held, receiver);
         self.after(group, ticket, meta, held, turn, receiver);
@@ -345,9 +388,9 @@ impl<'a> Worker<'a> {
         };
         drop(blob);
         if let Some(mut pending) = pending {
-            self.run.pending.append(&mut pending);
+            self.own.run.pending.append(&mut pending);
         }
-        held.mail(&mut self.letters);
+        held.mail(&mut self.own.letters);
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
             if receiver.observes() {
@@ -365,11 +408,11 @@ impl<'a> Worker<'a> {
         held: &mut Option<Held<'a, Parked, Letter>>,
         receiver: &mut dyn Receiver,
     ) -> Option<Turn> {
-        let (shared, cache) = (self.shared, &mut self.cache);
+        let (shared, cache) = (self.shared, &mut self.own.cache);
         let mut address =
             || Address::from(held.get_or_insert_with(|| shared.occupy(cache)).place());
-        let letters = &mut self.letters;
-        let (driver, run) = (&mut self.driver, &mut self.run);
+        let letters = &mut self.own.letters;
+        let (driver, run) = (&mut self.own.driver, &mut self.own.run);
         if receiver.observes() {
             drive(
                 driver,
@@ -398,7 +441,7 @@ impl<'a> Worker<'a> {
             Some(Turn::Done) => return self.ended(group, ticket, meta, held, receiver),
             Some(turn) => turn,
             None => {
-                self.run.reset();
+                self.own.run.reset();
                 receiver.abandoned(meta.line, ticket);
                 count(&self.counters().abandoned, 1);
                 return self.leave(held, meta.input_bytes);
@@ -406,7 +449,7 @@ impl<'a> Worker<'a> {
         };
         let held = match held {
             Some(held) => held,
-            None => self.shared.occupy(&mut self.cache),
+            None => self.shared.occupy(&mut self.own.cache),
         };
         let owner = match ticket {
             Some(ticket) => Owner::Ticket(Arc::clone(ticket)),
@@ -414,18 +457,18 @@ impl<'a> Worker<'a> {
         };
         receiver.parked(meta.line, held.place());
         let frozen = Parked::Frozen(freeze(
-            &mut self.run,
+            &mut self.own.run,
             group,
             owner,
             meta,
-            &mut self.freezer,
-            &mut self.blob,
+            &mut self.own.freezer,
+            &mut self.own.blob,
         ));
         count(&self.counters().parked, 1);
         let place = held.place();
         match turn {
             Turn::Parked(at) => {
-                let at = at.plus_millis(self.run.skipped_millis.saturating_neg());
+                let at = at.plus_millis(self.own.run.skipped_millis.saturating_neg());
                 self.shared.arm(self.own.number, &held, at);
                 if !held.park(frozen) {
                     self.queue(place.id);
@@ -437,8 +480,8 @@ impl<'a> Worker<'a> {
             }
         }
         self.shared.give_up_if_closed(place);
-        if self.run.execution.memory() > KEPT_BYTES_MAX {
-            self.run = Run::default();
+        if self.own.run.execution.memory() > KEPT_BYTES_MAX {
+            self.own.run = Run::default();
         }
     }
 
@@ -451,8 +494,8 @@ impl<'a> Worker<'a> {
         held: Option<Held<'a, Parked, Letter>>,
         receiver: &mut dyn Receiver,
     ) {
-        let nanos = self.driver.tick();
-        let execution = &self.run.execution;
+        let nanos = self.own.driver.tick();
+        let execution = &self.own.run.execution;
         let counters = self.counters();
         count(&counters.transitions, execution.transitions());
         let counter = match execution.status() {
@@ -466,14 +509,14 @@ impl<'a> Worker<'a> {
             line: meta.line,
             worker: self.own.number,
             nanos: nanos.saturating_sub(meta.started_nanos),
-            stop_time: self.driver.now(&self.run),
-            run: &self.run,
+            stop_time: self.own.driver.now(&self.own.run),
+            run: &self.own.run,
             program: &group.bound.program,
             seed: meta.seed,
             ticket,
         });
         if execution.memory() > KEPT_BYTES_MAX {
-            self.run = Run::default();
+            self.own.run = Run::default();
         }
         self.leave(held, meta.input_bytes);
     }
@@ -482,14 +525,14 @@ impl<'a> Worker<'a> {
     #[inline]
     fn leave(&mut self, held: Option<Held<'a, Parked, Letter>>, input_bytes: u64) {
         if let Some(held) = held {
-            held.vacate(&mut self.cache);
+            held.vacate(&mut self.own.cache);
         }
-        self.ended += 1;
-        self.ended_bytes += input_bytes;
+        self.own.ended += 1;
+        self.own.ended_bytes += input_bytes;
     }
 
     fn thaw(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
-        self.run.reset();
+        self.own.run.reset();
         let mut reader = Reader::new(blob);
         let line = reader.number()?;
         let mut seed = [0; 8];
@@ -502,14 +545,14 @@ impl<'a> Worker<'a> {
             started_nanos: reader.number()?,
             input_bytes: reader.number()?,
         };
-        self.run.skipped_millis = reader.signed()?;
+        self.own.run.skipped_millis = reader.signed()?;
         for _ in 0..reader.length()? {
-            self.run.calls.push(reader.number_u32()?);
+            self.own.run.calls.push(reader.number_u32()?);
         }
-        self.run.execution.thaw(
+        self.own.run.execution.thaw(
             &group.bound.program,
             &group.bound.identity,
-            &mut self.freezer,
+            &mut self.own.freezer,
             reader.rest(),
         )?;
         Ok(meta)
@@ -518,7 +561,7 @@ impl<'a> Worker<'a> {
     /// Sleeps until there is work or a timer is due; called when none was found. See the steps of [`super::idle`].
     fn idle(&mut self) {
         let idle = &self.shared.idle;
-        if !std::mem::replace(&mut self.is_searching, true) {
+        if !std::mem::replace(&mut self.own.is_searching, true) {
             // Whoever makes work from now on relies on this worker.
             return idle.begin_search();
         }
@@ -561,10 +604,10 @@ impl<'a> Worker<'a> {
             due.saturating_add(if is_own { 0 } else { TIMER_GRACE_MILLIS })
         });
         let due = due.min().filter(|due| *due < u64::MAX);
-        let poll = self.driver.clock.poll_interval();
+        let poll = self.own.driver.clock.poll_interval();
         let left = due.map(|due| {
-            let at = self.driver.anchor.nanos_after(due.saturating_sub(1));
-            Duration::from_nanos(at.saturating_sub(self.driver.tick()))
+            let at = self.own.driver.anchor.nanos_after(due.saturating_sub(1));
+            Duration::from_nanos(at.saturating_sub(self.own.driver.tick()))
         });
         match (left, poll) {
             (Some(left), Some(poll)) => Some(left.min(poll)),
@@ -632,6 +675,21 @@ fn drive<O: Observer>(
                     let now = driver.now(run);
                     let program = &group.bound.program;
                     run.execution.stop(program, failure, now, observer);
+                }
+                Letter::Token(letter) => {
+                    let program = &group.bound.program;
+                    let TokenLetter {
+                        token,
+                        answer,
+                        verdict,
+                    } = letter;
+                    verdict.give(driver.answer_token(
+                        program,
+                        run,
+                        token.as_str(),
+                        &answer,
+                        observer,
+                    ));
                 }
                 Letter::Abandon => return None,
             }

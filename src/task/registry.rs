@@ -51,6 +51,8 @@ pub(crate) enum Handler {
     Sync(Arc<dyn TaskHandler>),
     /// A future.
     Async(Arc<dyn AsyncTaskHandler>),
+    /// A function that hands the task on; whoever does it answers by its token.
+    Callback(Arc<dyn TaskHandler>),
     /// A child process.
     Exec(Arc<super::mock::Exec>),
 }
@@ -94,6 +96,19 @@ impl TaskRegistry {
         handler: impl AsyncTaskHandler,
     ) -> &mut TaskRegistry {
         self.insert(pattern, Handler::Async(Arc::new(handler)))
+    }
+
+    /// Registers a function that hands tasks on to somebody else, who answers by [`TaskRequest::token`]: with
+    /// `Engine::complete`, at any time. For `.waitForTaskToken` and `.sync` the function's response is what the service has
+    /// answered to the request (`TaskSubmitted`); for others it is not used. If the function fails, so does the task.
+    ///
+    /// [`TaskRequest::token`]: super::TaskRequest::token
+    pub fn register_callback(
+        &mut self,
+        pattern: &str,
+        handler: impl TaskHandler,
+    ) -> &mut TaskRegistry {
+        self.insert(pattern, Handler::Callback(Arc::new(handler)))
     }
 
     pub(crate) fn insert(&mut self, pattern: &str, handler: Handler) -> &mut TaskRegistry {
@@ -153,8 +168,13 @@ impl TaskRegistry {
                 handler: self.find_for(state, &info.resource_text),
             }
         });
+        let tasks: Box<[Binding]> = bindings.collect();
+        let has_callbacks = tasks
+            .iter()
+            .any(|binding| matches!(binding.handler, Some(Handler::Callback(_))));
         Bindings {
-            tasks: bindings.collect(),
+            has_tokens: has_callbacks || program.tasks().any(|(_, info)| info.has_token()),
+            tasks,
             runtime: runtime.cloned(),
         }
     }
@@ -185,6 +205,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Bindings {
     tasks: Box<[Binding]>,
+    /// True if a token of one of the Tasks can be known to somebody.
+    pub(crate) has_tokens: bool,
     runtime: Option<tokio::runtime::Handle>,
 }
 
@@ -240,7 +262,7 @@ impl Bindings {
         let Some(runtime) = &self.runtime else {
             let cause = "the engine has no tokio runtime for an asynchronous handler";
             reply.send(Err(Failure::new("States.Runtime", cause)));
-            return Pending::answered();
+            return Pending::outside();
         };
         let handler = Arc::clone(handler);
         let task = runtime.spawn(async move { reply.send(guarded(handler, request).await) });

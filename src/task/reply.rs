@@ -137,8 +137,8 @@ impl Pending {
         Pending(Some(Work::Exec(pending)))
     }
 
-    /// One whose answer is in the inbox already.
-    pub(crate) const fn answered() -> Pending {
+    /// One that cannot be called off: its answer is on the way, or comes by its token.
+    pub(crate) const fn outside() -> Pending {
         Pending(None)
     }
 

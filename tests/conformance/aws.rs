@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::machine::{self, Ending, Machine, Turns};
 use super::pattern::Bindings;
 use super::replay::{Replay, forget, parsed, parsed_text};
+use super::runtime::{self, Subject};
 
 /// One recorded execution.
 #[derive(Debug)]
@@ -150,6 +151,18 @@ impl Case {
         let ran = Replay::new(history, self.only_answer()).run(&mut machine);
         let mut differences: Vec<String> = ran.err().into_iter().collect();
         self.compare(&machine, &identity, turns, &mut differences);
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "conformance",
+                definition: &self.definition,
+                machine_type,
+                input: self.sent_input(),
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            differences.extend(runtime::check(&subject).err());
+        }
         if differences.is_empty() {
             return Ok(());
         }

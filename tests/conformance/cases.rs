@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::machine::{self, Machine, Turns};
+use super::runtime::{self, Subject};
 
 /// More turns than any case takes.
 const TURNS_MAX: u32 = 1_000_000;
@@ -224,6 +225,18 @@ impl Case {
         let ran = Play::new(file, now).run(&mut machine);
         let mut differences: Vec<String> = ran.err().into_iter().collect();
         file.expect.compare(&machine, turns, &mut differences);
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "case",
+                definition: &definition,
+                machine_type,
+                input: &input,
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            differences.extend(runtime::check(&subject).err());
+        }
         if differences.is_empty() {
             return Ok(());
         }

@@ -11,7 +11,10 @@ use quickstep::interp::{
 };
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
+use quickstep::task::TaskAnswer;
 use serde_json::Value;
+
+use super::runtime::{SEED, Script, ScriptTask, Step, What};
 
 /// How much an execution may do in one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +79,9 @@ pub(crate) struct Machine {
     start: Timestamp,
     pub(crate) now: Timestamp,
     pub(crate) events: Vec<Event>,
+    /// What it was told, for the same case on the runtime.
+    pub(crate) script: Script,
+    handles: Vec<FrameHandle>,
 }
 
 /// Reads and compiles a definition; its problems if it has any.
@@ -105,7 +111,7 @@ impl Machine {
             name: None,
             invocation,
             now,
-            seed: 42,
+            seed: SEED,
         };
         execution
             .start(&program, &start, &mut EachEvent(record(&mut events)))
@@ -119,6 +125,8 @@ impl Machine {
             start: now,
             now,
             events,
+            script: Script::default(),
+            handles: Vec::new(),
         })
     }
 
@@ -130,10 +138,18 @@ impl Machine {
                 self.freeze_and_thaw();
             }
             self.execution.refuel(self.turns.fuel());
-            let mut observer = EachEvent(record(&mut self.events));
-            match self.execution.step(&self.program, self.now, &mut observer) {
+            let yielded = self.execution.step(
+                &self.program,
+                self.now,
+                &mut EachEvent(record(&mut self.events)),
+            );
+            match yielded {
                 Yield::OutOfFuel => {}
-                stopped @ (Yield::Done | Yield::Task(_) | Yield::Parked(_)) => return stopped,
+                Yield::Task(handle) => {
+                    self.note_task(handle);
+                    return Yield::Task(handle);
+                }
+                stopped @ (Yield::Done | Yield::Parked(_)) => return stopped,
             }
         }
     }
@@ -157,14 +173,58 @@ impl Machine {
 
     /// Answers a task; false if it had ended.
     pub(crate) fn complete(&mut self, handle: FrameHandle, completion: Completion<'_>) -> bool {
-        let mut observer = EachEvent(record(&mut self.events));
-        self.execution
-            .complete(&self.program, handle, completion, self.now, &mut observer)
-            .is_ok()
+        let taken = self.execution.complete(
+            &self.program,
+            handle,
+            completion,
+            self.now,
+            &mut EachEvent(record(&mut self.events)),
+        );
+        let taken = taken.is_ok();
+        if taken {
+            self.note_answer(handle, completion);
+        }
+        taken
+    }
+
+    fn note_task(&mut self, handle: FrameHandle) {
+        if let Ok((state, _, input)) = self.task(handle) {
+            self.handles.push(handle);
+            self.script.tasks.push(ScriptTask {
+                state,
+                input,
+                submitted: None,
+                token: None,
+            });
+        }
+    }
+
+    fn note_answer(&mut self, handle: FrameHandle, completion: Completion<'_>) {
+        let Some(task) = self.handles.iter().rposition(|known| *known == handle) else {
+            return;
+        };
+        let answer = match completion {
+            Completion::Submitted(json) => {
+                self.script.tasks[task].submitted = Some(json.to_vec());
+                return;
+            }
+            Completion::Started { worker_name } => {
+                TaskAnswer::Started(worker_name.map(str::to_owned))
+            }
+            Completion::Heartbeat => TaskAnswer::Heartbeat,
+            Completion::Succeeded(json) => TaskAnswer::Succeeded(json.to_vec()),
+            Completion::Failed(failure) => TaskAnswer::Failed(failure.clone()),
+        };
+        let (at, what) = (self.now, What::Answer(task, answer));
+        self.script.steps.push(Step { at, what });
     }
 
     /// Stops the execution from outside.
     pub(crate) fn stop(&mut self, failure: Failure) {
+        self.script.steps.push(Step {
+            at: self.now,
+            what: What::Stop(failure.clone()),
+        });
         let mut observer = EachEvent(record(&mut self.events));
         self.execution
             .stop(&self.program, failure, self.now, &mut observer);
