@@ -45,6 +45,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Registers an asynchronous function of which so many futures run at a time: see
+    /// [`TaskRegistry::register_async_limited`].
+    #[must_use]
+    pub fn task_async_limited(
+        mut self,
+        pattern: &str,
+        running_max: usize,
+        handler: impl AsyncTaskHandler,
+    ) -> EngineBuilder {
+        self.tasks
+            .register_async_limited(pattern, running_max, handler);
+        self
+    }
+
     /// Registers a function that hands Tasks on to somebody who answers later: see
     /// [`TaskRegistry::register_callback`].
     #[must_use]

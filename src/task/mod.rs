@@ -8,6 +8,7 @@
 //!
 //! This module knows nothing of threads, clocks or queues but `Reply`, the way back of an answer that comes later.
 
+mod limit;
 pub mod mock;
 mod registry;
 mod reply;
@@ -20,6 +21,7 @@ use crate::interp::{Completion, Execution, FrameHandle, TaskCall};
 use crate::value::{Val, Values};
 
 pub use crate::history::Failure;
+pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
 pub(crate) use registry::{Answers, Binding, Bindings, Fixed, Handler, Steps};

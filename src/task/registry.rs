@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::limit::{ASYNC_TASKS_MAX, Limiter};
 use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHandler, panicked};
 use crate::asl::{Pattern, Resource};
 use crate::interp::Completion;
@@ -50,11 +51,18 @@ pub(crate) enum Handler {
     /// A function.
     Sync(Arc<dyn TaskHandler>),
     /// A future.
-    Async(Arc<dyn AsyncTaskHandler>),
+    Async(Arc<Limited>),
     /// A function that hands the task on; whoever does it answers by its token.
     Callback(Arc<dyn TaskHandler>),
     /// A child process.
     Exec(Arc<super::mock::Exec>),
+}
+
+/// An asynchronous handler, and how many of its futures run at a time.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    handler: Arc<dyn AsyncTaskHandler>,
+    limiter: Arc<Limiter>,
 }
 
 /// The answers of one state of a test case.
@@ -89,13 +97,29 @@ impl TaskRegistry {
         self.insert(pattern, Handler::Sync(Arc::new(handler)))
     }
 
-    /// Registers an asynchronous function for the resources that `pattern` matches.
+    /// Registers an asynchronous function for the resources that `pattern` matches. At most [`ASYNC_TASKS_MAX`] of its
+    /// futures run at a time.
     pub fn register_async(
         &mut self,
         pattern: &str,
         handler: impl AsyncTaskHandler,
     ) -> &mut TaskRegistry {
-        self.insert(pattern, Handler::Async(Arc::new(handler)))
+        self.register_async_limited(pattern, ASYNC_TASKS_MAX, handler)
+    }
+
+    /// Registers an asynchronous function of which `running_max` futures run at a time, one at least. Further tasks wait
+    /// for their turn, in order; the time counts for their timeouts.
+    pub fn register_async_limited(
+        &mut self,
+        pattern: &str,
+        running_max: usize,
+        handler: impl AsyncTaskHandler,
+    ) -> &mut TaskRegistry {
+        let limited = Limited {
+            handler: Arc::new(handler),
+            limiter: Arc::new(Limiter::new(running_max)),
+        };
+        self.insert(pattern, Handler::Async(Arc::new(limited)))
     }
 
     /// Registers a function that hands tasks on to somebody else, who answers by [`TaskRequest::token`]: with
@@ -255,7 +279,7 @@ impl Bindings {
     /// Starts a future that answers through `reply`.
     pub(crate) fn spawn(
         &self,
-        handler: &Arc<dyn AsyncTaskHandler>,
+        limited: &Limited,
         request: OwnedTaskRequest,
         reply: Reply,
     ) -> Pending {
@@ -264,8 +288,13 @@ impl Bindings {
             reply.send(Err(Failure::new("States.Runtime", cause)));
             return Pending::outside();
         };
-        let handler = Arc::clone(handler);
-        let task = runtime.spawn(async move { reply.send(guarded(handler, request).await) });
+        let handler = Arc::clone(&limited.handler);
+        // The place in the queue is taken now: futures may begin in another order.
+        let turn = limited.limiter.join();
+        let task = runtime.spawn(async move {
+            (&turn).await;
+            reply.send(guarded(handler, request).await);
+        });
         Pending::future(task.abort_handle())
     }
 }
