@@ -15,3 +15,8 @@ mod exec;
 mod output;
 #[path = "cli/tasks.rs"]
 mod tasks;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[cfg(target_os = "linux")]
+#[path = "cli/unwritable.rs"]
+mod unwritable;

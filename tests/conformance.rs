@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod conformance {
     pub(crate) mod aws;
     pub(crate) mod cases;
+    pub(crate) mod difference;
     pub(crate) mod machine;
     pub(crate) mod pattern;
     pub(crate) mod replay;

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::log::{FileLog, Log, LogFile, NoLog};
+use super::plain::Plain;
 use super::record::{Form, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
 use super::validate::TypeArg;
 use super::{
     EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
+    stdout,
 };
 use crate::engine::{
     Clock, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading, Source,
-    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode,
+    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode, check_name,
 };
 use crate::history::LogLevel;
 use crate::task::TaskRegistry;
@@ -43,10 +45,11 @@ pub struct RunArgs {
     /// Answers for tasks: a file of answers by resource, or a MockConfigFile.json and one of its test cases.
     #[arg(long, value_name = "FILE[#TestCase]")]
     pub tasks: Option<String>,
-    /// The machine's name; the definition's file name up to its first dot, unless given.
+    /// The machine's name, of 1 to 80 characters; the definition's file name up to its first dot, unless given.
     #[arg(long)]
     pub name: Option<String>,
-    /// The type of state machine. STANDARD ones may wait for longer than five minutes, and for callbacks.
+    /// The type of state machine. STANDARD ones may take longer than five minutes, and may use `.sync`,
+    /// `.waitForTaskToken` and activities. `quickstep validate` assumes STANDARD unless told otherwise.
     #[arg(long = "type", value_enum, ignore_case = true, default_value_t = TypeArg::Express)]
     pub machine_type: TypeArg,
     /// Whether waits, retries and timeouts take time. Virtual time skips them.
@@ -96,8 +99,12 @@ A file of answers for --tasks; `exec` names a program that answers JSON lines:
     \"arn:aws:states:::sqs:sendMessage\": {\"echo\": true},
     \"arn:aws:lambda:*:function:stock\": {\"exec\": [\"python3\", \"stock.py\"]}}}
 
-Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or stopped at an
-invalid line, 130 if it was interrupted.";
+For .sync, .waitForTaskToken and activities, which need --type standard, the answer is the
+result of the task: what the job came to, what the token was sent back with. What the service
+answers before that has no place in the file; in --log, TaskSubmitted shows it as {}.
+
+Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or
+stopped at an invalid line, 130 if it was interrupted.";
 
 /// `--time`
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,7 +146,7 @@ struct Trouble(String);
 type Attempt<T> = Result<T, Trouble>;
 
 pub(super) fn run(args: &RunArgs) -> u8 {
-    let mut err = io::stderr();
+    let mut err = Plain(io::stderr());
     match attempt(args, &mut err) {
         Ok(code) => code,
         Err(Trouble(message)) => {
@@ -151,6 +158,9 @@ pub(super) fn run(args: &RunArgs) -> u8 {
 }
 
 fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
+    if let Some(name) = &args.name {
+        check_name(name).map_err(|error| Trouble(format!("--name: {error}")))?;
+    }
     let loaded = definition::load(
         &args.definition,
         args.name.as_deref(),
@@ -302,7 +312,7 @@ fn stream<L: Log + 'static>(
         OnInvalid::Stop
     };
     let bar = if args.quiet { None } else { report::progress() };
-    let mut printer = Printer::new(io::stdout().lock(), io::stderr(), bar);
+    let mut printer = Printer::new(io::stdout().lock(), Plain(io::stderr()), bar);
     let recorder = || LineRecorder::new(form, on_invalid, log.clone());
     let (end, recorders) = stream.run(source, recorder, &mut printer);
     printer.finish();
@@ -327,11 +337,8 @@ fn stop_when_interrupted(stream: &Stream) {
 }
 
 fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> u8 {
-    let mut err = io::stderr();
-    let mut say = |text: &str| {
-        // If nobody reads the standard error, the exit code has to do.
-        let _ = err.write_all(text.as_bytes());
-    };
+    let mut err = Plain(io::stderr());
+    // If nobody reads the standard error, the exit code has to do.
     let code = match end {
         StreamEnd::Finished if tally.ended() == tally.succeeded && tally.invalid == 0 => {
             EXIT_SUCCESS
@@ -339,23 +346,20 @@ fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> 
         StreamEnd::Finished => EXIT_FAILURE,
         StreamEnd::Refused => EXIT_TROUBLE,
         StreamEnd::Stopped => {
-            say("interrupted\n");
+            let _ = writeln!(err, "interrupted");
             EXIT_INTERRUPTED
         }
         StreamEnd::ReadFailed(error) => {
-            say(&format!("error: {error}\n"));
+            let _ = writeln!(err, "error: {error}");
             EXIT_TROUBLE
         }
-        StreamEnd::WriteFailed(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return EXIT_BROKEN_PIPE;
-        }
-        StreamEnd::WriteFailed(error) => {
-            say(&format!("error: failed to write results: {error}\n"));
-            EXIT_TROUBLE
-        }
+        StreamEnd::WriteFailed(error) => match stdout::not_written(error, &mut err) {
+            EXIT_BROKEN_PIPE => return EXIT_BROKEN_PIPE,
+            code => code,
+        },
     };
     if !args.quiet {
-        say(&report::summary(tally, elapsed));
+        let _ = err.write_all(report::summary(tally, elapsed).as_bytes());
     }
     code
 }

@@ -19,7 +19,7 @@ use crate::program::{
     Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, Layout, MemberName, Name, Val};
 
 /// Compiles a definition that the reader has accepted.
 #[must_use]
@@ -52,6 +52,8 @@ struct Compiler<'d> {
     steps: Vec<Step>,
     merges: Vec<Box<[Step]>>,
     objects: Vec<ObjectInfo>,
+    /// Where the last object with a member of that name has it.
+    places: FixedMap<Box<str>, (Layout, u32)>,
     calls: Vec<CallInfo>,
     tests: Vec<Test>,
     assigns: Vec<Box<[VariableId]>>,
@@ -79,6 +81,7 @@ impl<'d> Compiler<'d> {
             steps: Vec::new(),
             merges: Vec::new(),
             objects: Vec::new(),
+            places: FixedMap::default(),
             calls: Vec::new(),
             tests: Vec::new(),
             assigns: Vec::new(),
@@ -199,7 +202,15 @@ impl<'d> Compiler<'d> {
 
     fn step(&mut self, segment: &Segment) -> Step {
         match segment {
-            Segment::Child(name) => Step::Child(name.clone(), self.key(&name.decoded())),
+            Segment::Child(name) => {
+                let key = self.key(&name.decoded());
+                let member = MemberName::new(name.clone(), key);
+                // Most paths read what the last template with such a member has made.
+                Step::Child(match self.places.get(name.raw()) {
+                    Some(&(layout, position)) => member.expect(layout, position),
+                    None => member,
+                })
+            }
             Segment::Index(index) => Step::Index(*index),
         }
     }

@@ -4,10 +4,10 @@ use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
 use crate::program::{
-    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
+    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, PathStart, Source, Step,
 };
 use crate::stdx::narrow;
-use crate::value::Val;
+use crate::value::{Layout, Val, Values, escape, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -33,8 +33,8 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, members: &'d [(String, Template)]) -> ObjectId {
-        let members: Box<[Member]> = members
+    fn object(&mut self, template: &'d [(String, Template)]) -> ObjectId {
+        let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
                 key: self.key(name),
@@ -45,13 +45,26 @@ impl<'d> Compiler<'d> {
             .iter()
             .filter(|member| matches!(member.source, Source::Popped))
             .count();
-        let has_index = members
+        let values = Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        };
+        let known_size = members
             .iter()
-            .any(|member| matches!(member.source, Source::ItemIndex(_)));
+            .map(|member| match member.source {
+                Source::Const(val) => member_size(member.key, values.size(val)),
+                _ => member_size(member.key, 0),
+            })
+            .sum();
+        let layout = Layout::new(narrow(self.objects.len()));
+        for ((name, _), position) in template.iter().zip(0..) {
+            self.places.insert(escape(name).into(), (layout, position));
+        }
         self.objects.push(ObjectInfo {
+            layout,
             members,
             popped,
-            has_index,
+            known_size,
         });
         ObjectId(narrow(self.objects.len() - 1))
     }
@@ -64,25 +77,27 @@ impl<'d> Compiler<'d> {
                 let load = &self.loads[id.index()];
                 let steps = load.steps.clone().unwrap_or_default();
                 let (first_step, end_step) = (steps.start, steps.end);
-                match load.base {
-                    Base::Value => Source::Path {
+                let steps = &self.steps[first_step as usize..end_step as usize];
+                match (load.base, steps) {
+                    (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
+                    (Base::Value, _) => Source::Path {
+                        start: PathStart::Value,
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemValue) => Source::ItemValue {
+                    (Base::Context(ContextBase::MapItemValue), _) => Source::Path {
+                        start: PathStart::ItemValue,
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemIndex) if first_step == end_step => {
-                        Source::ItemIndex(id)
-                    }
-                    Base::Context(_) => {
+                    (Base::Context(ContextBase::MapItemIndex), []) => Source::ItemIndex(id),
+                    (Base::Context(_), _) => {
                         self.emit(Op::LoadContext(id));
                         Source::Popped
                     }
-                    Base::Variable(_) => {
+                    (Base::Variable(_), _) => {
                         self.emit(Op::Load(id));
                         Source::Popped
                     }

@@ -21,6 +21,8 @@ struct Inner {
 pub enum ErrorKind {
     /// The input is not JSON, or is too large.
     InvalidInput,
+    /// The name cannot be one of an execution or of a state machine.
+    InvalidName,
     /// The engine has as much to do as it may, or is shutting down: see [`Error::throttled`].
     Throttled,
     /// There is no such execution or task, or it has ended.

@@ -7,32 +7,69 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::error::{Error, ErrorKind};
+use super::name::check_name;
 use crate::history::Failure;
-use crate::interp::name_of_seed;
+use crate::interp::{PAYLOAD_BYTES_MAX, name_of_seed};
 use crate::runtime::outlet::{Ended, Outlet, Receiver, RefusedStart};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::ticket::{NoResult, Ticket, TicketResult};
 use crate::runtime::{Shared, outlet};
 
 /// What starts an execution.
+///
+/// ```
+/// use quickstep::engine::StartRequest;
+/// use quickstep::{Engine, StateMachine};
+///
+/// let machine = StateMachine::compile(
+///     r#"{"StartAt": "A", "States": {"A": {
+///         "Type": "Pass", "Parameters": {"name.$": "$$.Execution.Name"}, "End": true}}}"#,
+/// )
+/// .expect("the definition is valid");
+/// let engine = Engine::builder().build()?;
+/// let request = StartRequest::new(b"{}").name("order-17");
+/// let result = engine.start_sync(&machine, request)?;
+/// assert_eq!(result.output.as_deref(), Some(r#"{"name":"order-17"}"#));
+/// assert_eq!(engine.start(&machine, request)?.wait()?.name(), "order-17");
+/// # Ok::<(), quickstep::engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StartRequest<'a> {
     pub(super) input: &'a [u8],
     pub(super) name: Option<&'a str>,
+    pub(super) seed: Option<u64>,
 }
 
 impl<'a> StartRequest<'a> {
     /// An execution with that input, which is JSON text.
     #[must_use]
     pub const fn new(input: &'a [u8]) -> StartRequest<'a> {
-        StartRequest { input, name: None }
+        StartRequest {
+            input,
+            name: None,
+            seed: None,
+        }
     }
 
-    /// Gives it a name; otherwise it has a UUID.
+    /// Its name, which handlers and the context object see; a UUID unless this is called. As with EXPRESS executions on
+    /// AWS, several may have the same. [`check_name`] says what can be one.
     #[must_use]
     pub const fn name(mut self, name: &'a str) -> StartRequest<'a> {
         self.name = Some(name);
         self
+    }
+
+    /// What its randomness comes from; derived from the engine's seed unless this is called. Executions with the same
+    /// seed draw the same numbers.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> StartRequest<'a> {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        check_size(self.input)?;
+        self.name.map_or(Ok(()), check_name)
     }
 }
 
@@ -165,4 +202,17 @@ impl<S: ResultSink> Receiver for SinkReceiver<'_, S> {
     fn abandoned(&mut self, line: u64, _: Option<&Arc<Ticket>>) {
         self.0.abandoned(line);
     }
+}
+
+/// No input is longer, whatever white space it has.
+pub(super) fn check_size(input: &[u8]) -> Result<(), Error> {
+    const BYTES_MAX: usize = 64 * PAYLOAD_BYTES_MAX;
+    if input.len() <= BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "the input has {} bytes; with its white space it may have {BYTES_MAX}",
+        input.len()
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }

@@ -12,6 +12,7 @@ mod builder;
 mod error;
 mod handle;
 mod machine;
+mod name;
 mod run;
 mod simulation;
 mod stream;
@@ -27,6 +28,7 @@ pub use builder::EngineBuilder;
 pub use error::{Error, ErrorKind};
 pub use handle::{ExecutionHandle, ResultSink, StartRequest};
 pub use machine::{StateMachine, StateMachineBuilder};
+pub use name::check_name;
 pub use run::{Engine, Report};
 pub use simulation::Simulation;
 pub use stream::{

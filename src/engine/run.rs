@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
 use super::error::{Error, ErrorKind};
-use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, of_ticket};
+use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_size, of_ticket};
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
-use crate::interp::{Invocation, PAYLOAD_BYTES_MAX, Start};
+use crate::interp::{Invocation, Start};
 use crate::runtime::admission::Refusals;
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
@@ -123,11 +123,11 @@ impl Engine {
         machine: &StateMachine,
         request: StartRequest<'_>,
     ) -> Result<ExecutionHandle, Error> {
+        request.check()?;
         let shared = self.workers()?;
-        check_size(request.input)?;
         let group = self.known(machine).asynchronous;
         shared.admit(1, request.input.len() as u64)?;
-        let ticket = shared.start(&group, request.input, request.name);
+        let ticket = shared.start(&group, request.input, request.name, request.seed);
         Ok(ExecutionHandle {
             ticket,
             shared: Arc::clone(shared),
@@ -179,12 +179,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the input is not JSON, or larger than [`PAYLOAD_BYTES_MAX`]; if the engine has as much to do as it may.
+    /// If the input is not JSON, or larger than [`PAYLOAD_BYTES_MAX`](crate::interp::PAYLOAD_BYTES_MAX); if the name cannot
+    /// be one; if the engine has as much to do as it may.
     pub fn start_sync(
         &self,
         machine: &StateMachine,
         request: StartRequest<'_>,
     ) -> Result<ExecutionResult, Error> {
+        request.check()?;
         // Nobody may do what a worker waits for.
         if is_worker() {
             return self
@@ -249,7 +251,7 @@ impl Engine {
         let inbox = Arc::clone(shared) as Arc<dyn Inbox>;
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
-        let seed = shared.seed(shared.take_numbers(1));
+        let seed = request.seed.unwrap_or_else(|| shared.new_seed());
         begin(
             &driver,
             &mut runner.run,
@@ -305,7 +307,7 @@ impl Engine {
         let inbox = Arc::clone(&runner.inbox) as Arc<dyn Inbox>;
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
-        let seed = shared.seed(shared.take_numbers(1));
+        let seed = request.seed.unwrap_or_else(|| shared.new_seed());
         begin(
             &driver,
             &mut runner.run,
@@ -495,19 +497,6 @@ impl Engine {
             counts: shared.counts(),
         }
     }
-}
-
-/// No input is longer, whatever white space it has.
-fn check_size(input: &[u8]) -> Result<(), Error> {
-    const BYTES_MAX: usize = 64 * PAYLOAD_BYTES_MAX;
-    if input.len() <= BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "the input has {} bytes; with its white space it may have {BYTES_MAX}",
-        input.len()
-    );
-    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// Starts an execution on the caller's thread.

@@ -164,6 +164,12 @@ impl Execution {
         self.context.execution_name()
     }
 
+    /// The name that it was given at its start.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&str> {
+        self.context.name.as_deref()
+    }
+
     /// ARN of the execution.
     #[must_use]
     pub fn arn(&self) -> String {

@@ -496,13 +496,23 @@ impl Execution {
     }
 
     /// Takes a frame that is free; everything in it is as at the start of a scope.
+    #[inline]
     pub(super) fn take_frame(&mut self) -> u32 {
-        let index = self.free_frames.pop().unwrap_or_else(|| {
-            self.frames.push(Frame::new());
-            narrow(self.frames.len() - 1)
-        });
-        self.frames[index as usize].begin();
-        index
+        match self.free_frames.pop() {
+            Some(index) => {
+                self.frames[index as usize].begin();
+                index
+            }
+            None => self.add_frame(),
+        }
+    }
+
+    #[cold]
+    fn add_frame(&mut self) -> u32 {
+        let mut frame = Frame::new();
+        frame.begin();
+        self.frames.push(frame);
+        narrow(self.frames.len() - 1)
     }
 
     /// Gives a frame back. Answers to what it waited for are stale from now on.

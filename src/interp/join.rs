@@ -229,14 +229,13 @@ impl<O: Observer> Run<'_, O> {
         f.item = Some(item);
         (f.state, f.entered_event, f.entered_time) = (state, entered_event, entered_time);
         f.previous_event = previous_event;
-        let name = &self.program.states[state.index()].name;
-        self.frame_event(
-            child,
-            Details::MapIterationStarted {
-                name,
-                index: index as u64,
-            },
-        );
+        if O::ENABLED {
+            let name = &self.program.states[state.index()].name;
+            let index = index as u64;
+            self.frame_event(child, Details::MapIterationStarted { name, index });
+        } else {
+            self.execution.last_event_id += 1;
+        }
         self.execution.ready.push_back(child);
     }
 
@@ -251,15 +250,7 @@ impl<O: Observer> Run<'_, O> {
         let all_ended = j.ended == j.results.len();
         let more = j.iteration.is_some() && j.started < j.items.len();
         if j.iteration.is_some() {
-            let name =
-                &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
-            let succeeded = self.event(
-                last_event,
-                Details::MapIterationSucceeded {
-                    name,
-                    index: u64::from(index),
-                },
-            );
+            let succeeded = self.iteration_succeeded(waiting, index, last_event);
             if more {
                 self.recycle(child);
                 self.begin_iteration(join, child, last_event);
@@ -274,6 +265,18 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(always)]
+    fn iteration_succeeded(&mut self, waiting: u32, index: u32, last_event: u64) -> u64 {
+        if !O::ENABLED {
+            self.execution.last_event_id += 1;
+            return self.execution.last_event_id;
+        }
+        let state = self.execution.frames[waiting as usize].state;
+        let name = &self.program.states[state.index()].name;
+        let index = u64::from(index);
+        self.event(last_event, Details::MapIterationSucceeded { name, index })
+    }
+
     /// Makes a frame whose iteration has ended ready for another one.
     fn recycle(&mut self, child: u32) {
         self.drop_variables(child);
@@ -284,7 +287,15 @@ impl<O: Observer> Run<'_, O> {
         f.task = None;
     }
 
+    #[inline(always)]
     fn drop_variables(&mut self, frame: u32) {
+        if !self.execution.frames[frame as usize].variables.is_empty() {
+            self.drop_some_variables(frame);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_some_variables(&mut self, frame: u32) {
         let mut variables = std::mem::take(&mut self.execution.frames[frame as usize].variables);
         let view = values(self.execution, self.program);
         let bytes: usize = variables.iter().map(|&(_, val)| view.size(val)).sum();

@@ -31,7 +31,7 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// If the task has ended already: nothing changes then.
+    /// If the task has ended already, or the execution's deadline has passed, which ends it.
     pub fn complete<O: Observer>(
         &mut self,
         program: &Program,
@@ -41,14 +41,26 @@ impl Execution {
         observer: &mut O,
     ) -> Result<(), Stale> {
         self.waiting_frame(handle)?;
-        Run {
+        let mut run = Run {
             program,
             execution: self,
             now,
             observer,
+        };
+        if run.is_late() {
+            run.time_out();
+            return Err(Stale);
         }
-        .complete(handle.index, completion);
+        run.complete(handle.index, completion);
         Ok(())
+    }
+
+    /// True if the task's timeout or heartbeat has fallen due: an answer that comes now comes too late, and the next
+    /// step ends the task.
+    #[must_use]
+    pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
+        self.waiting_frame(handle)
+            .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)
     }
 }
 
@@ -63,6 +75,9 @@ impl<'a, O: Observer> Run<'a, O> {
     ) -> Result<Stop, Raised> {
         let info = &self.program.tasks[task.index()];
         let credentials = info.has_credentials.then(|| self.pop());
+        if self.is_late() {
+            return Ok(Stop::Waits);
+        }
         let input = registers.value;
         if values(self.execution, self.program).size(input) > PAYLOAD_BYTES_MAX {
             return Err(self.too_large(&info.resource_text));

@@ -110,34 +110,34 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    /// Makes ready what is due, and fails tasks whose time is up.
-    pub(super) fn wake(&mut self) {
+    /// Makes ready what falls due at the first moment up to `until`, and fails tasks whose time is up then. False if
+    /// there is no such moment.
+    ///
+    /// One moment at a time: what follows from it happens before what falls due later, however late the turn is.
+    pub(super) fn wake(&mut self, until: Timestamp) -> bool {
+        let mut moment = None;
         while let Some(&Reverse(timer)) = self.execution.timers.peek() {
-            // What ends the execution, its own timeout or the failure of one task, leaves nothing to wake.
-            if timer.at > self.now || self.execution.outcome.is_some() {
-                return;
+            // What ends the execution, as the failure of one task may, leaves nothing to wake.
+            if timer.at > until
+                || moment.is_some_and(|moment| timer.at != moment)
+                || self.execution.outcome.is_some()
+            {
+                break;
             }
             self.execution.timers.pop();
-            let f = &self.execution.frames[timer.frame as usize];
-            if f.generation != timer.generation {
+            let f = &mut self.execution.frames[timer.frame as usize];
+            if !timer.is_live(f) {
                 continue;
             }
-            match f.status {
-                FrameStatus::Waiting if f.wake_at == timer.at => {
-                    self.execution.make_ready(timer.frame)
-                }
-                FrameStatus::Task if f.wake_at == timer.at || f.heartbeat_at == timer.at => {
-                    let frame = &mut self.execution.frames[timer.frame as usize];
-                    frame.missed_heartbeat = frame.wake_at != timer.at;
-                    self.end_task(timer.frame, Err(Failure::timeout()));
-                }
-                FrameStatus::Task
-                | FrameStatus::Waiting
-                | FrameStatus::Free
-                | FrameStatus::Ready
-                | FrameStatus::Joined(_) => {}
+            moment = Some(timer.at);
+            if f.status == FrameStatus::Waiting {
+                self.execution.make_ready(timer.frame);
+            } else {
+                f.missed_heartbeat = f.wake_at != timer.at;
+                self.end_task(timer.frame, Err(Failure::timeout()));
             }
         }
+        moment.is_some()
     }
 
     /// When the next thing falls due.

@@ -67,7 +67,7 @@ impl Program {
                 f.write_str("merge        $")?;
                 for step in &self.merges[merge.index()] {
                     match step {
-                        super::Step::Child(name, _) => write!(f, "['{}']", name.raw())?,
+                        super::Step::Child(member) => write!(f, "['{}']", member.name.raw())?,
                         super::Step::Index(index) => write!(f, "[{index}]")?,
                     }
                 }
@@ -125,11 +125,11 @@ impl Program {
         write!(f, "{op:12} ")?;
         for (i, member) in self.objects[object.index()].members.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            let source = match member.source {
-                Source::Const(val) => self.constant(val),
-                Source::Path { load, .. }
-                | Source::ItemValue { load, .. }
-                | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
+            let source = match &member.source {
+                Source::Const(val) => self.constant(*val),
+                Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
+                    self.loads[load.index()].path.text().to_owned()
+                }
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

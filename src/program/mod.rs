@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use crate::asl::{JitterStrategy, Operator, Resource};
 use crate::path::Path;
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, Layout, MemberName, Val};
 
 /// A compiled state machine definition.
 #[derive(Debug)]
@@ -171,11 +171,12 @@ impl ContextBase {
 /// An object that a template makes.
 #[derive(Debug)]
 pub(crate) struct ObjectInfo {
+    pub(crate) layout: Layout,
     pub(crate) members: Box<[Member]>,
     /// How many of the members are popped.
     pub(crate) popped: usize,
-    /// Whether one of the members is `$$.Map.Item.Index`.
-    pub(crate) has_index: bool,
+    /// Bytes of it that are known beforehand: names, punctuation and literals.
+    pub(crate) known_size: usize,
 }
 
 /// A member of an object that a template makes.
@@ -186,18 +187,15 @@ pub(crate) struct Member {
 }
 
 /// Where the value of a member comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Source {
     /// A literal.
     Const(Val),
-    /// A definite path: its steps from the frame's value, and the load that words its errors.
+    /// A member of the frame's value, and the load that words the error if there is none. Most paths are such.
+    Member(MemberName, LoadId),
+    /// Any other definite path: its start, its steps, and the load that words its errors.
     Path {
-        first_step: u32,
-        end_step: u32,
-        load: LoadId,
-    },
-    /// A definite path from `$$.Map.Item.Value`.
-    ItemValue {
+        start: PathStart,
         first_step: u32,
         end_step: u32,
         load: LoadId,
@@ -208,11 +206,20 @@ pub(crate) enum Source {
     Popped,
 }
 
+/// What the path of a [`Source`] starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PathStart {
+    /// The frame's value.
+    Value,
+    /// `$$.Map.Item.Value`
+    ItemValue,
+}
+
 /// One step of a definite path, or of a `ResultPath`.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A member, by its name. The key tells at once whether a member that a template has made is the one.
-    Child(Name, Key),
+    /// A member, by its name.
+    Child(MemberName),
     /// An element; a negative index counts from the end.
     Index(i64),
 }

@@ -360,6 +360,11 @@ impl Shared {
         self.numbers.fetch_add(count, Ordering::Relaxed)
     }
 
+    /// A seed for the next execution.
+    pub(crate) fn new_seed(&self) -> u64 {
+        self.seed(self.take_numbers(1))
+    }
+
     /// A batch for starts.
     pub(crate) fn new_batch(
         &self,
@@ -399,15 +404,13 @@ impl Shared {
         group: &Arc<Group>,
         input: &[u8],
         name: Option<&str>,
+        seed: Option<u64>,
     ) -> Arc<Ticket> {
         let mut lane = lock(&self.lane);
         let number = self.take_numbers(1);
+        let seed = seed.unwrap_or_else(|| self.seed(number));
         let held = self.occupy(&mut lane.cache);
-        let ticket = Arc::new(Ticket::new(
-            Arc::clone(group),
-            held.place(),
-            self.seed(number),
-        ));
+        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed));
         // Nothing takes the slot but the worker that comes to the start.
         held.queue(Parked::Starting);
         let fits = |batch: &Box<StartBatch>| {
@@ -603,14 +606,6 @@ impl Shared {
             timers: sum(|c| &c.timers),
             stolen: sum(|c| &c.stolen),
         }
-    }
-
-    /// Timers that are set, the void ones among them.
-    pub(crate) fn timers(&self) -> usize {
-        self.wheels
-            .iter()
-            .map(|timers| lock(&timers.wheel).len())
-            .sum()
     }
 
     /// Admits executions, or says why not.

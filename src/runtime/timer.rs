@@ -73,7 +73,8 @@ impl Wheel {
     }
 
     /// How many timers there are, the void ones among them.
-    pub(crate) const fn len(&self) -> usize {
+    #[cfg(test)]
+    const fn len(&self) -> usize {
         self.len
     }
 

@@ -250,6 +250,10 @@ impl Driver {
                 let result = self.call(program, &**handler, run, frame);
                 self.tick();
                 let now = self.now(run);
+                // What fell due while the handler was at work happens first.
+                if run.execution.is_overdue(frame, now) {
+                    return now;
+                }
                 let completion = match &result {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),
@@ -299,6 +303,10 @@ impl Driver {
         let result = self.call(program, handler, run, frame);
         self.tick();
         let now = self.now(run);
+        // What fell due while the handler was at work happens first.
+        if run.execution.is_overdue(frame, now) {
+            return now;
+        }
         let completion = match (&result, binding.steps) {
             (Ok(()), Steps::Submitted) => Some(Completion::Submitted(&self.response)),
             // Nothing is to be told: an activity starts when a worker takes it.

@@ -296,7 +296,10 @@ impl<'a> Worker<'a> {
     /// Runs one execution, at once if it can be.
     #[inline]
     fn start(&mut self, group: &Arc<Group>, started: Started<'_>, receiver: &mut dyn Receiver) {
-        let seed = self.shared.seed(started.number);
+        let seed = match &started.ticket {
+            Some(ticket) => ticket.seed,
+            None => self.shared.seed(started.number),
+        };
         let meta = Meta {
             line: started.line,
             seed,

@@ -29,7 +29,9 @@ pub(crate) use reply::{Address, Answer, Inbox, Pending, Reply, ThreadInbox, lock
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///
-/// Every closure of this form is one. A handler that panics fails its task with the error `Task.Panicked`.
+/// Every closure of this form is one. A handler that panics fails its task with the error `Task.Panicked`. Nothing
+/// interrupts it: if it is at work beyond the task's timeout or heartbeat, its answer comes too late, and the task fails
+/// with `States.Timeout` once it has returned.
 ///
 /// ```
 /// use quickstep::task::{Failure, TaskHandler, TaskRequest};

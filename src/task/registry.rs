@@ -259,7 +259,8 @@ impl Steps {
         match self {
             Steps::None => None,
             Steps::Started => Some(Completion::Started { worker_name: None }),
-            // What a service answers at first is not known.
+            // On AWS this event holds the service's own answer to the call: a message's id, an execution's ARN. Files of
+            // answers and handlers have only the result of the task, which is all that states can see.
             Steps::Submitted => Some(Completion::Submitted(b"{}")),
         }
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::difference::Differences;
 use super::machine::{self, Ending, Machine, Turns};
 use super::pattern::Bindings;
 use super::replay::{Replay, forget, parsed, parsed_text};
@@ -149,7 +150,10 @@ impl Case {
             .as_array()
             .map_or(&[][..], Vec::as_slice);
         let ran = Replay::new(history, self.only_answer()).run(&mut machine);
-        let mut differences: Vec<String> = ran.err().into_iter().collect();
+        let mut differences = Differences::default();
+        if let Err(difference) = ran {
+            differences.add(difference);
+        }
         self.compare(&machine, &identity, turns, &mut differences);
         if differences.is_empty() && turns == Turns::Usual {
             let subject = Subject {
@@ -161,17 +165,11 @@ impl Case {
                 script: &machine.script,
                 ending: &machine.ending(),
             };
-            differences.extend(runtime::check(&subject).err());
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
         }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let types: Vec<&str> = machine
-            .events
-            .iter()
-            .map(|event| event.event_type)
-            .collect();
-        Err(format!("{}\n  events: {types:?}", differences.join("\n  ")))
+        differences.verdict(&machine)
     }
 
     /// What tasks answer where no history was recorded: in the only such case, `expect.output.final` holds it.
@@ -199,10 +197,10 @@ impl Case {
         machine: &Machine,
         identity: &MachineIdentity,
         turns: Turns,
-        differences: &mut Vec<String>,
+        differences: &mut Differences,
     ) {
         if !self.case["expect"]["status"].is_string() {
-            differences.push("the recording has no status: nothing to compare with".to_owned());
+            differences.add("the recording has no status: nothing to compare with".to_owned());
         }
         let mut bindings = Bindings::new();
         if identity.machine_type == MachineType::Standard {
@@ -283,7 +281,7 @@ fn compare_histories(
     recorded: &[Value],
     ours: &[Value],
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let (mut at, mut unordered) = (0, Vec::new());
     for event in recorded {
@@ -299,12 +297,12 @@ fn compare_histories(
         }
         match ours.get(at) {
             Some(ours) => compare_events(event, ours, bindings, differences),
-            None => differences.push(format!("event {}: missing; AWS: {event}", at + 1)),
+            None => differences.add(format!("event {}: missing; AWS: {event}", at + 1)),
         }
         at += 1;
     }
     for event in ours.iter().skip(at) {
-        differences.push(format!("AWS has ended before; ours: {event}"));
+        differences.add(format!("AWS has ended before; ours: {event}"));
     }
 }
 
@@ -312,7 +310,7 @@ fn compare_events(
     recorded: &Value,
     ours: &Value,
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let (mut recorded, mut ours) = (recorded.clone(), ours.clone());
     let path = format!("event {} {}", recorded["id"], recorded["type"]);
@@ -326,7 +324,7 @@ fn compare_sets(
     recorded: &[&Value],
     ours: &[Value],
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let mut left: Vec<Value> = ours.to_vec();
     for event in &mut left {
@@ -336,7 +334,7 @@ fn compare_sets(
         let mut event = (*event).clone();
         forget(&mut event, &["id", "previousEventId", "timestamp"]);
         let found = left.iter().position(|ours| {
-            let mut differences = Vec::new();
+            let mut differences = Differences::default();
             let mut tried = bindings.clone();
             tried.compare(&event, ours, "", &mut differences);
             if differences.is_empty() {
@@ -346,12 +344,12 @@ fn compare_sets(
         });
         match found {
             Some(at) => drop(left.remove(at)),
-            None => differences.push(format!("in the branches: missing; AWS: {event}")),
+            None => differences.add(format!("in the branches: missing; AWS: {event}")),
         }
     }
     // Sorting the events swallowed this one in the recordings, and only this one.
     match left.as_slice() {
         [event] if event["type"] == "ParallelStateSucceeded" => {}
-        left => differences.push(format!("in the branches: AWS has others; ours: {left:?}")),
+        left => differences.add(format!("in the branches: AWS has others; ours: {left:?}")),
     }
 }
