@@ -48,13 +48,12 @@ pub(crate) mod jsonata;
 pub mod log;
 pub mod path;
 pub mod program;
+pub(crate) mod runtime;
 pub mod stdx;
 pub mod task;
 pub mod value;
 
-pub use engine::{
-    Engine, EngineBuilder, ExecutionRequest, ExecutionResult, StateMachine, TimeMode,
-};
+pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode};
 pub use history::Failure;
 pub use interp::Status;
 

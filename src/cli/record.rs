@@ -154,7 +154,7 @@ impl<L: Log> Observer for LineRecorder<L> {
     }
 }
 
-impl<L: Log> Recorder for LineRecorder<L> {
+impl<L: Log + 'static> Recorder for LineRecorder<L> {
     type Page = Page;
 
     fn turn_to(&mut self, machine: &Arc<MachineIdentity>, seed: u64) {

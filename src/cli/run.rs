@@ -196,11 +196,12 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         TimeArg::Real => TimeMode::Real,
         TimeArg::Virtual => TimeMode::Virtual,
     };
-    Engine::builder()
-        .tasks(tasks)
-        .time(time)
-        .build()
-        .map_err(|error| Trouble(error.to_string()))
+    let engine = Engine::builder().tasks(tasks).time(time);
+    let engine = match args.workers {
+        Some(workers) => engine.workers(workers.get()),
+        None => engine,
+    };
+    engine.build().map_err(|error| Trouble(error.to_string()))
 }
 
 /// Events from a file, from the standard input, or one input.
@@ -264,7 +265,7 @@ fn open(args: &RunArgs) -> Attempt<Input> {
 }
 
 /// Runs the stream and reports; returns the exit code.
-fn stream<L: Log>(
+fn stream<L: Log + 'static>(
     args: &RunArgs,
     engine: &Engine,
     machine: &StateMachine,
@@ -279,11 +280,6 @@ fn stream<L: Log>(
         } else {
             Order::Events
         },
-        ..StreamOptions::default()
-    };
-    let options = StreamOptions {
-        workers: args.workers.map_or(options.workers, NonZero::get),
-        ..options
     };
     let stream = Stream::new(engine, machine, options);
     stop_when_interrupted(&stream);

@@ -340,11 +340,11 @@ impl Execution {
         if size > PAYLOAD_BYTES_MAX {
             return Err(StartError::InputTooLarge(size));
         }
-        // What came in is live: an execution is not compacted for having a large input.
-        self.compact_at = self.compact_at.max(self.doc.memory() * 4);
+        self.keep_from_compaction();
         self.context.machine = Some(start.machine.clone());
         self.context.name = start.name.map(Into::into);
         self.context.seed = start.seed;
+        self.context.place = 0;
         self.context.invocation = start.invocation;
         // Below ERROR no event shows an input.
         self.context.input_text = if O::ENABLED && observer.wants(LogLevel::Error) {
@@ -383,9 +383,13 @@ impl Execution {
         Ok(())
     }
 
+    /// What came in is live: an execution is not compacted for having a large input.
+    pub(super) fn keep_from_compaction(&mut self) {
+        self.compact_at = self.compact_at.max(self.doc.memory() * 4);
+    }
+
     fn reset(&mut self) {
-        self.doc.clear();
-        self.free_frames.clear();
+        self.clear();
         for (i, frame) in self.frames.iter_mut().enumerate().rev() {
             if frame.status != FrameStatus::Free {
                 frame.status = FrameStatus::Free;
@@ -393,8 +397,18 @@ impl Execution {
             }
             self.free_frames.push(narrow(i));
         }
-        self.free_joins.clear();
+        // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
+        for join in &mut self.joins {
+            join.in_use = false;
+        }
         self.free_joins.extend((0..narrow(self.joins.len())).rev());
+    }
+
+    /// Forgets everything but the frames and the joins.
+    pub(super) fn clear(&mut self) {
+        self.doc.clear();
+        self.free_frames.clear();
+        self.free_joins.clear();
         self.ready.clear();
         self.stack.clear();
         self.timers.clear();
@@ -564,7 +578,7 @@ impl Execution {
 }
 
 impl Frame {
-    fn new() -> Frame {
+    pub(super) fn new() -> Frame {
         Frame {
             pc: Pc(0),
             state: StateId(0),
@@ -592,7 +606,7 @@ impl Frame {
         }
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.status = FrameStatus::Ready;
         self.parent = None;
         self.item = None;

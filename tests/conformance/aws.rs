@@ -16,6 +16,7 @@ use super::difference::Differences;
 use super::machine::{self, Ending, Machine, Turns};
 use super::pattern::Bindings;
 use super::replay::{Replay, details, forget, parsed, parsed_text};
+use super::runtime::{self, Subject};
 
 /// One recorded execution.
 #[derive(Debug)]
@@ -153,6 +154,20 @@ impl Case {
             differences.add(difference);
         }
         self.compare(&machine, &identity, turns, &mut differences);
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "conformance",
+                definition: &self.definition,
+                machine_type,
+                input: self.sent_input(),
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
+        }
         differences.verdict(&machine)?;
         let (level, data) = self.logged();
         let lines = machine.log(level, data)?;
@@ -274,7 +289,7 @@ impl Case {
                 .map(|(at, event)| parsed(&event.json, recorded.get(at)))
                 .collect();
             // In the shortest turns branches take turns in another order, so that their events mix in another way.
-            if turns == Turns::Usual {
+            if turns.are_usual() {
                 compare_histories(recorded, &ours, &mut bindings, differences);
             }
         }
