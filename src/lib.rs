@@ -39,6 +39,8 @@ pub mod compile;
 pub mod engine;
 pub mod history;
 pub mod interp;
+#[doc(hidden)]
+pub mod internal;
 pub mod intrinsic;
 pub(crate) mod jsonata;
 pub mod path;

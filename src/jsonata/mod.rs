@@ -3,6 +3,8 @@
 //!
 //! This module knows nothing of states or programs: what an expression may name is given to it by a [`Scope`].
 
+mod lower;
 mod scope;
 
+pub(crate) use lower::{Bail, Lowered, Reason, lower};
 pub(crate) use scope::{Constants, Dialect, Root, Scope};
