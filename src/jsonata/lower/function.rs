@@ -139,9 +139,13 @@ impl Machine<'_> {
             Item::Undefined => 0.0,
             Item::Array(sequence) => f64::from(sequence.len),
             Item::Val(val) if self.is_array(list) => self.values().len(val) as f64,
-            Item::Val(Val::NULL) => return Err(Bail),
+            item if self.is_null(item) => return Err(Bail),
             Item::Val(_) | Item::Number(_) => 1.0,
         }))
+    }
+
+    fn is_null(&self, item: Item) -> bool {
+        matches!(item, Item::Val(val) if self.values().kind(val) == Kind::Null)
     }
 
     fn to_number(&self, item: Item) -> Eval<Item> {
@@ -161,12 +165,12 @@ impl Machine<'_> {
     }
 
     fn arithmetic_function(&self, function: Function, items: &[Item]) -> Eval<Item> {
-        let Some(n) = self.number(items[0])? else {
-            return Ok(Item::Undefined);
-        };
         let second = match items.get(1) {
             Some(second) => Some(self.number(*second)?.ok_or(Bail)?),
             None => None,
+        };
+        let Some(n) = self.number(items[0])? else {
+            return Ok(Item::Undefined);
         };
         match (function, second) {
             (Function::Abs, _) => Ok(Item::Number(n.abs())),
@@ -507,8 +511,7 @@ impl Machine<'_> {
         context: Item,
     ) -> Eval<Item> {
         let parameters = self.lambdas[call.lambda as usize].parameters.len();
-        let is_null = matches!(subject, Item::Val(Val::NULL));
-        if is_null || parameters > 2 && !self.is_array(subject) {
+        if self.is_null(subject) || parameters > 2 && !self.is_array(subject) {
             return Err(Bail);
         }
         let (start, len) = self.items(subject)?;
@@ -547,7 +550,7 @@ impl Machine<'_> {
 
     fn reduce(&mut self, call: &HigherCall, subject: Item, context: Item) -> Eval<Item> {
         let parameters = self.lambdas[call.lambda as usize].parameters.len();
-        if matches!(subject, Item::Val(Val::NULL)) || parameters > 3 && !self.is_array(subject) {
+        if self.is_null(subject) || parameters > 3 && !self.is_array(subject) {
             return Err(Bail);
         }
         let (start, len) = self.items(subject)?;

@@ -202,8 +202,5 @@ fn check_depth(values: Values<'_>, value: Val) -> Result<(), Bail> {
     Err(Bail)
 }
 
-#[cfg(test)]
-mod tests;
-
 const fn assert_shared<T: Send + Sync>() {}
 const _: () = assert_shared::<Lowered>();

@@ -114,6 +114,15 @@ impl Machine<'_> {
     /// Functions of one or two strings.
     pub(super) fn text_function(&mut self, function: Function, arguments: &[Item]) -> Eval<Item> {
         let Some(text) = self.text_of(arguments[0])? else {
+            // Undefined, if the other arguments are what they have to be.
+            for argument in &arguments[1..] {
+                let is_string = matches!(argument, Item::Val(val) if self.values().kind(*val) == Kind::String);
+                if is_string == (function == Function::Substring)
+                    || !is_string && self.number(*argument)?.is_none()
+                {
+                    return Err(Bail);
+                }
+            }
             return Ok(Item::Undefined);
         };
         let result = match function {

@@ -89,6 +89,12 @@ impl<C: Constants> Lowerer<'_, C> {
         if stages.is_empty() && !keep {
             return Ok(op);
         }
+        // What a block gives is no sequence any more, unlike what its one statement may give.
+        let op = match (&step.node, op) {
+            (_, op @ Op::Block(_)) | (AstNode::Variable(_), op) => op,
+            (AstNode::Block(_), op) => Op::Block([op].into()),
+            (_, op) => op,
+        };
         Ok(Op::Filtered(Box::new(Filtered { op, stages, keep })))
     }
 
