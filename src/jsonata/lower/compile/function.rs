@@ -166,7 +166,10 @@ impl<C: Constants> Lowerer<'_, C> {
             return refuse("a function that a variable may hide");
         }
         match builtin(name) {
-            Some((function, arities)) if arities == [1] && !gives_sequence(name) => {
+            // `$sort` has a second parameter, for which `$map` would have an index.
+            Some((function, arities))
+                if arities == [1] && name != "sort" && !gives_sequence(name) =>
+            {
                 if self.lambdas.len() == LAMBDAS_MAX {
                     return refuse("too many functions");
                 }
