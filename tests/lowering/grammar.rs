@@ -297,8 +297,15 @@ impl<'a> Source<'a> {
                 return format!("$reduce({subject}, {lambda}, {})", self.leaf());
             }
             9 => ("each", &["$v", "$k"]),
-            10 => match self.byte() % 2 {
+            10 => match self.byte() % 3 {
                 0 => ("sift", &["$v", "$k"]),
+                1 => {
+                    let operator = self.one(&["<", ">", ">=", "="]);
+                    let (left, right) = (self.one(&["$p", "$p.a", "$p.price"]), self.one(&["$q", "$q.a", "$q.price"]));
+                    return format!(
+                        "$sort({subject}, function($p, $q) {{ {left} {operator} {right} }})"
+                    );
+                }
                 _ => ("single", &["$v"]),
             },
             _ => return format!("$map({subject}, ${})", self.unary()),

@@ -67,7 +67,11 @@ pub fn reference(text: &str, data: &str) -> Result<Option<JValue>, String> {
 }
 
 /// JSON text as a value of the library, whose own reader does not round every number exactly.
-fn parse(json: &str) -> JValue {
+///
+/// # Panics
+///
+/// If it is no JSON.
+pub fn parse(json: &str) -> JValue {
     let (mut doc, constants) = (Doc::new(), Doc::new());
     let val = doc.ingest(json.as_bytes()).expect("data is JSON");
     let values = Values {

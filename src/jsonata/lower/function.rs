@@ -1,8 +1,8 @@
-//! Functions of values, lambdas, and the functions that take one.
+//! Functions of values.
 
 use super::Bail;
 use super::number;
-use super::op::{Function, Higher, HigherCall, Op};
+use super::op::{Function, Op};
 use super::run::{Eval, Machine, finite};
 use super::sequence::{Item, Marks};
 use crate::value::{Kind, Name, Val, Values, unescape};
@@ -144,7 +144,7 @@ impl Machine<'_> {
         }))
     }
 
-    fn is_null(&self, item: Item) -> bool {
+    pub(super) fn is_null(&self, item: Item) -> bool {
         matches!(item, Item::Val(val) if self.values().kind(val) == Kind::Null)
     }
 
@@ -315,7 +315,7 @@ impl Machine<'_> {
     }
 
     /// Puts an object's members on the stack of members.
-    fn push_members(&mut self, object: Val) -> Eval<()> {
+    pub(super) fn push_members(&mut self, object: Val) -> Eval<()> {
         let values = Values {
             doc: self.doc,
             constants: self.constants,
@@ -328,7 +328,7 @@ impl Machine<'_> {
     }
 
     /// The string of a member's name.
-    fn push_name(&mut self, key: crate::value::Key) -> Val {
+    pub(super) fn push_name(&mut self, key: crate::value::Key) -> Val {
         let mut text = std::mem::take(&mut self.memory.text);
         text.clear();
         text.push_str(&unescape(self.values().key_text(key)));
@@ -450,191 +450,5 @@ impl Machine<'_> {
         }
         self.memory.members.truncate(base);
         Ok(self.sequence_from(start, Marks::SEQUENCE))
-    }
-
-    /// A call of a lambda that has a name.
-    pub(super) fn apply(&mut self, lambda: u32, arguments: &[Op], context: Item) -> Eval<Item> {
-        let base = self.memory.work.len();
-        for argument in arguments {
-            let argument = self.eval(argument, context)?;
-            self.memory.work.push(argument);
-        }
-        for (place, slot) in self.lambdas[lambda as usize].parameters.iter().enumerate() {
-            let value = self.memory.work[base..].get(place).copied();
-            self.memory.slots[*slot as usize] = value.unwrap_or(Item::Undefined);
-        }
-        self.memory.work.truncate(base);
-        self.run_lambda(lambda, context)
-    }
-
-    fn run_lambda(&mut self, lambda: u32, context: Item) -> Eval<Item> {
-        self.step()?;
-        let lambdas = self.lambdas;
-        let lambda = &lambdas[lambda as usize];
-        let context = match lambda.context {
-            Some(slot) => self.memory.slots[slot as usize],
-            None => context,
-        };
-        self.eval(&lambda.body, context)
-    }
-
-    fn set(&mut self, lambda: u32, parameter: usize, value: Item) {
-        if let Some(slot) = self.lambdas[lambda as usize].parameters.get(parameter) {
-            self.memory.slots[*slot as usize] = value;
-        }
-    }
-
-    pub(super) fn higher(
-        &mut self,
-        higher: Higher,
-        call: &HigherCall,
-        context: Item,
-    ) -> Eval<Item> {
-        let subject = self.eval(&call.subject, context)?;
-        if subject.is_undefined() {
-            return Ok(subject);
-        }
-        match higher {
-            Higher::Map | Higher::Filter | Higher::Single => {
-                self.over_items(higher, call, subject, context)
-            }
-            Higher::Reduce => self.reduce(call, subject, context),
-            Higher::Each | Higher::Sift => self.over_members(higher, call, subject, context),
-        }
-    }
-
-    fn over_items(
-        &mut self,
-        higher: Higher,
-        call: &HigherCall,
-        subject: Item,
-        context: Item,
-    ) -> Eval<Item> {
-        let parameters = self.lambdas[call.lambda as usize].parameters.len();
-        if self.is_null(subject) || parameters > 2 && !self.is_array(subject) {
-            return Err(Bail);
-        }
-        let (start, len) = self.items(subject)?;
-        let base = self.memory.work.len();
-        for index in 0..len {
-            let item = self.memory.heap[start + index];
-            let mark = self.memory.heap.len();
-            self.set(call.lambda, 0, item);
-            self.set(call.lambda, 1, Item::Number(index as f64));
-            self.set(call.lambda, 2, subject);
-            let value = self.run_lambda(call.lambda, context)?;
-            if !matches!(value, Item::Array(_)) {
-                self.memory.heap.truncate(mark);
-            }
-            let result = match higher {
-                Higher::Map => value,
-                _ if self.truthy(value)? => item,
-                _ => Item::Undefined,
-            };
-            if !result.is_undefined() {
-                self.memory.work.push(result);
-            }
-        }
-        if higher != Higher::Single {
-            return self.finish(base, Marks::SEQUENCE);
-        }
-        // No match or several are errors.
-        match self.memory.work[base..] {
-            [item] => {
-                self.memory.work.truncate(base);
-                Ok(item)
-            }
-            _ => Err(Bail),
-        }
-    }
-
-    fn reduce(&mut self, call: &HigherCall, subject: Item, context: Item) -> Eval<Item> {
-        let parameters = self.lambdas[call.lambda as usize].parameters.len();
-        if self.is_null(subject) || parameters > 3 && !self.is_array(subject) {
-            return Err(Bail);
-        }
-        let (start, len) = self.items(subject)?;
-        if len == 0 {
-            return Err(Bail);
-        }
-        let (mut value, first) = match &call.initial {
-            Some(initial) => (self.eval(initial, context)?, 0),
-            None => (self.memory.heap[start], 1),
-        };
-        if call.initial.is_some() && value.is_undefined() {
-            return Err(Bail);
-        }
-        for index in first..len {
-            let mark = self.memory.heap.len();
-            self.set(call.lambda, 0, value);
-            self.set(call.lambda, 1, self.memory.heap[start + index]);
-            self.set(call.lambda, 2, Item::Number(index as f64));
-            self.set(call.lambda, 3, subject);
-            value = self.run_lambda(call.lambda, context)?;
-            if !matches!(value, Item::Array(_)) {
-                self.memory.heap.truncate(mark);
-            }
-        }
-        Ok(value)
-    }
-
-    fn over_members(
-        &mut self,
-        higher: Higher,
-        call: &HigherCall,
-        subject: Item,
-        context: Item,
-    ) -> Eval<Item> {
-        let Item::Val(object) = subject else {
-            return Err(Bail);
-        };
-        if self.values().kind(object) != Kind::Object {
-            return Err(Bail);
-        }
-        // What is sifted keeps its names, which of a constant may not be the program's own keys.
-        if higher == Higher::Sift && object.is_constant() {
-            return Err(Bail);
-        }
-        let wants_names = self.lambdas[call.lambda as usize].parameters.len() > 1;
-        let first = self.memory.members.len();
-        self.push_members(object)?;
-        let last = self.memory.members.len();
-        let base = self.memory.work.len();
-        let mut kept = first;
-        for place in first..last {
-            let (key, val) = self.memory.members[place];
-            let mark = self.memory.heap.len();
-            self.set(call.lambda, 0, Item::Val(val));
-            if wants_names {
-                let name = self.push_name(key);
-                self.set(call.lambda, 1, Item::Val(name));
-            }
-            self.set(call.lambda, 2, subject);
-            let value = self.run_lambda(call.lambda, context)?;
-            if !matches!(value, Item::Array(_)) {
-                self.memory.heap.truncate(mark);
-            }
-            if higher == Higher::Each {
-                if !value.is_undefined() {
-                    self.memory.work.push(value);
-                }
-            } else if self.truthy(value)? {
-                self.memory.members[kept] = (key, val);
-                kept += 1;
-            }
-        }
-        if higher == Higher::Each {
-            self.memory.members.truncate(first);
-            return self.finish(base, Marks::SEQUENCE);
-        }
-        let sifted = match kept - first {
-            0 => Item::Undefined,
-            _ => {
-                let members = &self.memory.members[first..kept];
-                Item::Val(self.doc.push_object(self.constants, members))
-            }
-        };
-        self.memory.members.truncate(first);
-        Ok(sifted)
     }
 }

@@ -184,6 +184,7 @@ pub(super) enum Higher {
     Single,
     Each,
     Sift,
+    Sort,
 }
 
 /// Functions of values.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Bail;
-use super::op::{Direction, Filtered, Member, Node, Path, Sort, Stage, Step};
+use super::op::{Direction, Filtered, Member, Node, Op, Path, Sort, Stage, Step};
 use super::run::{Eval, Machine};
 use super::sequence::{Item, Marks};
 use crate::value::{Kind, Opened, Val, Values};
@@ -27,18 +27,33 @@ impl Machine<'_> {
         let mut steps = path.steps.iter();
         while let Some(step) = steps.next() {
             let is_last = steps.len() == 0;
-            if let (Node::Name(member), [], Item::Val(val)) = (&step.node, &*step.stages, current) {
-                match Opened::new(self.values(), val) {
-                    Opened::Other => {}
-                    object => match object.member(&member.name, member.key) {
-                        Some(val) => {
-                            current = Item::Val(val);
+            // The common steps: they are here so that a path of names costs no more than its lookups.
+            match (&step.node, &*step.stages, current) {
+                (Node::Name(member), [], Item::Val(val)) => {
+                    match Opened::new(self.values(), val) {
+                        Opened::Other => {}
+                        object => match object.member(&member.name, member.key) {
+                            Some(val) => {
+                                current = Item::Val(val);
+                                is_one = false;
+                                continue;
+                            }
+                            None => return Ok(Item::Undefined),
+                        },
+                    }
+                }
+                (Node::Op(op @ (Op::Root(_) | Op::Slot(_))), [], _) if is_one => {
+                    match self.eval(op, current)? {
+                        Item::Undefined => return Ok(Item::Undefined),
+                        value @ Item::Val(_) => {
+                            current = value;
                             is_one = false;
                             continue;
                         }
-                        None => return Ok(Item::Undefined),
-                    },
+                        Item::Number(_) | Item::Array(_) => {}
+                    }
                 }
+                _ => {}
             }
             current = if is_one || !self.is_array(current) {
                 let value = self.step_value(step, current)?;
@@ -342,7 +357,7 @@ impl Machine<'_> {
     }
 
     /// `[predicate]`
-    fn filter(&mut self, predicate: &super::op::Op, value: Item) -> Eval<Item> {
+    fn filter(&mut self, predicate: &Op, value: Item) -> Eval<Item> {
         let (start, len) = self.items(value)?;
         let base = self.memory.work.len();
         for index in 0..len {

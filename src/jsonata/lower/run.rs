@@ -8,7 +8,7 @@ use super::number;
 use super::op::{Arithmetic, Element, Lambda, Object, ObjectKey, Op, Order};
 use super::sequence::{Item, Marks, Memory, Sequence};
 use crate::stdx::narrow;
-use crate::value::{Doc, Kind, Name, Val, Values};
+use crate::value::{Doc, Key, Kind, Name, Val, Values};
 
 pub(super) type Eval<T> = Result<T, Bail>;
 
@@ -395,23 +395,16 @@ impl<'a> Machine<'a> {
             return Err(Bail);
         }
         let base = self.memory.members.len();
-        for (key, value) in &object.members {
-            let key = match key {
-                ObjectKey::Constant(key) => *key,
-                ObjectKey::Computed(name) => {
-                    let name = self.eval(name, context)?;
-                    match self.computed_key(name, base)? {
-                        Some(key) => key,
-                        None => continue,
-                    }
-                }
-            };
-            let value = self.eval(value, context)?;
-            if !object.last {
-                self.check_unmarked(value, 0)?;
+        let is_computed = |(key, _): &(ObjectKey, Op)| matches!(key, ObjectKey::Computed(_));
+        if object.members.iter().any(is_computed) {
+            for (key, value) in self.computed_keys(object, context)? {
+                self.push_member(object, key, value, context)?;
             }
-            if let Some(value) = self.value(value)? {
-                self.memory.members.push((key, value));
+        } else {
+            for (key, value) in &object.members {
+                if let ObjectKey::Constant(key) = key {
+                    self.push_member(object, *key, value, context)?;
+                }
             }
         }
         let object = self
@@ -421,25 +414,47 @@ impl<'a> Machine<'a> {
         Ok(Item::Val(object))
     }
 
-    /// The key of a computed name; `None` if it is undefined.
-    fn computed_key(&mut self, name: Item, base: usize) -> Eval<Option<crate::value::Key>> {
-        let values = self.values();
-        let text = match name {
-            Item::Undefined => return Ok(None),
-            Item::Val(val) => values.string(val).ok_or(Bail)?,
-            Item::Number(_) | Item::Array(_) => return Err(Bail),
-        };
-        let name = Name::new(&text);
-        let members = &self.memory.members[base..];
-        // A value that is undefined leaves no trace of its name, with which a later one could clash: that is why an
-        // object with computed names and undefined values is refused where it matters, by its names alone.
-        if members
-            .iter()
-            .any(|(key, _)| values.key_text(*key) == name.raw())
-        {
-            return Err(Bail);
+    #[inline]
+    fn push_member(&mut self, object: &Object, key: Key, value: &Op, context: Item) -> Eval<()> {
+        let value = self.eval(value, context)?;
+        if !object.last {
+            self.check_unmarked(value, 0)?;
         }
-        Ok(Some(self.doc.push_key(&name)))
+        if let Some(value) = self.value(value)? {
+            self.memory.members.push((key, value));
+        }
+        Ok(())
+    }
+
+    /// The keys of an object with computed names, all of which are known before its values are. Bails if two are the
+    /// same, whether there will be a value or not.
+    fn computed_keys<'o>(
+        &mut self,
+        object: &'o Object,
+        context: Item,
+    ) -> Eval<Vec<(Key, &'o Op)>> {
+        let mut keys: Vec<(Key, &Op)> = Vec::with_capacity(object.members.len());
+        for (key, value) in &object.members {
+            let key = match key {
+                ObjectKey::Constant(key) => *key,
+                ObjectKey::Computed(name) => {
+                    let name = match self.eval(name, context)? {
+                        Item::Undefined => continue,
+                        Item::Val(val) => self.values().string(val).ok_or(Bail)?,
+                        Item::Number(_) | Item::Array(_) => return Err(Bail),
+                    };
+                    let name = Name::new(&name);
+                    self.doc.push_key(&name)
+                }
+            };
+            let values = self.values();
+            let text = values.key_text(key);
+            if keys.iter().any(|(other, _)| values.key_text(*other) == text) {
+                return Err(Bail);
+            }
+            keys.push((key, value));
+        }
+        Ok(keys)
     }
 
     /// Bails if an array bears a mark that JSONata would still see after it was put into an object.

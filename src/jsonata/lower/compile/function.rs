@@ -30,7 +30,7 @@ impl<C: Constants> Lowerer<'_, C> {
             return refuse("a function that a variable may hide");
         }
         self.calls += 1;
-        if let Some(higher) = higher(name) {
+        if let Some(higher) = higher(name, arguments.len()) {
             return self.higher(higher, arguments, place);
         }
         let Some((function, arities)) = builtin(name) else {
@@ -143,7 +143,12 @@ impl<C: Constants> Lowerer<'_, C> {
         if higher == Higher::Reduce && parameters < 2 {
             return refuse("a reduction by a function of one argument");
         }
-        if parameters > if higher == Higher::Reduce { 4 } else { 3 } {
+        let parameters_max = match higher {
+            Higher::Reduce => 4,
+            Higher::Sort => 2,
+            _ => 3,
+        };
+        if parameters > parameters_max {
             return refuse("a function of too many arguments");
         }
         let initial = match initial {
@@ -217,7 +222,7 @@ fn gives_a_value(body: &AstNode) -> bool {
     }
 }
 
-fn higher(name: &str) -> Option<Higher> {
+fn higher(name: &str, arguments: usize) -> Option<Higher> {
     Some(match name {
         "map" => Higher::Map,
         "filter" => Higher::Filter,
@@ -225,6 +230,7 @@ fn higher(name: &str) -> Option<Higher> {
         "single" => Higher::Single,
         "each" => Higher::Each,
         "sift" => Higher::Sift,
+        "sort" if arguments == 2 => Higher::Sort,
         _ => return None,
     })
 }
