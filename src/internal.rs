@@ -1,7 +1,7 @@
 //! What benches, fuzz targets and crash tests see of the crate's inside. It may change at any time.
 
-use crate::jsonata::{Bail, Constants, Dialect, Lowered, Root, Scope, lower};
 use crate::intrinsic::Random;
+use crate::jsonata::{Bail, Constants, Dialect, Lowered, Root, Scope, lower};
 use crate::stdx::{Timestamp, narrow};
 use crate::value::{Doc, Key, Name, Val};
 
@@ -26,13 +26,13 @@ impl Expression {
         Expression::new(text, Dialect::Plain, variables)
     }
 
-    /// Lowers an expression of AWS's dialect: `$states.input` is the input.
+    /// Lowers an expression of AWS's dialect: `$states.input` is the input, and there are the machine's variables.
     ///
     /// # Errors
     ///
     /// Why it is not lowered: what the parser says, or what the lowering does not cover.
-    pub fn aws(text: &str) -> Result<Expression, String> {
-        Expression::new(text, Dialect::Aws, &[])
+    pub fn aws(text: &str, variables: &[&str]) -> Result<Expression, String> {
+        Expression::new(text, Dialect::Aws, variables)
     }
 
     fn new(text: &str, dialect: Dialect, variables: &[&str]) -> Result<Expression, String> {

@@ -38,9 +38,9 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
-pub mod interp;
 #[doc(hidden)]
 pub mod internal;
+pub mod interp;
 pub mod intrinsic;
 pub(crate) mod jsonata;
 pub mod path;

@@ -68,16 +68,46 @@ impl<'a> Source<'a> {
 
     fn number(&mut self) -> &'static str {
         const NUMBERS: [&str; 20] = [
-            "0", "1", "2", "3", "-1", "0.10", "1E2", "2.5", "-0.5", "1.005", "100", "1e-7", "1e21",
-            "123456789.125", "0.30000000000000004", "-0", "18446744073709551616", "7", "10", "-2",
+            "0",
+            "1",
+            "2",
+            "3",
+            "-1",
+            "0.10",
+            "1E2",
+            "2.5",
+            "-0.5",
+            "1.005",
+            "100",
+            "1e-7",
+            "1e21",
+            "123456789.125",
+            "0.30000000000000004",
+            "-0",
+            "18446744073709551616",
+            "7",
+            "10",
+            "-2",
         ];
         NUMBERS[self.byte() % NUMBERS.len()]
     }
 
     fn text(&mut self) -> &'static str {
         const TEXTS: [&str; 14] = [
-            "", "a", "b", "ab c", "x", "1", "-2.50", "  b  a ", "\u{e9}t\u{e9}", "A-1,B-2", "\\n\\\"",
-            "price", "\u{1f600}", "true",
+            "",
+            "a",
+            "b",
+            "ab c",
+            "x",
+            "1",
+            "-2.50",
+            "  b  a ",
+            "\u{e9}t\u{e9}",
+            "A-1,B-2",
+            "\\n\\\"",
+            "price",
+            "\u{1f600}",
+            "true",
         ];
         TEXTS[self.byte() % TEXTS.len()]
     }
@@ -122,19 +152,35 @@ impl<'a> Source<'a> {
             0..=5 => self.path(depth),
             6 => {
                 let operator = self.one(&["+", "-", "*", "/", "%"]);
-                format!("({} {operator} {})", self.expression(depth), self.expression(depth))
+                format!(
+                    "({} {operator} {})",
+                    self.expression(depth),
+                    self.expression(depth)
+                )
             }
             7 => {
                 let operator = self.one(&["<", "<=", ">", ">="]);
-                format!("({} {operator} {})", self.expression(depth), self.expression(depth))
+                format!(
+                    "({} {operator} {})",
+                    self.expression(depth),
+                    self.expression(depth)
+                )
             }
             8 => {
                 let operator = self.one(&["=", "!=", "in"]);
-                format!("({} {operator} {})", self.expression(depth), self.expression(depth))
+                format!(
+                    "({} {operator} {})",
+                    self.expression(depth),
+                    self.expression(depth)
+                )
             }
             9 => {
                 let operator = self.one(&["and", "or"]);
-                format!("({} {operator} {})", self.expression(depth), self.expression(depth))
+                format!(
+                    "({} {operator} {})",
+                    self.expression(depth),
+                    self.expression(depth)
+                )
             }
             10 | 11 => format!(
                 "{} & {} & {}",
@@ -185,7 +231,9 @@ impl<'a> Source<'a> {
             4 => "$".to_owned(),
             5 => "$$".to_owned(),
             6 | 7 => self.variable().to_owned(),
-            8..=10 => self.one(&["0", "1", "2", "-1", "0.5", "100", "1.10"]).to_owned(),
+            8..=10 => self
+                .one(&["0", "1", "2", "-1", "0.5", "100", "1.10"])
+                .to_owned(),
             11 | 12 => format!("\"{}\"", self.text()),
             13 => self.one(&["true", "false", "null"]).to_owned(),
             14 => format!("{}.a", self.variable()),
@@ -216,11 +264,7 @@ impl<'a> Source<'a> {
             self.stages(&mut path, depth);
         }
         if self.byte() % 12 == 0 {
-            path.push_str(&format!(
-                "^({}{})",
-                self.one(&["", "<", ">"]),
-                self.leaf()
-            ));
+            path.push_str(&format!("^({}{})", self.one(&["", "<", ">"]), self.leaf()));
             self.stages(&mut path, depth);
         }
         path
@@ -233,7 +277,12 @@ impl<'a> Source<'a> {
                 1 => path.push_str("[-1]"),
                 2 => path.push_str("[]"),
                 3 => path.push_str("[1]"),
-                4 => path.push_str(&format!("[{} {} {}]", self.leaf(), self.one(&["=", ">", "!="]), self.leaf())),
+                4 => path.push_str(&format!(
+                    "[{} {} {}]",
+                    self.leaf(),
+                    self.one(&["=", ">", "!="]),
+                    self.leaf()
+                )),
                 5 => path.push_str(&format!("[{}]", self.expression(depth.min(1)))),
                 _ => return,
             }
@@ -254,32 +303,89 @@ impl<'a> Source<'a> {
 
     fn unary(&mut self) -> &'static str {
         const FUNCTIONS: [&str; 28] = [
-            "sum", "count", "max", "min", "average", "string", "length", "uppercase", "lowercase",
-            "trim", "number", "boolean", "not", "exists", "floor", "ceil", "round", "abs", "sqrt",
-            "reverse", "distinct", "keys", "merge", "spread", "type", "sort", "sum", "count",
+            "sum",
+            "count",
+            "max",
+            "min",
+            "average",
+            "string",
+            "length",
+            "uppercase",
+            "lowercase",
+            "trim",
+            "number",
+            "boolean",
+            "not",
+            "exists",
+            "floor",
+            "ceil",
+            "round",
+            "abs",
+            "sqrt",
+            "reverse",
+            "distinct",
+            "keys",
+            "merge",
+            "spread",
+            "type",
+            "sort",
+            "sum",
+            "count",
         ];
         FUNCTIONS[self.byte() % FUNCTIONS.len()]
     }
 
     fn call(&mut self, depth: usize) -> String {
         match self.byte() % 16 {
-            0 => format!("$append({}, {})", self.expression(depth), self.expression(depth)),
+            0 => format!(
+                "$append({}, {})",
+                self.expression(depth),
+                self.expression(depth)
+            ),
             1 => format!("$join({}, {})", self.expression(depth), self.leaf()),
             2 => format!("$join({})", self.expression(depth)),
-            3 => format!("$split({}, {})", self.expression(depth), self.one(&["\",\"", "\" \"", "\"\"", "\"a\""])),
+            3 => format!(
+                "$split({}, {})",
+                self.expression(depth),
+                self.one(&["\",\"", "\" \"", "\"\"", "\"a\""])
+            ),
             4 => format!("$contains({}, {})", self.expression(depth), self.leaf()),
-            5 => format!("$substring({}, {})", self.expression(depth), self.one(&["0", "1", "-2", "-9", "9"])),
+            5 => format!(
+                "$substring({}, {})",
+                self.expression(depth),
+                self.one(&["0", "1", "-2", "-9", "9"])
+            ),
             6 => format!(
                 "$substring({}, {}, {})",
                 self.expression(depth),
                 self.one(&["0", "1", "-2", "-9", "9"]),
                 self.one(&["0", "1", "2", "-1", "9"])
             ),
-            7 => format!("$substringBefore({}, {})", self.expression(depth), self.leaf()),
-            8 => format!("$substringAfter({}, {})", self.expression(depth), self.leaf()),
-            9 => format!("$lookup({}, {})", self.expression(depth), self.one(&["\"a\"", "\"price\"", "\"z\""])),
-            10 => format!("$merge([{}, {}])", self.expression(depth), self.expression(depth)),
-            11 => format!("$power({}, {})", self.expression(depth), self.one(&["0", "2", "0.5", "-1"])),
+            7 => format!(
+                "$substringBefore({}, {})",
+                self.expression(depth),
+                self.leaf()
+            ),
+            8 => format!(
+                "$substringAfter({}, {})",
+                self.expression(depth),
+                self.leaf()
+            ),
+            9 => format!(
+                "$lookup({}, {})",
+                self.expression(depth),
+                self.one(&["\"a\"", "\"price\"", "\"z\""])
+            ),
+            10 => format!(
+                "$merge([{}, {}])",
+                self.expression(depth),
+                self.expression(depth)
+            ),
+            11 => format!(
+                "$power({}, {})",
+                self.expression(depth),
+                self.one(&["0", "2", "0.5", "-1"])
+            ),
             _ => format!("${}({})", self.unary(), self.expression(depth)),
         }
     }
@@ -301,7 +407,10 @@ impl<'a> Source<'a> {
                 0 => ("sift", &["$v", "$k"]),
                 1 => {
                     let operator = self.one(&["<", ">", ">=", "="]);
-                    let (left, right) = (self.one(&["$p", "$p.a", "$p.price"]), self.one(&["$q", "$q.a", "$q.price"]));
+                    let (left, right) = (
+                        self.one(&["$p", "$p.a", "$p.price"]),
+                        self.one(&["$q", "$q.a", "$q.price"]),
+                    );
                     return format!(
                         "$sort({subject}, function($p, $q) {{ {left} {operator} {right} }})"
                     );

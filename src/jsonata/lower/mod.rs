@@ -18,6 +18,9 @@ mod run;
 mod sequence;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::fmt;
 

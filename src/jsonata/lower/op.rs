@@ -165,6 +165,8 @@ pub(super) struct Lambda {
     pub(super) body: Op,
     /// Where the context is that the lambda was made in; without one it is the caller's.
     pub(super) context: Option<u32>,
+    /// The body ends in calls, whose sequences are passed on as such: one of one item is not that item.
+    pub(super) passes_on: bool,
 }
 
 #[derive(Debug)]

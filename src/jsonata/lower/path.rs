@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::Bail;
 use super::op::{Direction, Filtered, Member, Node, Op, Path, Sort, Stage, Step};
-use super::run::{Eval, Machine};
+use super::run::{Eval, ITEMS_MAX, Machine};
 use super::sequence::{Item, Marks};
 use crate::value::{Kind, Opened, Val, Values};
 
@@ -29,19 +29,17 @@ impl Machine<'_> {
             let is_last = steps.len() == 0;
             // The common steps: they are here so that a path of names costs no more than its lookups.
             match (&step.node, &*step.stages, current) {
-                (Node::Name(member), [], Item::Val(val)) => {
-                    match Opened::new(self.values(), val) {
-                        Opened::Other => {}
-                        object => match object.member(&member.name, member.key) {
-                            Some(val) => {
-                                current = Item::Val(val);
-                                is_one = false;
-                                continue;
-                            }
-                            None => return Ok(Item::Undefined),
-                        },
-                    }
-                }
+                (Node::Name(member), [], Item::Val(val)) => match Opened::new(self.values(), val) {
+                    Opened::Other => {}
+                    object => match object.member(&member.name, member.key) {
+                        Some(val) => {
+                            current = Item::Val(val);
+                            is_one = false;
+                            continue;
+                        }
+                        None => return Ok(Item::Undefined),
+                    },
+                },
                 (Node::Op(op @ (Op::Root(_) | Op::Slot(_))), [], _) if is_one => {
                     match self.eval(op, current)? {
                         Item::Undefined => return Ok(Item::Undefined),
@@ -80,7 +78,9 @@ impl Machine<'_> {
         match item {
             Item::Undefined => true,
             Item::Array(sequence) => sequence.len == 0,
-            Item::Val(val) => self.values().kind(val) == Kind::Array && self.values().size(val) == 2,
+            Item::Val(val) => {
+                self.values().kind(val) == Kind::Array && self.values().size(val) == 2
+            }
             Item::Number(_) => false,
         }
     }
@@ -163,8 +163,7 @@ impl Machine<'_> {
     }
 
     fn flatten(&mut self, value: Item) -> Eval<()> {
-        let is_whole =
-            matches!(value, Item::Array(sequence) if sequence.marks.has(Marks::WHOLE));
+        let is_whole = matches!(value, Item::Array(sequence) if sequence.marks.has(Marks::WHOLE));
         if is_whole || !self.append(value)? {
             self.memory.work.push(value);
         }
@@ -191,6 +190,9 @@ impl Machine<'_> {
         let mut first = None;
         for element in values.elements(array) {
             let before = work.len();
+            if before > ITEMS_MAX {
+                return Err(Bail);
+            }
             match Opened::new(values, element) {
                 Opened::Other => {
                     if values.kind(element) != Kind::Array {
@@ -454,7 +456,7 @@ impl Machine<'_> {
             } else {
                 self.memory.work.push(Item::Val(val));
             }
-            if self.memory.work.len() > super::run::ITEMS_MAX {
+            if self.memory.work.len().max(pending.len()) > ITEMS_MAX {
                 return Err(Bail);
             }
         }
@@ -579,7 +581,7 @@ fn members_within(
     work: &mut Vec<Item>,
     depth: usize,
 ) -> Eval<()> {
-    if depth > ARRAYS_MAX || work.len() > super::run::ITEMS_MAX {
+    if depth > ARRAYS_MAX || work.len() > ITEMS_MAX {
         return Err(Bail);
     }
     for element in values.elements(array) {

@@ -428,11 +428,7 @@ impl<'a> Machine<'a> {
 
     /// The keys of an object with computed names, all of which are known before its values are. Bails if two are the
     /// same, whether there will be a value or not.
-    fn computed_keys<'o>(
-        &mut self,
-        object: &'o Object,
-        context: Item,
-    ) -> Eval<Vec<(Key, &'o Op)>> {
+    fn computed_keys<'o>(&mut self, object: &'o Object, context: Item) -> Eval<Vec<(Key, &'o Op)>> {
         let mut keys: Vec<(Key, &Op)> = Vec::with_capacity(object.members.len());
         for (key, value) in &object.members {
             let key = match key {
@@ -449,7 +445,10 @@ impl<'a> Machine<'a> {
             };
             let values = self.values();
             let text = values.key_text(key);
-            if keys.iter().any(|(other, _)| values.key_text(*other) == text) {
+            if keys
+                .iter()
+                .any(|(other, _)| values.key_text(*other) == text)
+            {
                 return Err(Bail);
             }
             keys.push((key, value));
@@ -462,7 +461,9 @@ impl<'a> Machine<'a> {
         let Item::Array(sequence) = item else {
             return Ok(());
         };
-        if sequence.marks.has(Marks::KEPT.with(Marks::WHOLE)) || depth > ARRAYS_MAX {
+        let is_short = sequence.marks.has(Marks::SEQUENCE) && sequence.len < 2;
+        let is_marked = sequence.marks.has(Marks::KEPT.with(Marks::WHOLE));
+        if is_short || is_marked || depth > ARRAYS_MAX {
             return Err(Bail);
         }
         let start = sequence.start as usize;

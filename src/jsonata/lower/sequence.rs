@@ -44,8 +44,6 @@ impl Marks {
 }
 
 impl Item {
-    pub(super) const TRUE: Item = Item::Val(Val::TRUE);
-    pub(super) const FALSE: Item = Item::Val(Val::FALSE);
     /// The sequence of nothing.
     pub(super) const NOTHING: Item = Item::Array(Sequence {
         start: 0,

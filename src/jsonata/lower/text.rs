@@ -116,7 +116,8 @@ impl Machine<'_> {
         let Some(text) = self.text_of(arguments[0])? else {
             // Undefined, if the other arguments are what they have to be.
             for argument in &arguments[1..] {
-                let is_string = matches!(argument, Item::Val(val) if self.values().kind(*val) == Kind::String);
+                let is_string =
+                    matches!(argument, Item::Val(val) if self.values().kind(*val) == Kind::String);
                 if is_string == (function == Function::Substring)
                     || !is_string && self.number(*argument)?.is_none()
                 {
@@ -178,7 +179,11 @@ impl Machine<'_> {
         let len = i64::try_from(text.chars().count()).map_err(|_| Bail)?;
         let [start, count] = integers;
         // A start before the beginning is the beginning; a negative one counts from the end.
-        let start = if start < 0 { (len + start).max(0) } else { start };
+        let start = if start < 0 {
+            (len + start).max(0)
+        } else {
+            start
+        };
         let end = if bounds.len() == 2 {
             start.saturating_add(count.max(0)).min(len)
         } else {

@@ -1,6 +1,6 @@
 //! Calls: the library's functions, lambdas, and the functions that take one.
 
-use jsonata_core::ast::AstNode;
+use jsonata_core::ast::{AstNode, BinaryOp};
 
 use super::{Binding, Lowerer, Lowering, Names, Place, refuse};
 use super::{LAMBDAS_MAX, Lambda};
@@ -100,8 +100,8 @@ impl<C: Constants> Lowerer<'_, C> {
         if self.lambdas.len() == LAMBDAS_MAX {
             return refuse("too many functions");
         }
-        if *thunk && !gives_a_value(body) {
-            return refuse("a function that ends in a call that gives a sequence");
+        if *thunk && !ends_plainly(body) {
+            return refuse("a function that ends in a computed call");
         }
         let mut names = Names::default();
         let mut parameters = Vec::with_capacity(params.len());
@@ -119,6 +119,7 @@ impl<C: Constants> Lowerer<'_, C> {
             parameters: parameters.into(),
             body: body?,
             context,
+            passes_on: *thunk,
         });
         Ok(narrow(self.lambdas.len() - 1))
     }
@@ -172,9 +173,7 @@ impl<C: Constants> Lowerer<'_, C> {
         }
         match builtin(name) {
             // `$sort` has a second parameter, for which `$map` would have an index.
-            Some((function, arities))
-                if arities == [1] && name != "sort" && !gives_sequence(name) =>
-            {
+            Some((function, arities)) if arities == [1] && name != "sort" => {
                 if self.lambdas.len() == LAMBDAS_MAX {
                     return refuse("too many functions");
                 }
@@ -183,6 +182,7 @@ impl<C: Constants> Lowerer<'_, C> {
                     parameters: [slot].into(),
                     body: Op::Call(function, [Op::Slot(slot)].into()),
                     context: None,
+                    passes_on: true,
                 });
                 Ok(narrow(self.lambdas.len() - 1))
             }
@@ -191,33 +191,20 @@ impl<C: Constants> Lowerer<'_, C> {
     }
 }
 
-/// Functions whose sequence stays one where a lambda ends in a call of them.
-fn gives_sequence(name: &str) -> bool {
-    matches!(
-        name,
-        "keys" | "spread" | "lookup" | "map" | "filter" | "each" | "distinct" | "append" | "single"
-            | "reduce" | "sift"
-    )
-}
-
-/// False if a lambda may end in a call that gives a sequence, which is not taken apart there.
-fn gives_a_value(body: &AstNode) -> bool {
+/// True if the calls that a lambda ends in are all plain ones, whose results it passes on as they are.
+fn ends_plainly(body: &AstNode) -> bool {
     match body {
-        AstNode::Function {
-            name,
-            is_builtin: true,
-            ..
-        } => builtin(name).is_some() && !gives_sequence(name),
-        AstNode::Function { .. } | AstNode::Call { .. } => false,
+        AstNode::Call { .. } => false,
         AstNode::Conditional {
             then_branch,
             else_branch,
             ..
-        } => {
-            gives_a_value(then_branch) && else_branch.as_ref().is_none_or(|ast| gives_a_value(ast))
-        }
-        AstNode::Block(statements) => statements.last().is_none_or(gives_a_value),
-        AstNode::Binary { .. } => super::assignment(body).is_none(),
+        } => ends_plainly(then_branch) && else_branch.as_ref().is_none_or(|ast| ends_plainly(ast)),
+        AstNode::Block(statements) => statements.last().is_none_or(ends_plainly),
+        AstNode::Binary {
+            op: BinaryOp::ChainPipe | BinaryOp::ColonEqual,
+            ..
+        } => false,
         _ => true,
     }
 }

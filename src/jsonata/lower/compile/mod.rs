@@ -18,7 +18,7 @@ use crate::value::Name;
 const NESTING_MAX: usize = 48;
 
 /// Lambdas of an expression, each of which may call those before it.
-const LAMBDAS_MAX: usize = 16;
+pub(super) const LAMBDAS_MAX: usize = 16;
 
 /// Ops of an expression.
 const OPS_MAX: usize = 4_096;
@@ -226,10 +226,9 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             BinaryOp::Divide => Some(Arithmetic::Divide),
             BinaryOp::Modulo => Some(Arithmetic::Modulo),
             BinaryOp::ColonEqual => return refuse("a binding within an expression"),
-            BinaryOp::FocusBind
-            | BinaryOp::IndexBind
-            | BinaryOp::Coalesce
-            | BinaryOp::Default => return refuse("an operator"),
+            BinaryOp::FocusBind | BinaryOp::IndexBind | BinaryOp::Coalesce | BinaryOp::Default => {
+                return refuse("an operator");
+            }
             _ => None,
         };
         let both = Box::new([self.op(lhs, place)?, self.op(rhs, place)?]);
@@ -430,12 +429,7 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         })))
     }
 
-    fn sort(
-        &mut self,
-        input: &AstNode,
-        terms: &[(AstNode, bool)],
-        place: Place,
-    ) -> Lowering<Op> {
+    fn sort(&mut self, input: &AstNode, terms: &[(AstNode, bool)], place: Place) -> Lowering<Op> {
         if !path::is_sortable(input) {
             return refuse("an order of what is no plain path");
         }

@@ -11,7 +11,9 @@ impl<C: Constants> Lowerer<'_, C> {
         if steps.iter().any(binds) {
             return refuse("`@`, `#` or `%`");
         }
-        if steps.iter().any(|step| matches!(step.node, AstNode::Sort { .. }))
+        if steps
+            .iter()
+            .any(|step| matches!(step.node, AstNode::Sort { .. }))
             && steps.iter().any(keeps)
         {
             return refuse("`[]` of an order");
@@ -46,10 +48,14 @@ impl<C: Constants> Lowerer<'_, C> {
         }
         Ok(match <[Step; 1]>::try_from(lowered) {
             // `$states.input` alone.
-            Ok([Step {
-                node: Node::Op(root @ Op::Root(_)),
-                stages,
-            }]) if stages.is_empty() && !keep => root,
+            Ok(
+                [
+                    Step {
+                        node: Node::Op(root @ Op::Root(_)),
+                        stages,
+                    },
+                ],
+            ) if stages.is_empty() && !keep => root,
             Ok(only) => path_op(only.into(), whole, keep),
             Err(steps) => path_op(steps, whole, keep),
         })
@@ -174,7 +180,9 @@ fn binds(step: &PathStep) -> bool {
 
 fn keeps(step: &PathStep) -> bool {
     let stages = &step.stages;
-    stages.iter().any(|stage| matches!(stage, AstStage::KeepArray))
+    stages
+        .iter()
+        .any(|stage| matches!(stage, AstStage::KeepArray))
 }
 
 /// True for a first step that sees an array as a whole.
@@ -210,9 +218,9 @@ pub(super) fn is_sortable(input: &AstNode) -> bool {
                 || matches!(steps.first(), Some(step) if matches!(step.node, AstNode::Name(_)));
             named
                 && !steps.iter().any(keeps)
-                && !steps.iter().any(|step| {
-                    matches!(step.node, AstNode::Sort { .. } | AstNode::ArrayGroup(_))
-                })
+                && !steps
+                    .iter()
+                    .any(|step| matches!(step.node, AstNode::Sort { .. } | AstNode::ArrayGroup(_)))
         }
         _ => false,
     }
