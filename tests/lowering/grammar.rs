@@ -1,7 +1,7 @@
 //! Random values and expressions from bytes: the same for the property test and for the fuzzer.
 
 /// Choices that bytes make; once they are used up, every choice is the first.
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     bytes: &'a [u8],
     at: usize,
     /// Variables that may be named.
@@ -9,7 +9,7 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(bytes: &'a [u8]) -> Source<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Source<'a> {
         Source {
             bytes,
             at: 0,
@@ -28,7 +28,7 @@ impl<'a> Source<'a> {
     }
 
     /// A JSON value.
-    pub fn value(&mut self, depth: usize) -> String {
+    pub(crate) fn value(&mut self, depth: usize) -> String {
         let kinds = if depth == 0 { 8 } else { 16 };
         match self.byte() % kinds {
             0 => self.one(&["null", "true", "false"]).to_owned(),
@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
     }
 
     /// An expression.
-    pub fn expression(&mut self, depth: usize) -> String {
+    pub(crate) fn expression(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self.leaf();
         }

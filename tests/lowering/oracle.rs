@@ -7,7 +7,7 @@ use quickstep::value::{Doc, Kind, Val, Values, unescape};
 
 /// What became of a lowered expression.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Value(Option<String>),
     Refused(String),
     Bailed,
@@ -18,7 +18,7 @@ pub enum Outcome {
 /// # Panics
 ///
 /// If the data is no JSON, or if the value's size is not that of its text.
-pub fn lowered(text: &str, data: Option<&str>, bindings: &[(String, String)]) -> Outcome {
+pub(crate) fn lowered(text: &str, data: Option<&str>, bindings: &[(String, String)]) -> Outcome {
     let names: Vec<&str> = bindings.iter().map(|(name, _)| name.as_str()).collect();
     let expression = match Expression::plain(text, &names) {
         Ok(expression) => expression,
@@ -51,7 +51,7 @@ pub fn lowered(text: &str, data: Option<&str>, bindings: &[(String, String)]) ->
 /// # Panics
 ///
 /// If the data is no JSON.
-pub fn reference(text: &str, data: &str) -> Result<Option<JValue>, String> {
+pub(crate) fn reference(text: &str, data: &str) -> Result<Option<JValue>, String> {
     let ast = jsonata_core::parser::parse(text).map_err(|error| error.to_string())?;
     let data = parse(data);
     let options = EvaluatorOptions {
@@ -71,7 +71,7 @@ pub fn reference(text: &str, data: &str) -> Result<Option<JValue>, String> {
 /// # Panics
 ///
 /// If it is no JSON.
-pub fn parse(json: &str) -> JValue {
+pub(crate) fn parse(json: &str) -> JValue {
     let (mut doc, constants) = (Doc::new(), Doc::new());
     let val = doc.ingest(json.as_bytes()).expect("data is JSON");
     let values = Values {
@@ -107,7 +107,7 @@ fn convert(values: Values<'_>, val: Val) -> JValue {
 }
 
 /// Equality of JSON text with a value, in which numbers are doubles and members have an order.
-pub fn same(json: &str, value: &JValue) -> bool {
+pub(crate) fn same(json: &str, value: &JValue) -> bool {
     same_values(&parse(json), value)
 }
 
@@ -128,7 +128,7 @@ fn same_values(a: &JValue, b: &JValue) -> bool {
 }
 
 /// What is wrong with a lowered expression's outcome, if anything is.
-pub fn difference(text: &str, data: &str) -> Option<String> {
+pub(crate) fn difference(text: &str, data: &str) -> Option<String> {
     // jsonata-core takes `$` for the name of a function there; jsonata-js says that it exists.
     if text.contains("$exists($)") || text.contains("$ ~> $exists()") {
         return None;

@@ -147,6 +147,6 @@ fn the_deepest_expression() {
         run(&text),
         (1 + 10 * super::compile::LAMBDAS_MAX).to_string()
     );
-    let deeper = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    let deeper = format!("{}$count_of{}", "[".repeat(60), "]".repeat(60));
     assert_eq!(run(&deeper), "refused: too large");
 }

@@ -12,7 +12,7 @@ use super::op::{
 };
 use crate::jsonata::{Constants, Dialect, Root};
 use crate::stdx::narrow;
-use crate::value::Name;
+use crate::value::{Name, Val, escape};
 
 /// Levels of an expression; evaluation recurses over them.
 const NESTING_MAX: usize = 48;
@@ -153,8 +153,8 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         Ok(match ast {
             AstNode::String(text) => Op::Constant(self.constants.string(text)),
             AstNode::Number(n) => number(*n)?,
-            AstNode::Boolean(b) => Op::Constant(crate::value::Val::bool(*b)),
-            AstNode::Null => Op::Constant(crate::value::Val::NULL),
+            AstNode::Boolean(b) => Op::Constant(Val::bool(*b)),
+            AstNode::Null => Op::Constant(Val::NULL),
             AstNode::Undefined => Op::Undefined,
             AstNode::Variable(name) => self.variable(name, place)?,
             AstNode::ParentVariable(name) => self.parent(name)?,
@@ -179,8 +179,7 @@ impl<'c, C: Constants> Lowerer<'c, C> {
                 }
                 _ => return refuse("a call of a computed function"),
             },
-            AstNode::Array(elements) => Op::Array(self.elements(elements, place)?),
-            AstNode::Object(pairs) => self.object(pairs, place)?,
+            AstNode::Array(_) | AstNode::Object(_) => self.constructor(ast, place)?,
             AstNode::Block(statements) => self.block(statements, place)?,
             AstNode::Conditional {
                 condition,
@@ -386,6 +385,19 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         Ok(ops)
     }
 
+    /// An array or an object. One of literals alone is a constant.
+    fn constructor(&mut self, ast: &AstNode, place: Place) -> Lowering<Op> {
+        let mut json = String::new();
+        if write_literal(ast, 0, &mut json) {
+            return Ok(Op::Constant(self.constants.literal(&json)));
+        }
+        match ast {
+            AstNode::Object(pairs) => self.object(pairs, place),
+            AstNode::Array(elements) => Ok(Op::Array(self.elements(elements, place)?)),
+            _ => refuse("an expression that has no meaning here"),
+        }
+    }
+
     fn elements(&mut self, elements: &[AstNode], place: Place) -> Lowering<Box<[Element]>> {
         self.nests = true;
         elements
@@ -471,6 +483,59 @@ fn assignment(statement: &AstNode) -> Option<(&str, &AstNode)> {
         },
         _ => None,
     }
+}
+
+/// Writes a literal as JSON; false if the tree is none.
+fn write_literal(ast: &AstNode, depth: usize, json: &mut String) -> bool {
+    if depth > NESTING_MAX {
+        return false;
+    }
+    match ast {
+        AstNode::Null => json.push_str("null"),
+        AstNode::Boolean(value) => json.push_str(if *value { "true" } else { "false" }),
+        AstNode::Number(n) if n.is_finite() => {
+            json.push_str(super::number::javascript(*n).as_str());
+        }
+        AstNode::String(text) => write_text(text, json),
+        AstNode::Array(elements) => {
+            json.push('[');
+            for (place, element) in elements.iter().enumerate() {
+                if place > 0 {
+                    json.push(',');
+                }
+                if !write_literal(element, depth + 1, json) {
+                    return false;
+                }
+            }
+            json.push(']');
+        }
+        AstNode::Object(pairs) => {
+            json.push('{');
+            for (place, (name, value)) in pairs.iter().enumerate() {
+                let is_twice = pairs[..place].iter().any(|(other, _)| other == name);
+                let AstNode::String(text) = name else {
+                    return false;
+                };
+                if place > 0 {
+                    json.push(',');
+                }
+                write_text(text, json);
+                json.push(':');
+                if is_twice || !write_literal(value, depth + 1, json) {
+                    return false;
+                }
+            }
+            json.push('}');
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn write_text(text: &str, json: &mut String) {
+    json.push('"');
+    json.push_str(&escape(text));
+    json.push('"');
 }
 
 fn number(n: f64) -> Lowering<Op> {
