@@ -1,7 +1,7 @@
 //! What benches, fuzz targets and crash tests see of the crate's inside. It may change at any time.
 
 use crate::intrinsic::Random;
-use crate::jsonata::{Bail, Constants, Dialect, Lowered, Root, Scope, lower};
+use crate::jsonata::{Bail, Constants, Dialect, Lowered, Reason, Root, Scope, lower};
 use crate::stdx::{Timestamp, narrow};
 use crate::value::{Doc, Key, Name, Val};
 
@@ -41,7 +41,8 @@ impl Expression {
             variables: variables.iter().map(|name| (*name).to_owned()).collect(),
             ..Table::default()
         };
-        let lowered = lower(&ast, dialect, &mut table).map_err(|reason| reason.to_string())?;
+        let lowered =
+            lower(&ast, dialect, &mut table).map_err(|reason: Reason| reason.to_string())?;
         Ok(Expression {
             lowered,
             constants: table.constants,

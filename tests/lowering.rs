@@ -1,7 +1,5 @@
 //! Lowered expressions against the cases of jsonata-js, and against jsonata-core on random expressions and values.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
-
 #[path = "lowering/grammar.rs"]
 mod grammar;
 #[path = "lowering/oracle.rs"]
@@ -45,7 +43,7 @@ fn cases_of_the_suite() {
     let datasets: std::collections::BTreeMap<String, &RawValue> =
         serde_json::from_str(&datasets).unwrap();
     let cases: Vec<Case<'_>> = serde_json::from_str(&cases).unwrap();
-    let (mut values, mut bailed, mut refused, mut wrong) = (0, 0, 0, Vec::new());
+    let (mut values, mut wrong) = (0, Vec::new());
     for case in &cases {
         // A few hold half a character, which a Rust string cannot.
         let Ok(text) = serde_json::from_str::<String>(case.expr.get()) else {
@@ -59,8 +57,7 @@ fn cases_of_the_suite() {
             .map(|(name, value)| (name.clone(), value.get().to_owned()))
             .collect();
         match lowered(&text, data, &bindings) {
-            Outcome::Refused(_) => refused += 1,
-            Outcome::Bailed => bailed += 1,
+            Outcome::Refused(_) | Outcome::Bailed => {}
             Outcome::Value(value) => {
                 values += 1;
                 let agrees = match (&value, case.result) {
@@ -75,10 +72,6 @@ fn cases_of_the_suite() {
             }
         }
     }
-    println!(
-        "{values} of {} are evaluated, {bailed} bail, {refused} are refused",
-        cases.len()
-    );
     assert!(
         wrong.is_empty(),
         "{} wrong:\n{}",

@@ -195,6 +195,13 @@ impl<'a> Source<'a> {
                 self.expression(depth)
             ),
             13 => format!("({} ? {})", self.expression(depth), self.expression(depth)),
+            form => self.form(form, depth),
+        }
+    }
+
+    /// What is no operator and no path.
+    fn form(&mut self, form: usize, depth: usize) -> String {
+        match form {
             14 | 15 => {
                 let count = self.byte() % 4;
                 let items: Vec<String> = (0..count).map(|_| self.expression(depth)).collect();
@@ -263,7 +270,7 @@ impl<'a> Source<'a> {
             }
             self.stages(&mut path, depth);
         }
-        if self.byte() % 12 == 0 {
+        if self.byte().is_multiple_of(12) {
             path.push_str(&format!("^({}{})", self.one(&["", "<", ">"]), self.leaf()));
             self.stages(&mut path, depth);
         }

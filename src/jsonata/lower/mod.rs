@@ -89,7 +89,7 @@ pub(crate) fn lower(
         slots: lowerer.slots as usize,
         types,
         data: (dialect == Dialect::Plain).then_some(Root::Data),
-        nests: lowerer.nests,
+        nests: lowerer.nests && lowerer.reduces,
     })
 }
 
@@ -173,7 +173,7 @@ impl Lowered {
     fn evaluate(&self, mut machine: Machine<'_>, context: Item) -> Result<Option<Val>, Bail> {
         let item = machine.eval(&self.op, context)?;
         let value = machine.value(item)?;
-        if let (Some(value), true) = (value, self.nests && !self.lambdas.is_empty()) {
+        if let (Some(value), true) = (value, self.nests) {
             check_depth(machine.values(), value)?;
         }
         Ok(value)

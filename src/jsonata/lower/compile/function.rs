@@ -130,6 +130,7 @@ impl<C: Constants> Lowerer<'_, C> {
             (Higher::Reduce, [subject, function, initial]) => (subject, function, Some(*initial)),
             _ => return refuse("a function's other number of arguments"),
         };
+        self.reduces |= higher == Higher::Reduce;
         let subject = self.op(subject, place)?;
         let lambda = match function {
             AstNode::Lambda { .. } => self.lambda(function, place, None)?,

@@ -38,8 +38,10 @@ pub(super) struct Lowerer<'c, C> {
     ops: usize,
     /// Calls that were lowered so far.
     calls: usize,
-    /// True once a result may nest deeper than the expression.
+    /// Something is put into arrays or objects.
     pub(super) nests: bool,
+    /// Something is made again and again of what was made before.
+    pub(super) reduces: bool,
 }
 
 /// The names that a block or a lambda binds.
@@ -78,6 +80,7 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             ops: 0,
             calls: 0,
             nests: false,
+            reduces: false,
         }
     }
 
