@@ -6,7 +6,7 @@ mod grammar;
 mod oracle;
 
 use grammar::Source;
-use oracle::{Outcome, difference, lowered, parse, same};
+use oracle::{Outcome, difference, lowered, parse};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -61,7 +61,8 @@ fn cases_of_the_suite() {
             Outcome::Value(value) => {
                 values += 1;
                 let agrees = match (&value, case.result) {
-                    (Some(value), Some(expected)) => same(value, &parse(expected.get())),
+                    // jsonata-js puts names that are numbers first.
+                    (Some(value), Some(expected)) => parse(value) == parse(expected.get()),
                     (None, None) => case.is_undefined,
                     _ => false,
                 };

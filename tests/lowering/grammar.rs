@@ -207,7 +207,8 @@ impl<'a> Source<'a> {
                 let items: Vec<String> = (0..count).map(|_| self.expression(depth)).collect();
                 format!("[{}]", items.join(", "))
             }
-            16 | 17 => self.object(depth),
+            16 => self.object(depth),
+            17 => format!("{}{}", self.path(depth), self.object(depth)),
             18 => format!(
                 "($x := {}; $y := {}; {})",
                 self.expression(depth),

@@ -17,6 +17,7 @@ const DISTINCT_MAX: usize = 512;
 const MERGED_MAX: usize = 512;
 
 impl Machine<'_> {
+    #[inline(never)]
     pub(super) fn call(
         &mut self,
         function: Function,

@@ -8,6 +8,7 @@ use crate::value::Kind;
 
 impl Machine<'_> {
     /// A call of a lambda that has a name.
+    #[inline(never)]
     pub(super) fn apply(&mut self, lambda: u32, arguments: &[Op], context: Item) -> Eval<Item> {
         let base = self.memory.work.len();
         for argument in arguments {
@@ -66,6 +67,7 @@ impl Machine<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn higher(
         &mut self,
         higher: Higher,

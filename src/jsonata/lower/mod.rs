@@ -10,6 +10,7 @@
 mod compare;
 mod compile;
 mod function;
+mod group;
 mod higher;
 pub(crate) mod number;
 mod op;

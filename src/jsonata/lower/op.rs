@@ -17,6 +17,8 @@ pub(super) enum Op {
     Slot(u32),
     /// `$`
     Context,
+    /// A member of the context, which is one item unless it is an array.
+    Member(Box<Path>),
     Path(Box<Path>),
     Filtered(Box<Filtered>),
     Negate(Box<Op>),
@@ -39,6 +41,7 @@ pub(super) enum Op {
     Define(u32),
     Array(Box<[Element]>),
     Object(Box<Object>),
+    Group(Box<Group>),
     Sort(Box<Sort>),
     Wildcard,
     Call(Function, Box<[Op]>),
@@ -138,6 +141,13 @@ pub(super) struct Object {
 pub(super) enum ObjectKey {
     Constant(Key),
     Computed(Op),
+}
+
+/// `items{key: value}`
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) input: Op,
+    pub(super) pairs: Box<[(Op, Op)]>,
 }
 
 #[derive(Debug)]

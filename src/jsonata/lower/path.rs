@@ -20,6 +20,7 @@ struct Results {
 }
 
 impl Machine<'_> {
+    #[inline(never)]
     pub(super) fn path(&mut self, path: &Path, context: Item) -> Eval<Item> {
         let mut current = context;
         // The first step may take an array as one item.
@@ -289,6 +290,7 @@ impl Machine<'_> {
     }
 
     /// A value that is no path, filtered.
+    #[inline(never)]
     pub(super) fn filtered(&mut self, filtered: &Filtered, context: Item) -> Eval<Item> {
         let value = self.raw(&filtered.op, context)?;
         let value = self.stages(&filtered.stages, value)?;
@@ -426,6 +428,7 @@ impl Machine<'_> {
     }
 
     /// `*`: the values of an object's members or an array's elements, arrays among them flattened.
+    #[inline(never)]
     pub(super) fn wildcard(&mut self, context: Item) -> Eval<Item> {
         let Item::Val(val) = context else {
             return match context {
@@ -464,6 +467,7 @@ impl Machine<'_> {
     }
 
     /// `^(…)`
+    #[inline(never)]
     pub(super) fn sort(&mut self, sort: &Sort, context: Item) -> Eval<Item> {
         let value = self.raw(&sort.input, context)?;
         let value = self.collected(value, false);

@@ -5,10 +5,10 @@
 
 use super::Bail;
 use super::number;
-use super::op::{Arithmetic, Element, Lambda, Object, ObjectKey, Op, Order};
+use super::op::{Arithmetic, Element, Lambda, Node, Object, ObjectKey, Op, Order, Path, Step};
 use super::sequence::{Item, Marks, Memory, Sequence};
 use crate::stdx::narrow;
-use crate::value::{Doc, Key, Kind, Name, Val, Values};
+use crate::value::{Doc, Key, Kind, Name, Opened, Val, Values};
 
 pub(super) type Eval<T> = Result<T, Bail>;
 
@@ -109,6 +109,7 @@ impl<'a> Machine<'a> {
             }
             Op::Slot(slot) => Ok(self.memory.slots[*slot as usize]),
             Op::Context => Ok(context),
+            Op::Member(path) => self.context_member(path, context),
             Op::Path(path) => self.path(path, context),
             Op::Filtered(filtered) => self.filtered(filtered, context),
             Op::Object(object) => self.object(object, context),
@@ -118,6 +119,7 @@ impl<'a> Machine<'a> {
             Op::Higher(higher, call) => self.higher(*higher, call, context),
             Op::Apply(lambda, arguments) => self.apply(*lambda, arguments, context),
             Op::Sort(sort) => self.sort(sort, context),
+            Op::Group(group) => self.group(group, context),
             Op::Wildcard => self.wildcard(context),
             Op::Block(_) | Op::Bind(..) | Op::Define(_) | Op::Condition(_) => {
                 self.control(op, context)
@@ -134,6 +136,31 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// A path of one name.
+    #[inline]
+    fn context_member(&mut self, path: &Path, context: Item) -> Eval<Item> {
+        if let (
+            Item::Val(val),
+            [
+                Step {
+                    node: Node::Name(member),
+                    ..
+                },
+            ],
+        ) = (context, &*path.steps)
+        {
+            match Opened::new(self.values(), val) {
+                Opened::Other => {}
+                object => {
+                    let found = object.member(&member.name, member.key);
+                    return Ok(found.map_or(Item::Undefined, Item::Val));
+                }
+            }
+        }
+        self.path(path, context)
+    }
+
+    #[inline(never)]
     fn control(&mut self, op: &Op, context: Item) -> Eval<Item> {
         match op {
             Op::Block(statements) => {
@@ -166,6 +193,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    #[inline(never)]
     fn operator(&mut self, op: &Op, context: Item) -> Eval<Item> {
         match op {
             Op::Negate(operand) => {
@@ -372,6 +400,7 @@ impl<'a> Machine<'a> {
     }
 
     /// An array constructor.
+    #[inline(never)]
     pub(super) fn array(
         &mut self,
         elements: &[Element],
@@ -389,6 +418,7 @@ impl<'a> Machine<'a> {
     }
 
     /// An object constructor.
+    #[inline(never)]
     fn object(&mut self, object: &Object, context: Item) -> Eval<Item> {
         // Over an array an object constructor groups.
         if !object.outer && self.is_array(context) {
@@ -398,32 +428,16 @@ impl<'a> Machine<'a> {
         let is_computed = |(key, _): &(ObjectKey, Op)| matches!(key, ObjectKey::Computed(_));
         if object.members.iter().any(is_computed) {
             for (key, value) in self.computed_keys(object, context)? {
-                self.push_member(object, key, value, context)?;
+                self.push_member(object.last, key, value, context)?;
             }
         } else {
             for (key, value) in &object.members {
                 if let ObjectKey::Constant(key) = key {
-                    self.push_member(object, *key, value, context)?;
+                    self.push_member(object.last, *key, value, context)?;
                 }
             }
         }
-        let object = self
-            .doc
-            .push_object(self.constants, &self.memory.members[base..]);
-        self.memory.members.truncate(base);
-        Ok(Item::Val(object))
-    }
-
-    #[inline]
-    fn push_member(&mut self, object: &Object, key: Key, value: &Op, context: Item) -> Eval<()> {
-        let value = self.eval(value, context)?;
-        if !object.last {
-            self.check_unmarked(value, 0)?;
-        }
-        if let Some(value) = self.value(value)? {
-            self.memory.members.push((key, value));
-        }
-        Ok(())
+        Ok(self.push_members_since(base))
     }
 
     /// The keys of an object with computed names, all of which are known before its values are. Bails if two are the
@@ -457,7 +471,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Bails if an array bears a mark that JSONata would still see after it was put into an object.
-    fn check_unmarked(&self, item: Item, depth: usize) -> Eval<()> {
+    pub(super) fn check_unmarked(&self, item: Item, depth: usize) -> Eval<()> {
         let Item::Array(sequence) = item else {
             return Ok(());
         };

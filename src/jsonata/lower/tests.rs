@@ -51,6 +51,8 @@ fn results_to_the_letter() {
         ),
         ("$states.input.items^(>price).sku", r#"["b","a"]"#),
         ("$sum($states.input.items.(price * qty))", "6"),
+        ("$states.input.items{sku: qty}", r#"{"a":2,"b":1}"#),
+        ("$states.input.items{'all': $sum(qty)}", r#"{"all":3}"#),
         ("$v.w", "[1]"),
         ("$count_of + 1", "8"),
         ("$x := $states.input.id", r#""A-1""#),
@@ -83,7 +85,6 @@ fn what_is_refused() {
         ("/a/", "a regular expression"),
         ("function($x) { $x }", "a function as a value"),
         ("$states.input.**", "`**`"),
-        ("$states.input.items{sku: qty}", "a grouping"),
         ("$states.input.items#$i", "`@`, `#` or `%`"),
     ] {
         let refused = run(text);

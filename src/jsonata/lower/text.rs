@@ -12,6 +12,7 @@ const NESTING_MAX: usize = 1_000;
 
 impl Machine<'_> {
     /// A chain of `&`.
+    #[inline(never)]
     pub(super) fn concat(&mut self, operands: &[Op], context: Item) -> Eval<Item> {
         let base = self.memory.work.len();
         let mut size = 0;

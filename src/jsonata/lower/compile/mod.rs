@@ -7,8 +7,8 @@ use jsonata_core::ast::{AstNode, BinaryOp, UnaryOp};
 
 use super::Reason;
 use super::op::{
-    Arithmetic, Direction, Element, Higher, Lambda, Member, Node, Object, ObjectKey, Op, Order,
-    Sort, SortTerm,
+    Arithmetic, Direction, Element, Group, Higher, Lambda, Member, Node, Object, ObjectKey, Op,
+    Order, Sort, SortTerm,
 };
 use crate::jsonata::{Constants, Dialect, Root};
 use crate::stdx::narrow;
@@ -198,13 +198,13 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             ])),
             AstNode::Wildcard if place == Place::Inner => Op::Wildcard,
             AstNode::Sort { input, terms } => self.sort(input, terms, place)?,
+            AstNode::ObjectTransform { input, pattern } => self.group(input, pattern, place)?,
             AstNode::Name(_)
             | AstNode::Unary { .. }
             | AstNode::Placeholder
             | AstNode::Regex { .. }
             | AstNode::Function { .. }
             | AstNode::Lambda { .. }
-            | AstNode::ObjectTransform { .. }
             | AstNode::Wildcard
             | AstNode::Descendant
             | AstNode::Parent(_)
@@ -444,7 +444,28 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         })))
     }
 
+    fn group(
+        &mut self,
+        input: &AstNode,
+        pattern: &[(AstNode, AstNode)],
+        place: Place,
+    ) -> Lowering<Op> {
+        self.nests = true;
+        // It may fail where there is nothing to group.
+        self.calls += 1;
+        let input = match (self.op(input, place)?, input) {
+            (op, AstNode::Block(_)) => Op::Block([op].into()),
+            (op, _) => op,
+        };
+        let pairs = pattern
+            .iter()
+            .map(|(key, value)| Ok((self.op(key, Place::Inner)?, self.op(value, Place::Inner)?)))
+            .collect::<Lowering<_>>()?;
+        Ok(Op::Group(Box::new(Group { input, pairs })))
+    }
+
     fn sort(&mut self, input: &AstNode, terms: &[(AstNode, bool)], place: Place) -> Lowering<Op> {
+        self.calls += 1;
         if !path::is_sortable(input) {
             return refuse("an order of what is no plain path");
         }
@@ -570,7 +591,6 @@ fn construct(ast: &AstNode) -> &'static str {
         AstNode::Regex { .. } => "a regular expression",
         AstNode::Lambda { .. } => "a function as a value",
         AstNode::Placeholder => "a partial application",
-        AstNode::ObjectTransform { .. } => "a grouping",
         AstNode::Descendant => "`**`",
         AstNode::Wildcard => "`*` of the whole input",
         AstNode::Parent(_) => "`%`",

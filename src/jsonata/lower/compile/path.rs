@@ -110,6 +110,7 @@ impl<C: Constants> Lowerer<'_, C> {
             AstNode::Block(_) if starts_with_array(&step.node) => {
                 return refuse("a path that starts with a block with an array");
             }
+            AstNode::ObjectTransform { .. } => return refuse("a path that starts with a grouping"),
             AstNode::Name(_) if place == Place::Top && self.dialect == Dialect::Aws => {
                 return refuse("a name at the top");
             }
@@ -162,11 +163,20 @@ impl<C: Constants> Lowerer<'_, C> {
 }
 
 fn path_op(steps: Vec<Step>, whole: bool, keep: bool) -> Op {
-    Op::Path(Box::new(Path {
+    let is_member = matches!(
+        steps.as_slice(),
+        [Step { node: Node::Name(_), stages }] if stages.is_empty() && !keep
+    );
+    let path = Box::new(Path {
         steps: steps.into(),
         whole,
         keep,
-    }))
+    });
+    if is_member {
+        Op::Member(path)
+    } else {
+        Op::Path(path)
+    }
 }
 
 /// True for a step that makes a path a stream of tuples.
