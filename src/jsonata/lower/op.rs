@@ -17,8 +17,8 @@ pub(super) enum Op {
     Slot(u32),
     /// `$`
     Context,
-    /// A member of the context, which is one item unless it is an array.
-    Member(Box<Path>),
+    /// `name`, `$x.name`
+    Member(Box<MemberOf>),
     Path(Box<Path>),
     Filtered(Box<Filtered>),
     Negate(Box<Op>),
@@ -68,10 +68,20 @@ pub(super) enum Order {
 }
 
 /// A member's name, hashed and placed beforehand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) name: Name,
     pub(super) key: Key,
+}
+
+/// The paths that are most frequent in functions and filters.
+#[derive(Debug)]
+pub(super) struct MemberOf {
+    /// The variable whose member it is; without one it is the context's.
+    pub(super) slot: Option<u32>,
+    pub(super) member: Member,
+    /// The same as a path, for what is no object.
+    pub(super) path: Path,
 }
 
 /// Steps that each map over what the one before gave.

@@ -243,6 +243,7 @@ impl Machine<'_> {
     fn step_value(&mut self, step: &Step, item: Item) -> Eval<Item> {
         let value = match &step.node {
             Node::Name(member) => self.member(member, item)?,
+            Node::Op(op @ Op::Arithmetic(..)) => self.operator(op, item)?,
             Node::Op(op) => self.eval(op, item)?,
             Node::Raw(op) => self.raw(op, item)?,
             Node::Group(elements) => self.array(elements, item, Marks::WHOLE)?,

@@ -5,7 +5,7 @@
 
 use super::Bail;
 use super::number;
-use super::op::{Arithmetic, Element, Lambda, Node, Object, ObjectKey, Op, Order, Path, Step};
+use super::op::{Arithmetic, Element, Lambda, MemberOf, Object, ObjectKey, Op, Order};
 use super::sequence::{Item, Marks, Memory, Sequence};
 use crate::stdx::narrow;
 use crate::value::{Doc, Key, Kind, Name, Opened, Val, Values};
@@ -109,7 +109,7 @@ impl<'a> Machine<'a> {
             }
             Op::Slot(slot) => Ok(self.memory.slots[*slot as usize]),
             Op::Context => Ok(context),
-            Op::Member(path) => self.context_member(path, context),
+            Op::Member(of) => self.member_of(of, context),
             Op::Path(path) => self.path(path, context),
             Op::Filtered(filtered) => self.filtered(filtered, context),
             Op::Object(object) => self.object(object, context),
@@ -136,28 +136,22 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A path of one name.
     #[inline]
-    fn context_member(&mut self, path: &Path, context: Item) -> Eval<Item> {
-        if let (
-            Item::Val(val),
-            [
-                Step {
-                    node: Node::Name(member),
-                    ..
-                },
-            ],
-        ) = (context, &*path.steps)
-        {
+    fn member_of(&mut self, of: &MemberOf, context: Item) -> Eval<Item> {
+        let item = match of.slot {
+            Some(slot) => self.memory.slots[slot as usize],
+            None => context,
+        };
+        if let Item::Val(val) = item {
             match Opened::new(self.values(), val) {
                 Opened::Other => {}
                 object => {
-                    let found = object.member(&member.name, member.key);
+                    let found = object.member(&of.member.name, of.member.key);
                     return Ok(found.map_or(Item::Undefined, Item::Val));
                 }
             }
         }
-        self.path(path, context)
+        self.path(&of.path, context)
     }
 
     #[inline(never)]
@@ -194,7 +188,7 @@ impl<'a> Machine<'a> {
     }
 
     #[inline(never)]
-    fn operator(&mut self, op: &Op, context: Item) -> Eval<Item> {
+    pub(super) fn operator(&mut self, op: &Op, context: Item) -> Eval<Item> {
         match op {
             Op::Negate(operand) => {
                 let operand = self.eval(operand, context)?;
@@ -243,9 +237,23 @@ impl<'a> Machine<'a> {
 
     #[inline]
     fn both(&mut self, operands: &[Op; 2], context: Item) -> Eval<(Item, Item)> {
-        let left = self.eval(&operands[0], context)?;
-        let right = self.eval(&operands[1], context)?;
+        let left = self.operand(&operands[0], context)?;
+        let right = self.operand(&operands[1], context)?;
         Ok((left, right))
+    }
+
+    /// The value of an operand, without a detour for those that are most frequent.
+    #[inline]
+    fn operand(&mut self, op: &Op, context: Item) -> Eval<Item> {
+        match op {
+            Op::Member(of) => {
+                let item = self.member_of(of, context)?;
+                Ok(self.unwrapped(item))
+            }
+            Op::Number(n) => Ok(Item::Number(*n)),
+            Op::Constant(val) => Ok(Item::Val(*val)),
+            op => self.eval(op, context),
+        }
     }
 
     /// The double of a number; `None` of undefined. Anything else is an error, which the slow path words.

@@ -357,7 +357,8 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         let mut ops = ops?;
         Ok(match ops.len() {
             0 => Op::Undefined,
-            1 => ops.remove(0),
+            // What can be no sequence needs no block, which takes a sequence in a sequence out of it.
+            1 if is_scalar(&ops[0]) => ops.remove(0),
             _ => Op::Block(ops.into()),
         })
     }
@@ -492,6 +493,26 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             key: self.constants.key(name),
         }
     }
+}
+
+/// True for an op that gives neither a sequence nor an array.
+fn is_scalar(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Undefined
+            | Op::Constant(_)
+            | Op::Number(_)
+            | Op::Negate(_)
+            | Op::Arithmetic(..)
+            | Op::Order(..)
+            | Op::Equal(_)
+            | Op::NotEqual(_)
+            | Op::In(_)
+            | Op::And(_)
+            | Op::Or(_)
+            | Op::Concat(_)
+            | Op::Object(_)
+    )
 }
 
 /// `$name := value`

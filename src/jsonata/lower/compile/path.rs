@@ -3,7 +3,7 @@
 use jsonata_core::ast::{AstNode, PathStep, Stage as AstStage};
 
 use super::{Lowerer, Lowering, Place, refuse};
-use crate::jsonata::lower::op::{Filtered, Node, Op, Path, Stage, Step};
+use crate::jsonata::lower::op::{Filtered, MemberOf, Node, Op, Path, Stage, Step};
 use crate::jsonata::{Constants, Dialect, Root};
 
 impl<C: Constants> Lowerer<'_, C> {
@@ -163,20 +163,28 @@ impl<C: Constants> Lowerer<'_, C> {
 }
 
 fn path_op(steps: Vec<Step>, whole: bool, keep: bool) -> Op {
-    let is_member = matches!(
-        steps.as_slice(),
-        [Step { node: Node::Name(_), stages }] if stages.is_empty() && !keep
-    );
-    let path = Box::new(Path {
+    let path = Path {
         steps: steps.into(),
         whole,
         keep,
-    });
-    if is_member {
-        Op::Member(path)
-    } else {
-        Op::Path(path)
-    }
+    };
+    let plain = |step: &Step| step.stages.is_empty() && !keep;
+    let (slot, member) = match &*path.steps {
+        [step] if plain(step) => (None, &step.node),
+        [first, step] if plain(first) && plain(step) => match &first.node {
+            Node::Op(Op::Slot(slot)) => (Some(*slot), &step.node),
+            _ => return Op::Path(Box::new(path)),
+        },
+        _ => return Op::Path(Box::new(path)),
+    };
+    let Node::Name(member) = member else {
+        return Op::Path(Box::new(path));
+    };
+    Op::Member(Box::new(MemberOf {
+        slot,
+        member: member.clone(),
+        path,
+    }))
 }
 
 /// True for a step that makes a path a stream of tuples.
