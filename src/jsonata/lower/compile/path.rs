@@ -120,8 +120,14 @@ impl<C: Constants> Lowerer<'_, C> {
             AstNode::FunctionApplication(_) | AstNode::ArrayGroup(_) => {
                 return refuse("a path that starts with `.`");
             }
-            // At the top there is one item, the input.
-            node => Node::Op(self.op(node, place)?),
+            // A step sees the input itself, out of the wrapper that makes it one item.
+            node => {
+                let place = match self.dialect {
+                    Dialect::Plain => Place::Inner,
+                    Dialect::Aws => place,
+                };
+                Node::Op(self.op(node, place)?)
+            }
         };
         Ok(Step {
             node,
