@@ -4,6 +4,8 @@
 mod grammar;
 #[path = "lowering/oracle.rs"]
 mod oracle;
+#[path = "lowering/results.rs"]
+mod results;
 
 use grammar::Source;
 use oracle::{Outcome, difference, lowered, parse};

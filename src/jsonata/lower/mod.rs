@@ -19,9 +19,6 @@ mod run;
 mod sequence;
 mod text;
 
-#[cfg(test)]
-mod tests;
-
 use std::cell::Cell;
 use std::fmt;
 

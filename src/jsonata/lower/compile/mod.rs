@@ -18,7 +18,7 @@ use crate::value::{Name, Val, escape};
 const NESTING_MAX: usize = 48;
 
 /// Lambdas of an expression, each of which may call those before it.
-pub(super) const LAMBDAS_MAX: usize = 16;
+const LAMBDAS_MAX: usize = 16;
 
 /// Ops of an expression.
 const OPS_MAX: usize = 4_096;

@@ -1,9 +1,12 @@
 //! What the lowering takes and refuses, results to the letter, and limits.
 
-use crate::internal::Expression;
-use crate::value::{Doc, Values};
+use quickstep::internal::Expression;
+use quickstep::value::{Doc, Values};
 
 const INPUT: &str = r#"{"id":"A-1","total":0.10,"big":18446744073709551616,"items":[{"sku":"a","price":1.5,"qty":2},{"sku":"b","price":3,"qty":1}],"one":[{"sku":"c"}],"nested":[[1,2],[3]],"name":"line\nbreak"}"#;
+
+/// Functions that an expression may define.
+const LAMBDAS_MAX: usize = 16;
 
 /// The value over [`INPUT`] as JSON; `undefined`, `bail`, or `refused: …` otherwise.
 fn run(text: &str) -> String {
@@ -12,8 +15,9 @@ fn run(text: &str) -> String {
         Err(reason) => return format!("refused: {reason}"),
     };
     let mut doc = Doc::new();
-    let input = doc.ingest(INPUT.as_bytes()).unwrap();
-    let variables = ["7", r#"{"w":[1]}"#].map(|json| doc.ingest(json.as_bytes()).unwrap());
+    let input = doc.ingest(INPUT.as_bytes()).expect("it is JSON");
+    let variables =
+        ["7", r#"{"w":[1]}"#].map(|json| doc.ingest(json.as_bytes()).expect("it is JSON"));
     match expression.run(&mut doc, Some(input), &variables) {
         Err(_) => "bail".to_owned(),
         Ok(None) => "undefined".to_owned(),
@@ -133,7 +137,7 @@ fn everything_ends() {
 #[test]
 fn the_deepest_expression() {
     let mut text = String::from("(");
-    for lambda in 0..super::compile::LAMBDAS_MAX {
+    for lambda in 0..LAMBDAS_MAX {
         let inner = match lambda {
             0 => "$n".to_owned(),
             _ => format!("$f{}($n)", lambda - 1),
@@ -143,11 +147,8 @@ fn the_deepest_expression() {
         let close = ")][0]".repeat(levels);
         text += &format!("$f{lambda} := function($n) {{ {open}{inner}{close} }}; ");
     }
-    text += &format!("$f{}(1))", super::compile::LAMBDAS_MAX - 1);
-    assert_eq!(
-        run(&text),
-        (1 + 10 * super::compile::LAMBDAS_MAX).to_string()
-    );
+    text += &format!("$f{}(1))", LAMBDAS_MAX - 1);
+    assert_eq!(run(&text), (1 + 10 * LAMBDAS_MAX).to_string());
     let deeper = format!("{}$count_of{}", "[".repeat(60), "]".repeat(60));
     assert_eq!(run(&deeper), "refused: too large");
 }
