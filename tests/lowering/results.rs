@@ -120,6 +120,8 @@ fn errors_are_the_slow_paths() {
 fn everything_ends() {
     for text in [
         "[1..100000000]",
+        "$map([1..1000000], function($v) { $length($string([1..1000])) })",
+        "$map([1..1000000], function($v) { {'a': $states.input & $states.input} })",
         "$map([1..10000000], function($v) { $v })",
         "$map([1..2000], function($v) { $map([1..2000], function($w) { $v * $w }) })",
         "$reduce([1..60], function($a, $b) { $a & $a }, 'x')",

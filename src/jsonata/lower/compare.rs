@@ -65,9 +65,11 @@ impl Machine<'_> {
             if values.kind(val) == Kind::Array {
                 pending.extend(values.elements(val));
             } else if truthy_scalar(values, val)? {
+                self.spend(seen)?;
                 return Ok(true);
             }
         }
+        self.spend(seen)?;
         Ok(false)
     }
 
@@ -90,6 +92,9 @@ impl Machine<'_> {
     }
 
     fn equal_values(&mut self, a: Val, b: Val) -> Eval<bool> {
+        // A comparison goes over no more than the text of the smaller one.
+        let bytes = self.values().size(a).min(self.values().size(b));
+        self.spend_bytes(bytes.min(PAIRS_MAX))?;
         let values = Values {
             doc: self.doc,
             constants: self.constants,

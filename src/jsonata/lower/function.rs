@@ -126,6 +126,7 @@ impl Machine<'_> {
             }
             Item::Undefined | Item::Number(_) => return Err(Bail),
         }
+        self.spend(count)?;
         match function {
             Function::Sum => finite(sum),
             _ if count == 0 => Ok(Item::Undefined),
@@ -135,11 +136,15 @@ impl Machine<'_> {
         }
     }
 
-    fn count(&self, list: Item) -> Eval<Item> {
+    fn count(&mut self, list: Item) -> Eval<Item> {
         Ok(Item::Number(match list {
             Item::Undefined => 0.0,
             Item::Array(sequence) => f64::from(sequence.len),
-            Item::Val(val) if self.is_array(list) => self.values().len(val) as f64,
+            Item::Val(val) if self.is_array(list) => {
+                let len = self.values().len(val);
+                self.spend(len)?;
+                len as f64
+            }
             item if self.is_null(item) => return Err(Bail),
             Item::Val(_) | Item::Number(_) => 1.0,
         }))
@@ -321,7 +326,9 @@ impl Machine<'_> {
             doc: self.doc,
             constants: self.constants,
         };
+        let base = self.memory.members.len();
         self.memory.members.extend(values.members(object));
+        self.spend_bytes((self.memory.members.len() - base) * 32)?;
         if self.memory.members.len() > super::run::ITEMS_MAX {
             return Err(Bail);
         }

@@ -187,9 +187,10 @@ impl Machine<'_> {
         };
         let work = &mut self.memory.work;
         let base = work.len();
-        let mut count = 0_usize;
+        let (mut count, mut seen) = (0_usize, 0_usize);
         let mut first = None;
         for element in values.elements(array) {
+            seen += 1;
             let before = work.len();
             if before > ITEMS_MAX {
                 return Err(Bail);
@@ -232,6 +233,7 @@ impl Machine<'_> {
                 }
             }
         }
+        self.spend(seen)?;
         match first {
             // A single array is the result as it is.
             Some(val) if count == 1 => Ok(Item::Val(val)),
@@ -335,13 +337,14 @@ impl Machine<'_> {
     }
 
     /// `[0]`: the item at a position, from the end if it is negative.
-    fn item_at(&self, value: Item, position: f64) -> Eval<Item> {
+    fn item_at(&mut self, value: Item, position: f64) -> Eval<Item> {
         let position = position.floor();
         let len = match value {
             Item::Array(sequence) => sequence.len as usize,
             Item::Val(val) if self.is_array(value) => self.values().len(val),
             _ => 1,
         };
+        self.spend(len)?;
         let index = if position < 0.0 {
             position + len as f64
         } else {

@@ -78,6 +78,23 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// So many elements or members are gone over.
+    #[inline]
+    pub(super) fn spend(&mut self, elements: usize) -> Eval<()> {
+        let elements = u32::try_from(elements).map_err(|_| Bail)?;
+        self.fuel = self.fuel.checked_sub(elements).ok_or(Bail)?;
+        Ok(())
+    }
+
+    /// So many bytes of text are read or written.
+    #[inline]
+    pub(super) fn spend_bytes(&mut self, bytes: usize) -> Eval<()> {
+        if bytes > 1_024 && self.doc.memory() + bytes > self.bytes_max {
+            return Err(Bail);
+        }
+        self.spend(bytes / 32)
+    }
+
     /// The value of an op.
     #[inline]
     pub(super) fn eval(&mut self, op: &Op, context: Item) -> Eval<Item> {
@@ -310,6 +327,7 @@ impl<'a> Machine<'a> {
         let (first, last) = (left as i64, right as i64);
         let len = usize::try_from(last - first + 1).unwrap_or(0);
         self.check_room(len)?;
+        self.spend(len)?;
         let start = self.memory.heap.len();
         let numbers = (first..=last).map(|n| Item::Number(n as f64));
         self.memory.heap.extend(numbers);
@@ -335,7 +353,9 @@ impl<'a> Machine<'a> {
 
     /// What was put on the work stack since `base`, as an array.
     pub(super) fn finish(&mut self, base: usize, marks: Marks) -> Eval<Item> {
-        self.check_room(self.memory.work.len() - base)?;
+        let len = self.memory.work.len() - base;
+        self.check_room(len)?;
+        self.spend(len)?;
         let start = self.memory.heap.len();
         self.memory
             .heap
@@ -379,7 +399,9 @@ impl<'a> Machine<'a> {
             }
             item => self.memory.heap.push(item),
         }
-        Ok((start, self.memory.heap.len() - start))
+        let len = self.memory.heap.len() - start;
+        self.spend(len)?;
+        Ok((start, len))
     }
 
     /// Appends the items of an array to the work stack; false, and nothing is appended, for anything else.
@@ -388,6 +410,7 @@ impl<'a> Machine<'a> {
             Item::Array(sequence) => {
                 let start = sequence.start as usize;
                 self.check_room(sequence.len as usize)?;
+                self.spend(sequence.len as usize)?;
                 let items = &self.memory.heap[start..start + sequence.len as usize];
                 self.memory.work.extend_from_slice(items);
                 Ok(true)
@@ -397,10 +420,12 @@ impl<'a> Machine<'a> {
                     doc: self.doc,
                     constants: self.constants,
                 };
+                let base = self.memory.work.len();
                 self.memory
                     .work
                     .extend(values.elements(array).map(Item::Val));
                 self.check_room(0)?;
+                self.spend(self.memory.work.len() - base)?;
                 Ok(true)
             }
             Item::Val(_) | Item::Number(_) | Item::Undefined => Ok(false),
@@ -513,6 +538,7 @@ impl<'a> Machine<'a> {
         if depth > ARRAYS_MAX {
             return Err(Bail);
         }
+        self.spend_bytes(sequence.len as usize * 32)?;
         let base = self.memory.values.len();
         let start = sequence.start as usize;
         for place in start..start + sequence.len as usize {

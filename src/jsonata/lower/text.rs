@@ -35,6 +35,7 @@ impl Machine<'_> {
             return Err(Bail);
         }
         self.step()?;
+        self.spend_bytes(size)?;
         let mark = self.doc.begin_string();
         for place in base..self.memory.work.len() {
             match self.memory.work[place] {
@@ -79,9 +80,11 @@ impl Machine<'_> {
             Item::Val(val) if self.values().kind(val) == Kind::String => return Ok(item),
             item => self.value(item)?.ok_or(Bail)?,
         };
-        if self.values().size(val) > TEXT_BYTES_MAX {
+        let size = self.values().size(val);
+        if size > TEXT_BYTES_MAX {
             return Err(Bail);
         }
+        self.spend_bytes(size)?;
         let mark = self.doc.begin_string();
         self.extend_string(val)?;
         Ok(Item::Val(self.doc.end_string(mark)))
@@ -99,9 +102,15 @@ impl Machine<'_> {
             doc: self.doc,
             constants: self.constants,
         };
-        if values.kind(val) != Kind::String || values.size(val) > TEXT_BYTES_MAX {
+        let size = values.size(val);
+        if values.kind(val) != Kind::String || size > TEXT_BYTES_MAX {
             return Err(Bail);
         }
+        self.spend_bytes(size)?;
+        let values = Values {
+            doc: self.doc,
+            constants: self.constants,
+        };
         let raw = values.text(val);
         if values.is_escaped(val) && raw.contains("\\uD") {
             return Err(Bail);
@@ -280,6 +289,7 @@ impl Machine<'_> {
             return Err(Bail);
         }
         self.step()?;
+        self.spend_bytes(size)?;
         let mark = self.doc.begin_string();
         for index in 0..len {
             if let (Some(separator), 1..) = (separator, index) {
