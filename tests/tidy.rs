@@ -26,6 +26,7 @@ const MODULES: &[&str] = &[
     "log",
     "runtime",
     "engine",
+    "internal",
     "cli",
 ];
 
