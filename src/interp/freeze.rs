@@ -138,7 +138,14 @@ impl Execution {
         let synchronous = u64::from(context.invocation == Invocation::Synchronous);
         let named = u64::from(context.name.is_some());
         let original = u64::from(context.input_text.is_some());
-        put(out, synchronous | named << 1 | original << 2);
+        let repeated = u64::from(context.attempt != 1);
+        put(
+            out,
+            synchronous | named << 1 | original << 2 | repeated << 3,
+        );
+        if context.attempt != 1 {
+            put(out, context.attempt.into());
+        }
         put(out, context.place);
         for text in [&context.name, &context.input_text].into_iter().flatten() {
             put_bytes(out, text.as_bytes());
@@ -229,6 +236,10 @@ impl Execution {
             Invocation::Synchronous
         } else {
             Invocation::Asynchronous
+        };
+        context.attempt = match flags & 8 {
+            0 => 1,
+            _ => reader.number_u32()?,
         };
         context.place = reader.number()?;
         context.name = None;
