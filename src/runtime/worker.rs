@@ -537,20 +537,13 @@ impl<'a> Worker<'a> {
     fn thaw(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
         self.own.run.reset();
         let mut reader = Reader::new(blob);
-        let line = reader.number()?;
-        let mut seed = [0; 8];
-        for byte in &mut seed {
-            *byte = reader.byte()?;
-        }
-        let meta = Meta {
-            line,
-            seed: u64::from_le_bytes(seed),
-            started_nanos: reader.number()?,
-            input_bytes: reader.number()?,
-        };
-        self.own.run.skipped_millis = reader.signed()?;
-        for _ in 0..reader.length()? {
-            self.own.run.calls.push(reader.number_u32()?);
+        let (line, started_nanos) = (reader.number()?, reader.number()?);
+        let input_bytes = reader.number()?;
+        if input_bytes & 1 == 1 {
+            self.own.run.skipped_millis = reader.signed()?;
+            for _ in 0..reader.length()? {
+                self.own.run.calls.push(reader.number_u32()?);
+            }
         }
         self.own.run.execution.thaw(
             &group.bound.program,
@@ -558,7 +551,12 @@ impl<'a> Worker<'a> {
             &mut self.own.freezer,
             reader.rest(),
         )?;
-        Ok(meta)
+        Ok(Meta {
+            line,
+            seed: self.own.run.execution.seed(),
+            started_nanos,
+            input_bytes: input_bytes >> 1,
+        })
     }
 
     /// Sleeps until there is work or a timer is due; called when none was found. See the steps of [`super::idle`].
@@ -630,13 +628,16 @@ pub(super) fn freeze(
 ) -> Frozen {
     out.clear();
     put(out, meta.line);
-    out.extend_from_slice(&meta.seed.to_le_bytes());
     put(out, meta.started_nanos);
-    put(out, meta.input_bytes);
-    put_signed(out, run.skipped_millis);
-    put(out, run.calls.len() as u64);
-    for &calls in &run.calls {
-        put(out, calls.into());
+    // Most have no more than that.
+    let has_more = run.skipped_millis != 0 || !run.calls.is_empty();
+    put(out, meta.input_bytes << 1 | u64::from(has_more));
+    if has_more {
+        put_signed(out, run.skipped_millis);
+        put(out, run.calls.len() as u64);
+        for &calls in &run.calls {
+            put(out, calls.into());
+        }
     }
     run.execution.freeze(&group.bound.program, freezer, out);
     let pending = &mut run.pending;
