@@ -59,7 +59,7 @@ pub(crate) use worker::{Meta, Own, Worker, is_worker};
 use worker::Ends;
 
 /// Batches whose memory is kept for others, for each worker.
-const SPARE_BATCHES_PER_WORKER: usize = 16;
+const SPARE_BATCHES_PER_WORKER: usize = 64;
 
 /// Milliseconds after which a timer that its own worker has not seen to is seen to by others.
 const TIMER_GRACE_MILLIS: u64 = 10;
@@ -138,8 +138,11 @@ pub(crate) struct Frozen {
     /// What the runtime keeps of it, then what the interpreter does.
     blob: Box<[u8]>,
     owner: Owner,
-    pending: Option<Box<Vec<(FrameHandle, Pending)>>>,
+    pending: Option<Box<Under>>,
 }
+
+/// Tasks under way. Most executions that wait have none.
+struct Under(Vec<(FrameHandle, Pending)>);
 
 /// To whom an execution belongs.
 #[derive(Clone)]
@@ -381,7 +384,7 @@ impl Shared {
         ))
     }
 
-    fn recycle(&self, batch: Box<StartBatch>) {
+    fn recycle(&self, batch: StartBatch) {
         let spare = batch.into_spare();
         let mut spares = lock(&self.spare_batches);
         if spares.len() < self.spare_batches_max {
@@ -392,7 +395,7 @@ impl Shared {
     /// Queues a batch whose starts were admitted.
     pub(crate) fn start_batch(&self, batch: Box<StartBatch>) {
         if batch.left() == 0 {
-            return self.recycle(batch);
+            return self.recycle(*batch);
         }
         self.starts.push(batch);
         self.idle.notify();
@@ -413,10 +416,10 @@ impl Shared {
         let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed));
         // Nothing takes the slot but the worker that comes to the start.
         held.queue(Parked::Starting);
-        let fits = |batch: &Box<StartBatch>| {
+        let fits = |batch: &StartBatch| {
             Arc::ptr_eq(&batch.group, group) && !batch.is_full() && batch.next_number() == number
         };
-        if !lane.open.as_ref().is_some_and(fits) {
+        if !lane.open.as_deref().is_some_and(fits) {
             let batch = self.new_batch(group, 0, number);
             if let Some(full) = lane.open.replace(batch) {
                 self.starts.push(full);

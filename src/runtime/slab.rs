@@ -152,9 +152,12 @@ impl<T, L> Drop for Slot<T, L> {
 #[derive(Debug, Default)]
 pub(crate) struct Cache(Vec<u32>);
 
+/// Neighbouring slots, once there are any.
+type Chunk<T, L> = OnceLock<Box<[Slot<T, L>]>>;
+
 /// The slots.
 pub(crate) struct Slab<T, L> {
-    chunks: Box<[OnceLock<Box<[Slot<T, L>]>>]>,
+    chunks: Box<[Chunk<T, L>]>,
     free: Mutex<Free>,
 }
 

@@ -15,7 +15,8 @@ use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, TURN_NANOS_MAX, Turn};
 use super::{
-    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter, count,
+    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
+    Under, count,
 };
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
@@ -286,7 +287,7 @@ impl<'a> Worker<'a> {
             }
         });
         if batch.left() == 0 {
-            self.shared.recycle(batch);
+            self.shared.recycle(*batch);
         } else {
             self.shared.starts.push(batch);
             self.shared.idle.notify();
@@ -391,7 +392,7 @@ impl<'a> Worker<'a> {
         };
         drop(blob);
         if let Some(mut pending) = pending {
-            self.own.run.pending.append(&mut pending);
+            self.own.run.pending.append(&mut pending.0);
         }
         held.mail(&mut self.own.letters);
         let mut held = Some(held);
@@ -644,7 +645,7 @@ pub(super) fn freeze(
     Frozen {
         blob: out.as_slice().into(),
         owner,
-        pending: (!pending.is_empty()).then(|| Box::new(std::mem::take(pending))),
+        pending: (!pending.is_empty()).then(|| Box::new(Under(std::mem::take(pending)))),
     }
 }
 
