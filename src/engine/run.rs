@@ -178,7 +178,7 @@ impl Engine {
                 batch.push(input, None, None);
             }
         }
-        if left > 0 {
+        if left > 0 || bytes_left > 0 {
             shared.admission.release(left, bytes_left);
         }
         for batch in batches {
