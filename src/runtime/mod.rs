@@ -9,8 +9,8 @@
 //!    worker takes it thaws the execution into its own memory and goes on.
 //! 5. Workers without work sleep ([`idle`]).
 //!
-//! Three kinds of work take turns, so that none starves the others: what was called, what is new, and what has had its
-//! turn and could go on. A turn is bounded in time. Workers that find nothing of their own steal from the others.
+//! Four kinds of work take turns, so that none starves the others: what was called, what was started one by one, what was
+//! started in batches, and what has had its turn and could go on. A turn is bounded in time. Workers that find nothing of their own steal from the others.
 //!
 //! [`Worker::turn`] is a function of the queues, the slab and the clock: a simulation can call it on one thread, for
 //! workers that have no threads.

@@ -27,7 +27,7 @@ use crate::value::{Damaged, Reader, put, put_signed};
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kinds of work that take turns.
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// What a worker owns. It is on one thread at a time.
 pub(crate) struct Own {
@@ -230,7 +230,8 @@ impl<'a> Worker<'a> {
             self.own.next_kind = (kind + 1) % KINDS;
             let found = match kind {
                 0 => self.find_called().map(Work::Execution),
-                1 => self.find_starts().map(Work::Starts),
+                1 => self.shared.take_lane().map(Work::Starts),
+                2 => until_settled(|| self.shared.starts.steal()).map(Work::Starts),
                 _ => self.own.spent.pop().map(Work::Execution),
             };
             if found.is_some() {
@@ -245,10 +246,6 @@ impl<'a> Worker<'a> {
             return Some(id);
         }
         until_settled(|| self.shared.called.steal_batch_and_pop(&self.own.called))
-    }
-
-    fn find_starts(&self) -> Option<Box<StartBatch>> {
-        until_settled(|| self.shared.starts.steal()).or_else(|| self.shared.take_lane())
     }
 
     fn steal(&self) -> Option<u32> {
