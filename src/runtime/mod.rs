@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     /// Numbers that were given to executions.
     numbers: AtomicU64,
     is_closed: AtomicBool,
+    /// Set when everything has been told that it is given up: then workers may end.
+    is_over: AtomicBool,
     is_simulated: bool,
     counters: Box<[CachePadded<Counters>]>,
 }
@@ -338,6 +340,7 @@ impl Shared {
             seed: config.seed,
             numbers: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             is_simulated: config.is_simulated,
             counters: (0..workers).map(|_| CachePadded::default()).collect(),
         };
@@ -632,7 +635,12 @@ impl Shared {
         for place in self.slab.places() {
             self.abandon(place);
         }
+        self.is_over.store(true, Ordering::SeqCst);
         self.idle.notify_all();
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Looked at after the execution is in its slot: either `close` finds it there, or this sees that it is closed.

@@ -147,7 +147,7 @@ impl<'a> Worker<'a> {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             match turn {
                 Ok(true) => {}
-                Ok(false) if self.shared.is_closed() => break,
+                Ok(false) if self.shared.is_over() => break,
                 Ok(false) => self.idle(),
                 Err(_) => {
                     self.own.run = Run::default();
@@ -568,7 +568,7 @@ impl<'a> Worker<'a> {
         if idle.fall_asleep(number) && self.has_work() {
             idle.notify();
         }
-        while idle.is_asleep(number) && !self.shared.is_closed() {
+        while idle.is_asleep(number) && !self.shared.is_over() {
             match self.sleep_time() {
                 Some(Duration::ZERO) => break,
                 Some(time) => {
@@ -592,7 +592,7 @@ impl<'a> Worker<'a> {
                 .queues
                 .iter()
                 .any(|queues| !queues.called.is_empty() || !queues.spent.is_empty())
-            || shared.is_closed()
+            || shared.is_over()
     }
 
     /// How long there is nothing to do; `None` if until something comes.
