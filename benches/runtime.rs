@@ -592,7 +592,7 @@ fn main() {
         Some("order") => measure_order(small(number(262_144)), 5),
         Some("parked") => measure_parked(number(1_000_000)),
         Some("timers") => measure_timers(number(1_000_000)),
-        Some("fair") => measure_fair(1_000, number(5)),
+        Some("fair") => measure_fair(1_000, number(10)),
         Some("overload") => measure_overload(number(4) as f64),
         Some("count") => count(small(number(4_096))),
         Some("bare") => {
