@@ -43,7 +43,11 @@ pub mod intrinsic;
 pub(crate) mod jsonata;
 pub mod path;
 pub mod program;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod stdx;
+#[cfg(feature = "server")]
+pub(crate) mod store;
 pub mod task;
 pub mod value;
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module imports itself and modules before it, nothing else of the crate.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     "stdx",
     "value",
     "path",
@@ -23,6 +23,8 @@ const MODULES: [&str; 13] = [
     "interp",
     "task",
     "engine",
+    "store",
+    "server",
     "cli",
 ];
 

@@ -6,10 +6,12 @@ mod log;
 mod record;
 mod report;
 mod run;
+mod serve;
 pub mod validate;
 
 pub use disassemble::DisassembleArgs;
 pub use run::{RunArgs, TimeArg};
+pub use serve::ServeArgs;
 
 use std::io;
 
@@ -43,6 +45,7 @@ pub struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Run(Box<RunArgs>),
+    Serve(Box<ServeArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
 }
@@ -53,6 +56,7 @@ impl Cli {
     pub fn run(&self) -> u8 {
         match &self.command {
             Command::Run(args) => run::run(args),
+            Command::Serve(args) => serve::run(args),
             Command::Validate(args) => {
                 validate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }

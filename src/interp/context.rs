@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::execution::{Execution, Frame};
+use super::execution::{Execution, Frame, FrameHandle};
 use crate::asl::MachineType;
 use crate::program::{ContextBase, Program};
 use crate::stdx::Timestamp;
@@ -238,6 +238,13 @@ impl Execution {
             members.push((keys.Map, map));
         }
         self.doc.push_object(&program.constants, &members)
+    }
+
+    /// The task token of a task that was yielded, as `$$.Task.Token` shows it; none if it has none, or has ended.
+    #[must_use]
+    pub fn task_token_of(&self, program: &Program, handle: FrameHandle) -> Option<String> {
+        self.waiting_frame(handle).ok()?;
+        self.task_token(program, handle.index)
     }
 
     /// The token of the frame's Task state, if it is one that has a token. Every attempt of every visit has its own.
