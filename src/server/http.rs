@@ -96,6 +96,7 @@ impl Server {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_TIME_MAX)
                 .max_headers(HEADERS_MAX)
+                .max_header_size(HEADERS_BYTES_MAX)
                 .max_buf_size(HEADERS_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service);
             let connection = graceful.watch(connection);

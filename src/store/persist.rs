@@ -75,7 +75,17 @@ impl FileStorage {
             let message = format!("failed to create {}: {error}", directory.display());
             StoreError::new(StoreErrorKind::Io, message)
         })?;
-        let database = Database::create(&path).map_err(|error| {
+        let database = checked(|| {
+            let mut database = Database::create(&path)?;
+            // Every checksum, once: a catalogue is small, and what is damaged must not show itself later.
+            match database.check_integrity()? {
+                true => Ok(database),
+                false => Err(DatabaseError::Storage(StorageError::Corrupted(
+                    "the checksums do not fit".to_owned(),
+                ))),
+            }
+        })
+        .map_err(|error| {
             let (kind, why) = match &error {
                 DatabaseError::DatabaseAlreadyOpen => (
                     StoreErrorKind::InUse,
@@ -134,6 +144,17 @@ impl FileStorage {
         };
         StoreError::new(kind, refusal(&self.path, kind, &error.to_string()))
     }
+}
+
+/// Opens a file of which every byte may be damaged: a panic of the reader is damage, too.
+fn checked(
+    open: impl FnOnce() -> Result<Database, DatabaseError>,
+) -> Result<Database, DatabaseError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        Err(DatabaseError::Storage(StorageError::Corrupted(
+            "its structure cannot be followed".to_owned(),
+        )))
+    })
 }
 
 fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {

@@ -38,13 +38,18 @@ impl Host {
 
     /// A connection to it.
     pub(crate) fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.addr).expect("the server listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(90)))
-            .expect("a socket has timeouts");
-        Connection {
-            reader: BufReader::new(stream),
-        }
+        connect(self.addr)
+    }
+}
+
+/// A connection to a server.
+pub(crate) fn connect(addr: SocketAddr) -> Connection {
+    let stream = TcpStream::connect(addr).expect("the server listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(90)))
+        .expect("a socket has timeouts");
+    Connection {
+        reader: BufReader::new(stream),
     }
 }
 
@@ -123,8 +128,8 @@ impl Connection {
              X-Amz-Target: AWSStepFunctions.{operation}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        self.send(head.as_bytes()).expect("the server reads");
-        self.send(body).expect("the server reads");
+        self.send(&[head.as_bytes(), body].concat())
+            .expect("the server reads");
         self.receive().expect("the server answers")
     }
 

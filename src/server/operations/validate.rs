@@ -1,10 +1,9 @@
 //! Definitions: what is wrong with them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::error::ApiError;
 use super::super::request::{DEFINITION, Fields};
 use super::super::write::object;
+use super::references::{References, of_scope};
 use crate::asl::{self, Diagnostic, MachineType, Severity};
 use crate::store::MachineKind;
 
@@ -65,15 +64,15 @@ pub(super) fn validate(fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
 }
 
 /// `variableReferences`: the variables that each state reads, by the state's name.
-pub(super) fn variable_references(definition: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub(super) fn variable_references(definition: &str) -> References {
     // Most definitions have none, and only those with one are read again.
     if !definition.contains("\"Assign\"") {
-        return BTreeMap::new();
+        return References::new();
     }
     let reading = asl::read(definition, MachineType::Standard);
-    let mut found = BTreeMap::new();
+    let mut found = References::new();
     if let Some(model) = reading.definition {
-        super::references::of_scope(&model.scope, &mut found);
+        of_scope(&model.scope, &mut found);
     }
     found
 }
