@@ -12,6 +12,7 @@ mod map_runs;
 mod references;
 mod sync;
 mod tags;
+mod test_state;
 mod validate;
 mod versions;
 
@@ -93,7 +94,7 @@ pub(super) fn perform<'i>(
             return Ok(Reply::Execution(Box::new(start)));
         }
         "GetActivityTask" => return Ok(Reply::Task(activities::poll(app, fields)?)),
-        "TestState" => return Err(ApiError::not_built("TestState")),
+        "TestState" => test_state::test(app, fields)?,
         _ => {
             let message = format!("Unknown operation: {operation}");
             return Err(ApiError::new("UnknownOperationException", message));
