@@ -200,7 +200,7 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
     }
     let list = format!("ListExecutions {arn} {status:?}");
     let now = app.now();
-    let mut before = match token {
+    let before = match token {
         None => u64::MAX,
         Some(token) => page::position(&app.ids, &list, token, now)?
             .parse()
@@ -217,23 +217,8 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
             && live.origin.machine_created_ms == created
             && status.is_none_or(|i| live.status().as_str() == STATUSES[i])
     };
-    let mut shown: Vec<Arc<Live>> = Vec::new();
-    'looking: loop {
-        let some = app.executor.of_machine(target.name, before);
-        if some.is_empty() {
-            break;
-        }
-        for live in some {
-            before = live.serial;
-            if wanted(&live) {
-                shown.push(live);
-                // One more than is shown, to know whether there is one.
-                if shown.len() > size {
-                    break 'looking;
-                }
-            }
-        }
-    }
+    // One more than is shown, to know whether there is one.
+    let mut shown = latest(app, target.name, before, size + 1, wanted);
     let more = shown.len() > size;
     shown.truncate(size);
     Ok(object(|o| {
@@ -250,6 +235,32 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
             o.string("nextToken", &page::token(&app.ids, &list, &position, now));
         }
     }))
+}
+
+/// The latest executions of a machine that are wanted, before the one with that serial number.
+fn latest(
+    app: &App,
+    machine: &str,
+    mut before: u64,
+    count: usize,
+    wanted: impl Fn(&Live) -> bool,
+) -> Vec<Arc<Live>> {
+    let mut found = Vec::new();
+    loop {
+        let some = app.executor.of_machine(machine, before);
+        let Some(last) = some.last() else {
+            return found;
+        };
+        before = last.serial;
+        for live in some {
+            if wanted(&live) {
+                found.push(live);
+                if found.len() == count {
+                    return found;
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {

@@ -19,6 +19,10 @@ use crate::program::Program;
 /// Sets the variables before the state under test.
 const PRELUDE: &str = "StateBeforeTheTest";
 
+/// Leads to the state under test, or to an end that is never reached.
+const GATE: &str = "StateOnTheWayToTheTest";
+const END: &str = "StateNeverReached";
+
 /// The variable that stands for `$$` if the request says what it is.
 const CONTEXT: &str = "contextObjectOfTheTest";
 
@@ -158,22 +162,31 @@ impl<'a> Scene<'a> {
         let name = self.test.name();
         let mut states = Vec::new();
         let mut start = name;
+        if targets.contains(name) {
+            // A machine has to have an end, which a state that leads to itself may not have.
+            start = GATE;
+            states.push(format!(
+                "\"{GATE}\":{{\"Type\":\"Choice\",\"Choices\":[{{\"Variable\":\"$$.Never\",\"IsPresent\":true,\
+                 \"Next\":\"{END}\"}}],\"Default\":{}}},\"{END}\":{{\"Type\":\"Succeed\"}}",
+                quoted(name)
+            ));
+        }
         let mut variables: Vec<String> = Vec::new();
         if let Some(given) = self.test.variables {
             let given: StateFields = serde_json::from_str(given).unwrap_or_default();
-            let member =
-                |(name, json): (&String, &Box<RawValue>)| format!("{}:{json}", quoted(name));
-            variables.extend(given.iter().map(member));
+            for (name, json) in &given {
+                variables.push(format!("{}:{json}", quoted(name)));
+            }
         }
         let context = self.test.context;
         variables.extend(context.map(|context| format!("\"{CONTEXT}\":{context}")));
         if !variables.is_empty() {
-            start = PRELUDE;
             states.push(format!(
                 "\"{PRELUDE}\":{{\"Type\":\"Pass\",\"Assign\":{{{}}},\"Next\":{}}}",
                 variables.join(","),
-                quoted(name)
+                quoted(start)
             ));
+            start = PRELUDE;
         }
         let fields: Vec<String> = state
             .iter()
@@ -186,7 +199,7 @@ impl<'a> Scene<'a> {
                 .replace("$$.", &format!("${CONTEXT}."));
         }
         states.push(format!("{}:{{{fields}}}", quoted(name)));
-        for target in targets.iter().filter(|target| *target != name) {
+        for target in targets.iter().filter(|target| **target != *name) {
             states.push(format!("{}:{{\"Type\":\"Succeed\"}}", quoted(target)));
         }
         format!(
@@ -234,7 +247,7 @@ impl<'a> Scene<'a> {
             let message = format!("Invalid State Machine Execution Input: '{error}'");
             ApiError::new("InvalidExecutionInput", message)
         })?;
-        Ok(run.to_end(self.test))
+        Ok(run.finish(self.test))
     }
 }
 
@@ -256,7 +269,7 @@ impl Run<'_> {
         self.execution.step(self.program, self.now, &mut observer)
     }
 
-    fn to_end(mut self, test: &Test<'_>) -> Result<Ran, String> {
+    fn finish(mut self, test: &Test<'_>) -> Result<Ran, String> {
         let mut failure = None;
         let mut retries = 0;
         for _ in 0..STEPS_MAX + test.retry_count {

@@ -70,17 +70,8 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
         "Map" => {
             let items = [("InputPath", "ItemsPath")];
             add("afterItemsPath", items_of(scene, &items));
-            for (field, name, default) in [
-                ("MaxConcurrency", "maxConcurrency", Some("0")),
-                ("ToleratedFailureCount", "toleratedFailureCount", None),
-                (
-                    "ToleratedFailurePercentage",
-                    "toleratedFailurePercentage",
-                    None,
-                ),
-            ] {
-                let given = state.get(field).map(|raw| raw.get());
-                add(name, given.or(default).map(str::to_owned));
+            for (name, number) in map_numbers(state) {
+                add(name, Some(number));
             }
         }
         _ => {}
@@ -102,6 +93,23 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
     fields.push(("ResultPath", "ResultPath"));
     add("afterResultPath", stage(scene, "Task", &fields));
     found
+}
+
+/// How a Map is bounded.
+fn map_numbers(state: &StateFields) -> impl Iterator<Item = (&'static str, String)> {
+    let fields = [
+        ("MaxConcurrency", "maxConcurrency", Some("0")),
+        ("ToleratedFailureCount", "toleratedFailureCount", None),
+        (
+            "ToleratedFailurePercentage",
+            "toleratedFailurePercentage",
+            None,
+        ),
+    ];
+    fields.into_iter().filter_map(|(field, name, default)| {
+        let given = state.get(field).map(|raw| raw.get());
+        Some((name, given.or(default)?.to_owned()))
+    })
 }
 
 /// What `ItemsPath` finds in what `InputPath` has left.
