@@ -314,6 +314,73 @@ def check_validate(sfn):
     refused(lambda: machine(sfn, wait, "EXPRESS"), "InvalidDefinition", "does not support '.waitForTaskToken'")
 
 
+def check_test_state(sfn):
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": "f", "Payload.$": "$.order"},
+        "ResultSelector": {"price.$": "$.Payload.price"},
+        "ResultPath": "$.quote",
+        "Next": "Ship",
+    }
+    tested = sfn.test_state(
+        definition=json.dumps(state),
+        roleArn=ROLE,
+        input='{"order": 7}',
+        inspectionLevel="DEBUG",
+        mock={"result": '{"Payload": {"price": 9.90}}'},
+    )
+    assert tested["status"] == "SUCCEEDED" and tested["nextState"] == "Ship", tested
+    assert tested["output"] == '{"order":7,"quote":{"price":9.90}}', tested
+    inspected = tested["inspectionData"]
+    assert inspected["afterParameters"] == '{"FunctionName":"f","Payload":7}', inspected
+    assert inspected["afterResultSelector"] == '{"price":9.90}', inspected
+    refused(lambda: sfn.test_state(definition=json.dumps({"Type": "Nonsense"})), "InvalidDefinition")
+
+
+def check_terraform(sfn):
+    """The calls of Terraform's resource: plan, apply, refresh, update, destroy."""
+
+    def read(arn):
+        described = sfn.describe_state_machine(stateMachineArn=arn)
+        sfn.list_state_machine_versions(stateMachineArn=arn)
+        tags = sfn.list_tags_for_resource(resourceArn=arn)["tags"]
+        return described, tags
+
+    definition = json.dumps(one({"Type": "Pass", "End": True}), indent=2)
+    assert sfn.validate_state_machine_definition(definition=definition, type="STANDARD")["result"] == "OK"
+    arn = sfn.create_state_machine(
+        name=named("tf"),
+        definition=definition,
+        roleArn=ROLE,
+        type="STANDARD",
+        publish=False,
+        tags=[{"key": "Name", "value": "x"}],
+    )["stateMachineArn"]
+    described, tags = read(arn)
+    assert described["definition"] == definition and tags == [{"key": "Name", "value": "x"}], described
+    assert described["loggingConfiguration"]["level"] == "OFF", described
+    changed = json.dumps(one({"Type": "Succeed"}), indent=2)
+    assert sfn.validate_state_machine_definition(definition=changed, type="STANDARD")["result"] == "OK"
+    logging = {"level": "OFF", "includeExecutionData": False}
+    sfn.update_state_machine(
+        stateMachineArn=arn, definition=changed, roleArn=ROLE + "2", loggingConfiguration=logging, publish=False
+    )
+    described, _ = read(arn)
+    assert described["definition"] == changed and described["roleArn"] == ROLE + "2", described
+    assert described["revisionId"], described
+    sfn.delete_state_machine(stateMachineArn=arn)
+    refused(lambda: sfn.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
+    # Terraform may delete twice.
+    sfn.delete_state_machine(stateMachineArn=arn)
+
+
+def check_mocked_test_case(sfn):
+    """A test case that the ARN names needs a server with a file of them."""
+    arn = machine(sfn, PASS, "EXPRESS")
+    refused(lambda: sfn.start_sync_execution(stateMachineArn=arn + "#Happy"), "ValidationException", "Happy")
+
+
 def check_tags_and_lists(sfn):
     arn = machine(sfn, PASS, tags=[{"key": "a", "value": "1"}])
     sfn.tag_resource(resourceArn=arn, tags=[{"key": "b", "value": "2"}])
@@ -392,6 +459,35 @@ def check_restart(binary, folder):
         assert third.endswith(":2"), third
 
 
+def check_test_cases(binary, folder):
+    """`stateMachineArn#TestCase`, as Step Functions Local has it."""
+    config = folder / "MockConfigFile.json"
+    answers = {
+        "StateMachines": {"mocked": {"TestCases": {"Happy": {"A": "Fine"}, "Sad": {"A": "Bad"}}}},
+        "MockedResponses": {
+            "Fine": {"0": {"Return": {"fine": True}}},
+            "Bad": {"0-1": {"Throw": {"Error": "Busy", "Cause": "b"}}, "2": {"Return": {"fine": "at last"}}},
+        },
+    }
+    config.write_text(json.dumps(answers))
+    with Server(binary, "--tasks", str(config)) as server:
+        sfn = server.client()
+        retry = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 1}]
+        definition = json.dumps(one(task("any", Retry=retry)))
+        arn = sfn.create_state_machine(name="mocked", definition=definition, roleArn=ROLE, type="EXPRESS")
+        arn = arn["stateMachineArn"]
+        run = lambda case: sfn.start_sync_execution(stateMachineArn=f"{arn}{case}")
+        assert run("#Happy")["output"] == '{"fine":true}'
+        assert run("#Sad")["output"] == '{"fine":"at last"}'
+        refused(lambda: run("#Other"), "ValidationException", "there is no test case Other")
+        refused(lambda: run(""), "ValidationException", "name one of the test cases")
+        other = machine(sfn, PASS, "EXPRESS")
+        assert sfn.start_sync_execution(stateMachineArn=other)["status"] == "SUCCEEDED"
+
+
+WITH_OWN_SERVERS = ["check_restart", "check_test_cases"]
+
+
 def main():
     binary = str(Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as folder:
@@ -402,12 +498,13 @@ def main():
             sfn = server.client()
             checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
             for name, check in checks:
-                if name == "check_restart":
+                if name in WITH_OWN_SERVERS:
                     continue
                 check(sfn)
                 print(f"{name}: ok", flush=True)
-        check_restart(binary, folder)
-        print("check_restart: ok")
+        for name in WITH_OWN_SERVERS:
+            globals()[name](binary, folder)
+            print(f"{name}: ok", flush=True)
 
 
 if __name__ == "__main__":
