@@ -13,5 +13,7 @@ mod examples;
 mod exec;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/tasks.rs"]
 mod tasks;

@@ -291,6 +291,60 @@ fn idle_and_broken_clients_do_not_matter() {
     assert_eq!(host.connect().post("ListActivities", b"{}").status, 200);
 }
 
+/// Clients that send a byte now and then are not waited for.
+#[test]
+fn slow_clients_are_cut_off() {
+    let host = Host::start(ServerOptions {
+        headers_time_max: Duration::from_millis(100),
+        body_time_max: Duration::from_millis(100),
+        ..ServerOptions::default()
+    });
+    // One connection never ends its headers, one never begins, one lingers after an answer: the server ends them all.
+    let mut slow = host.connect();
+    slow.send(b"POST / HTTP/1.1\r\nHost: h\r\nX-Slow: ")
+        .unwrap();
+    let mut silent = host.connect();
+    let mut idle = host.connect();
+    assert_eq!(idle.post("ListActivities", b"{}").status, 200);
+    for connection in [&mut slow, &mut silent, &mut idle] {
+        if let Some(answer) = connection.receive() {
+            assert_eq!(answer.status, 408);
+            assert!(connection.receive().is_none());
+        }
+    }
+    let mut half = host.connect();
+    half.send(
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-amz-json-1.0\r\n\
+          X-Amz-Target: AWSStepFunctions.ListActivities\r\nContent-Length: 9\r\n\r\n{",
+    )
+    .unwrap();
+    let answer = half.receive().unwrap();
+    assert_eq!(answer.status, 408);
+    assert_eq!(error(&answer.json()).0, "RequestTimeoutException");
+    assert!(half.receive().is_none());
+}
+
+/// With all connections taken, the next one waits, and is served once there is room.
+#[test]
+fn connections_have_a_bound() {
+    let host = Host::start(ServerOptions {
+        connections_max: 2,
+        ..ServerOptions::default()
+    });
+    let mut first = host.connect();
+    assert_eq!(first.post("ListActivities", b"{}").status, 200);
+    let mut second = host.connect();
+    assert_eq!(second.post("ListActivities", b"{}").status, 200);
+    let mut third = host.connect();
+    third
+        .send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    // The server does not look at it as long as the others are there.
+    assert_eq!(first.post("ListActivities", b"{}").status, 200);
+    drop(second);
+    assert_eq!(third.receive().unwrap().status, 200);
+}
+
 /// Pipelined requests are answered in their order.
 #[test]
 fn requests_may_be_pipelined() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) account: Box<str>,
     /// Bytes of bodies that are being read.
     pub(crate) bodies: AtomicUsize,
+    pub(crate) body_time_max: Duration,
     /// True once the server is to end.
     pub(crate) closing: watch::Sender<bool>,
 }

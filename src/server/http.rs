@@ -29,8 +29,7 @@ use tokio::sync::Semaphore;
 use super::app::App;
 use super::error::ApiError;
 use super::limits::{
-    BODIES_BYTES_MAX, BODY_TIME_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, HEADERS_TIME_MAX,
-    REQUEST_BYTES_MAX, SHUTDOWN_TIME_MAX,
+    BODIES_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, SHUTDOWN_TIME_MAX,
 };
 use super::operations::Headers;
 use super::{ServerOptions, StartError, protocol};
@@ -44,6 +43,7 @@ pub struct Server {
     addr: SocketAddr,
     app: Arc<App>,
     connections: Arc<Semaphore>,
+    headers_time_max: Duration,
 }
 
 impl Server {
@@ -62,6 +62,7 @@ impl Server {
             addr,
             app,
             connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
+            headers_time_max: options.headers_time_max,
         })
     }
 
@@ -94,7 +95,7 @@ impl Server {
             let service = service_fn(move |request| respond(Arc::clone(&app), request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_TIME_MAX)
+                .header_read_timeout(self.headers_time_max)
                 .max_headers(HEADERS_MAX)
                 .max_header_size(HEADERS_BYTES_MAX)
                 .max_buf_size(HEADERS_BYTES_MAX)
@@ -301,7 +302,7 @@ async fn read<'a>(
         }
         Ok::<_, ApiError>(())
     };
-    match tokio::time::timeout(BODY_TIME_MAX, reading).await {
+    match tokio::time::timeout(app.body_time_max, reading).await {
         Ok(result) => result?,
         Err(_) => {
             let message = "The request took too long to arrive";

@@ -14,11 +14,11 @@ pub(crate) const HEADERS_BYTES_MAX: usize = 64 * 1024;
 /// Most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
 
-/// How long a client may take for the headers of a request, or leave a connection idle.
-pub(crate) const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a client may take for the headers of a request, or leave a connection idle, unless an option says otherwise.
+pub const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long a client may take for a body.
-pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take for a body, unless an option says otherwise.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Most connections at a time, unless an option says otherwise.
 pub const CONNECTIONS_MAX: usize = 16_384;

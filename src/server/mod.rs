@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use crate::engine::{Clock, SystemClock};
 use crate::store::{Catalogue, FileStorage, MemoryStorage, Storage};
@@ -51,6 +52,10 @@ pub struct ServerOptions {
     pub data_dir: Option<PathBuf>,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// How long a client may take for the headers of a request, or leave a connection idle.
+    pub headers_time_max: Duration,
+    /// How long a client may take for a body.
+    pub body_time_max: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -65,6 +70,8 @@ impl Default for ServerOptions {
             mocks: None,
             data_dir: None,
             connections_max: limits::CONNECTIONS_MAX,
+            headers_time_max: limits::HEADERS_TIME_MAX,
+            body_time_max: limits::BODY_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -128,6 +135,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         region: options.region.as_str().into(),
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),
+        body_time_max: options.body_time_max,
         closing: tokio::sync::watch::Sender::new(false),
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn create(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiE
     if !is_name(name) {
         return Err(ApiError::invalid_name(name));
     }
+    tags::check_count(&tags, &app.activity_arn(name))?;
     if app.catalogue.read().activities.len() >= RESOURCES_MAX {
         let message = format!("Activity Limit Exceeded: there are {RESOURCES_MAX} already");
         return Err(ApiError::new("ActivityLimitExceeded", message));

@@ -108,6 +108,7 @@ pub(super) fn create(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiE
         return Err(ApiError::invalid_name(name));
     }
     check_role(role_arn)?;
+    tags::check_count(&tags, &app.machine_arn(name))?;
     if description.is_some() && !publish {
         return Err(ApiError::validation(
             "Version description can only be set when publish is true",

@@ -22,6 +22,15 @@ pub(super) fn read(fields: &Fields<'_, '_>, name: &str) -> Result<Vec<Tag>, ApiE
     Ok(tags)
 }
 
+/// A resource may have so many.
+pub(super) fn check_count(tags: &[Tag], arn: &str) -> Result<(), ApiError> {
+    if tags.len() > TAGS_MAX {
+        let message = format!("Too many tags: '{arn}' may have {TAGS_MAX}");
+        return Err(ApiError::new("TooManyTags", message));
+    }
+    Ok(())
+}
+
 fn set(tags: &mut Vec<Tag>, key: &str, value: &str) {
     match tags.iter_mut().find(|tag| *tag.key == *key) {
         Some(tag) => tag.value = value.into(),
@@ -68,13 +77,7 @@ pub(super) fn tag(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErro
         for tag in &new {
             set(tags, &tag.key, &tag.value);
         }
-        if tags.len() > TAGS_MAX {
-            return Err(ApiError::new(
-                "TooManyTags",
-                format!("Too many tags: '{arn}' may have {TAGS_MAX}"),
-            ));
-        }
-        Ok(())
+        check_count(tags, arn)
     })
 }
 
