@@ -1,5 +1,5 @@
-//! Calls that AWS recorded, made over HTTP to a server: `call`, `transcript` and `test_state` of `corpus/aws`. Every case
-//! is one test. `corpus/known-failures-api.txt` lists the cases that are expected to fail; one of them that passes
+//! What AWS recorded, done over HTTP with a server: `call`, `transcript` and `test_state` of `corpus/aws`, and the executions
+//! that need nobody else. Every case is one test. `corpus/known-failures-api.txt` lists the cases that are expected to fail; one of them that passes
 //! fails the run, and so does an entry that names no case.
 
 use std::collections::BTreeMap;
@@ -12,13 +12,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod api {
     #[expect(dead_code, reason = "the tests of the protocol use the rest of it")]
     pub(crate) mod client;
+    pub(crate) mod executions;
     pub(crate) mod recorded;
 }
 
 #[path = "conformance/pattern.rs"]
 mod pattern;
 
-use api::recorded;
+use api::{executions, recorded};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
     let mut known = known_failures(&corpus.join("known-failures-api.txt"));
     let mut trials = Vec::new();
     for case in recorded::cases(&corpus.join("aws")) {
+        let name = case.name.clone();
+        let known = known.remove(&name);
+        trials.push(trial(name, known, move || case.run()));
+    }
+    for case in executions::cases(&corpus.join("aws")) {
         let name = case.name.clone();
         let known = known.remove(&name);
         trials.push(trial(name, known, move || case.run()));

@@ -23,7 +23,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
-    /// Bytes of bodies that are being read.
+    /// Bytes of the bodies of requests that are being read or done.
     pub(crate) bodies: AtomicUsize,
     pub(crate) body_time_max: Duration,
     /// True once the server is to end.

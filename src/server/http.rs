@@ -204,7 +204,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn called(app: &App, headers: &HeaderMap, body: Body<'_>) -> Result<Vec<u8>, ApiError> {
+async fn called(app: &App, headers: &HeaderMap, mut body: Body<'_>) -> Result<Vec<u8>, ApiError> {
     let content_type = text(headers, "content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let known = ["application/x-amz-json-1.0", "application/x-amz-json-1.1"];
@@ -223,11 +223,12 @@ async fn called(app: &App, headers: &HeaderMap, body: Body<'_>) -> Result<Vec<u8
     let operation_headers = Headers {
         trace: text(headers, "x-amzn-trace-id"),
     };
-    let mut bytes = body.take();
+    // It is counted until the answer is there.
+    let mut bytes = std::mem::take(&mut body.bytes);
     protocol::call(app, target, operation_headers, &mut bytes).await
 }
 
-/// A body that was read, counted for as long as it is being looked at.
+/// A body, counted from its first byte to the answer.
 struct Body<'a> {
     bytes: Vec<u8>,
     counter: &'a AtomicUsize,
@@ -255,10 +256,6 @@ impl<'a> Body<'a> {
         }
         self.bytes.extend_from_slice(data);
         Ok(())
-    }
-
-    fn take(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Most bytes of a request's body. The longest definition that AWS takes may double by its escapes.
 pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Most bytes of bodies that are being read, of all connections together.
+/// Most bytes of the bodies of requests that are being read or done, of all connections together.
 pub(crate) const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Most bytes of a request's line and headers together.

@@ -220,7 +220,7 @@ fn restore(params: &mut Value, answers: &[Value]) {
 }
 
 /// Waits for an execution that is about to end; one that waits for somebody is left alone.
-fn await_end(connection: &mut Connection, arn: &Value) {
+pub(super) fn await_end(connection: &mut Connection, arn: &Value) {
     for _ in 0..LOOKS_MAX {
         let (_, answer) = connection.call("DescribeExecution", &json!({"executionArn": arn}));
         if answer["status"] != "RUNNING" {
@@ -283,7 +283,7 @@ fn placeholders(message: &Value) -> Value {
 }
 
 /// The recording's words for times are numbers on the wire.
-fn dated(expect: &Value) -> Value {
+pub(super) fn dated(expect: &Value) -> Value {
     match expect {
         Value::Object(members) => members
             .iter()
@@ -320,7 +320,7 @@ fn dated(expect: &Value) -> Value {
 }
 
 /// Our answer in the form of the recording: texts that hold JSON parsed where it has them parsed, times as a word.
-fn readable(expect: &Value, ours: &Value) -> Value {
+pub(super) fn readable(expect: &Value, ours: &Value) -> Value {
     match (expect, ours) {
         (Value::Object(expect), Value::Object(ours)) => ours
             .iter()
