@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use client::{Connection, Host};
 use proptest::prelude::*;
+use quickstep::Failure;
 use quickstep::server::{Server, ServerOptions, StartError, StoreErrorKind, limits};
+use quickstep::task::{TaskRegistry, TaskRequest};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
@@ -661,7 +663,22 @@ fn no_request_is_a_defect() {
 }
 
 fn test_state(definition: &Value, more: &Value) -> Value {
-    let host = host();
+    let mut tasks = TaskRegistry::new();
+    tasks.register(
+        "arn:aws:lambda:*:function:double",
+        |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            let input = request.input_json();
+            response.extend_from_slice(format!("[{input},{input}]").as_bytes());
+            Ok(())
+        },
+    );
+    tasks.register_async("arn:aws:states:::sqs:sendMessage", async |_request| {
+        Err(Failure::new("Queue.Full", "later"))
+    });
+    let host = Host::start(ServerOptions {
+        tasks,
+        ..ServerOptions::default()
+    });
     let mut params = json!({"definition": definition.to_string(), "inspectionLevel": "TRACE"});
     for (name, value) in more.as_object().unwrap() {
         params[name] = value.clone();
@@ -751,4 +768,52 @@ fn tests_of_states_have_variables_and_waits() {
         (&json!("FAILED"), &json!("States.Runtime"))
     );
     assert_eq!(answer["inspectionData"], json!({"input": "{}"}));
+}
+
+/// A Task without a mock is done by whoever answers for it.
+#[test]
+fn tests_of_tasks_use_handlers() {
+    let task = |resource: &str| {
+        json!({
+            "Type": "Task",
+            "Resource": resource,
+            "Parameters": {"n.$": "$.n"},
+            "ResultPath": "$.result",
+            "Catch": [{"ErrorEquals": ["Queue.Full"], "Next": "Full"}],
+            "End": true,
+        })
+    };
+    let input = json!({"input": "{\"n\":1.0}"});
+    let lambda = "arn:aws:lambda:us-east-1:123456789012:function:";
+    let answer = test_state(&task(&format!("{lambda}double")), &input);
+    assert_eq!(answer["status"], "SUCCEEDED", "{answer}");
+    assert_eq!(
+        answer["output"],
+        r#"{"n":1.0,"result":[{"n":1.0},{"n":1.0}]}"#
+    );
+    assert_eq!(
+        answer["inspectionData"]["result"],
+        r#"[{"n":1.0},{"n":1.0}]"#
+    );
+    let answer = test_state(&task("arn:aws:states:::sqs:sendMessage"), &input);
+    assert_eq!(answer["status"], "CAUGHT_ERROR", "{answer}");
+    assert_eq!(answer["nextState"], "Full");
+    assert_eq!(answer["error"], "Queue.Full");
+    let answer = test_state(&task(&format!("{lambda}other")), &input);
+    assert_eq!(
+        (&answer["status"], &answer["error"]),
+        (&json!("FAILED"), &json!("States.Runtime"))
+    );
+    assert!(
+        answer["cause"]
+            .as_str()
+            .unwrap()
+            .contains("Nothing answers for"),
+        "{answer}"
+    );
+    let answer = test_state(
+        &task("arn:aws:states:::sqs:sendMessage.waitForTaskToken"),
+        &input,
+    );
+    assert_eq!(error(&answer).0, "ValidationException");
 }

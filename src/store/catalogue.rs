@@ -20,7 +20,7 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    fn new(record: RevisionRecord) -> Arc<Revision> {
+    pub(crate) fn new(record: RevisionRecord) -> Arc<Revision> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Arc::new(Revision {
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),

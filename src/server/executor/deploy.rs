@@ -40,7 +40,7 @@ pub(crate) struct MachineKey<'a> {
 }
 
 /// Reads and compiles a definition, which must be one that can be run.
-pub(crate) fn compiled(definition: &str, kind: MachineKind) -> Result<Program, Vec<Diagnostic>> {
+fn compiled(definition: &str, kind: MachineKind) -> Result<Program, Vec<Diagnostic>> {
     let reading = asl::read(definition, kind.into());
     let Some(model) = reading.definition else {
         return Err(reading.diagnostics);
@@ -87,14 +87,28 @@ impl Deployments {
         if let Some((_, deployed)) = lock(&self.known).get(&id) {
             return Ok(Arc::clone(deployed));
         }
+        let deployed = Arc::new(self.compile(key, key.kind)?);
+        let mut known = lock(&self.known);
+        known.retain(|_, (revision, _)| revision.strong_count() > 0);
+        let held = (Arc::downgrade(key.revision), Arc::clone(&deployed));
+        known.insert(id, held);
+        Ok(deployed)
+    }
+
+    /// Compiles what may be said in a machine of type `reads`, to run it as one of the key's type.
+    pub(super) fn compile(
+        &self,
+        key: MachineKey<'_>,
+        reads: MachineKind,
+    ) -> Result<Deployed, ApiError> {
         let record = &key.revision.record;
-        let program = compiled(&record.definition, key.kind).map_err(|diagnostics| {
+        let program = compiled(&record.definition, reads).map_err(|diagnostics| {
             let message = asl::aws_message(&diagnostics);
             ApiError::new("InvalidDefinition", message)
         })?;
         let registry = self.registry(key)?;
         let runtime = tokio::runtime::Handle::try_current().ok();
-        let deployed = Arc::new(Deployed {
+        Ok(Deployed {
             bindings: registry.bind(&program, runtime.as_ref()),
             program,
             identity: Arc::new(MachineIdentity {
@@ -104,12 +118,7 @@ impl Deployments {
                 account: self.account.clone(),
                 role_arn: record.role_arn.clone(),
             }),
-        });
-        let mut known = lock(&self.known);
-        known.retain(|_, (revision, _)| revision.strong_count() > 0);
-        let held = (Arc::downgrade(key.revision), Arc::clone(&deployed));
-        known.insert(id, held);
-        Ok(deployed)
+        })
     }
 
     fn registry(&self, key: MachineKey<'_>) -> Result<TaskRegistry, ApiError> {

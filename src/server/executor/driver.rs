@@ -18,7 +18,7 @@ use crate::engine::Clock;
 use crate::history::{Failure, NoEvents};
 use crate::interp::{Completion, Execution, FrameHandle, Invocation, Start, StartError};
 use crate::stdx::{FixedMap, Timestamp};
-use crate::store::MachineKind;
+use crate::store::{Logging, MachineKind, Revision, RevisionRecord};
 use crate::task::{Answer, Inbox, lock};
 
 /// Executions whose memory is kept for others.
@@ -117,6 +117,47 @@ impl Executor {
         }
         let ended = live.wait().await;
         Ok((live, ended))
+    }
+
+    /// Runs a definition that is of no state machine to its end, or for five minutes.
+    pub(crate) async fn run_alone(
+        &self,
+        definition: &str,
+        name: &str,
+        input: &str,
+    ) -> Result<Ended, ApiError> {
+        let revision = Revision::new(RevisionRecord {
+            id: None,
+            definition: definition.into(),
+            role_arn: "".into(),
+            logging: Logging::off(),
+            tracing: false,
+            updated_ms: 0,
+        });
+        let key = MachineKey {
+            name,
+            kind: MachineKind::Express,
+            revision: &revision,
+            test_case: None,
+        };
+        let deployed = self.deployments.compile(key, MachineKind::Standard)?;
+        let origin = Origin {
+            machine: name.into(),
+            machine_created_ms: 0,
+            kind: MachineKind::Express,
+            revision: Arc::clone(&revision),
+            machine_arn: "".into(),
+            version_arn: None,
+            alias_arn: None,
+        };
+        let request = StartRequest {
+            origin,
+            deployed: Arc::new(deployed),
+            name: "TestState",
+            input,
+            trace_header: None,
+        };
+        self.run_sync(request).await.map(|(_, ended)| ended)
     }
 
     /// Starts an execution that nobody waits for.

@@ -32,6 +32,8 @@ pub(super) enum Reply<'i> {
     Execution(Box<SyncStart<'i>>),
     /// A task of an activity.
     Task(Poll<'i>),
+    /// The work of a state under test.
+    Test(Box<test_state::Waiting<'i>>),
 }
 
 impl From<Vec<u8>> for Reply<'_> {
@@ -93,8 +95,9 @@ pub(super) fn perform<'i>(
             let start = sync::start(app, fields, headers)?;
             return Ok(Reply::Execution(Box::new(start)));
         }
+        "TestState" => return test_state::test(app, fields),
         "GetActivityTask" => return Ok(Reply::Task(activities::poll(app, fields)?)),
-        "TestState" => test_state::test(app, fields)?,
+
         _ => {
             let message = format!("Unknown operation: {operation}");
             return Err(ApiError::new("UnknownOperationException", message));
@@ -109,5 +112,6 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
         Reply::Now(body) => Ok(body),
         Reply::Execution(start) => sync::finish(app, *start).await,
         Reply::Task(poll) => activities::wait(app, poll).await,
+        Reply::Test(waiting) => test_state::finish(app, *waiting).await,
     }
 }

@@ -209,6 +209,18 @@ impl<'a> Scene<'a> {
         )
     }
 
+    /// The machine that does the work of a Task, and nothing else.
+    pub(super) fn work(&self) -> String {
+        let mut state = StateFields::new();
+        for name in ["InputPath", "Parameters", "Resource", "Type"] {
+            if let Some(json) = self.test.state.get(name) {
+                set(&mut state, name, json.get());
+            }
+        }
+        set(&mut state, "End", "true");
+        self.definition(&state, &BTreeSet::new())
+    }
+
     /// Runs a state, with the test's mock; what is wrong with the machine around it, if it cannot be run.
     pub(super) fn run(
         &self,

@@ -1,5 +1,6 @@
 //! What is to be tested.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -24,7 +25,7 @@ pub(super) enum Level {
 #[derive(Clone, Debug)]
 pub(super) enum Mock<'i> {
     /// JSON text.
-    Result(&'i str),
+    Result(Cow<'i, str>),
     Error(Failure),
 }
 
@@ -68,7 +69,7 @@ fn mock<'i>(fields: &Fields<'_, 'i>) -> Result<Option<Mock<'i>>, ApiError> {
         }),
     };
     match (result, error) {
-        (Some(result), None) => Ok(Some(Mock::Result(result))),
+        (Some(result), None) => Ok(Some(Mock::Result(result.into()))),
         (None, Some(error)) => Ok(Some(Mock::Error(error))),
         (None, None) | (Some(_), Some(_)) => Err(ApiError::validation(
             "A test mock should have only one of the following fields: [result, errorOutput].",

@@ -83,7 +83,7 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
         return found;
     }
     if kind == "Task" {
-        add("result", Some((*result).to_owned()));
+        add("result", Some(result.clone().into_owned()));
     }
     let mut fields = vec![input_path, ("ResultSelector", "ResultSelector")];
     if kind != "Map" {
