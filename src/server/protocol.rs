@@ -1,5 +1,7 @@
 //! awsJson 1.0: from the bytes of a request to those of its answer.
 
+use std::cell::RefCell;
+
 use simd_json::Buffers;
 
 use super::app::App;
@@ -9,6 +11,11 @@ use super::request::{Fields, Problems};
 
 /// What `X-Amz-Target` begins with.
 const SERVICE: &str = "AWSStepFunctions";
+
+thread_local! {
+    /// What the parser works with; kept for its memory.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
 
 /// Does what a request asks for. `target` is its `X-Amz-Target`.
 pub(super) async fn call(
@@ -35,8 +42,8 @@ fn decoded<'i>(
     if body.is_empty() {
         body.extend_from_slice(b"{}");
     }
-    let mut buffers = Buffers::new(body.len());
-    let tape = simd_json::to_tape_with_buffers(body, &mut buffers).map_err(|error| {
+    let parsed = BUFFERS.with_borrow_mut(|buffers| simd_json::to_tape_with_buffers(body, buffers));
+    let tape = parsed.map_err(|error| {
         let message = format!("The request is not valid JSON: {error}");
         ApiError::new("SerializationException", message)
     })?;
