@@ -36,7 +36,7 @@ pub(crate) const EXECUTIONS_OPEN_MAX: usize = 1_000_000;
 pub(crate) const EXECUTIONS_ENDED_MAX: usize = 100_000;
 
 /// Bytes of the histories of executions that have ended; the oldest are forgotten beyond it.
-pub(crate) const HISTORIES_BYTES_MAX: usize = 512 * 1024 * 1024;
+pub(crate) const HISTORIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Most events of a STANDARD execution.
 pub(crate) const EVENTS_MAX: usize = 25_000;
