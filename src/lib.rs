@@ -25,7 +25,8 @@
 //!
 //! - [`engine`] is all that most programs need: [`Engine`], [`StateMachine`], streams of events, time.
 //! - [`task`] has handlers, in process and asynchronous, and answers from files for tests.
-//! - [`history`] has the events of executions, as AWS's logs and histories show them.
+//! - [`history`] has the events of executions, as AWS's logs and histories show them; [`log`] streams them to files,
+//!   pipes and subscribers.
 //! - [`asl`], [`mod@compile`], [`program`] and [`interp`] are the way from a definition's text to an execution;
 //!   [`value`], [`path`] and [`intrinsic`] are what they are made of.
 //!
@@ -38,11 +39,16 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
+#[doc(hidden)]
+pub mod internal;
 pub mod interp;
 pub mod intrinsic;
+mod journal;
 pub(crate) mod jsonata;
+pub mod log;
 pub mod path;
 pub mod program;
+pub(crate) mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod stdx;

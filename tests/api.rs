@@ -16,6 +16,9 @@ mod api {
     pub(crate) mod recorded;
 }
 
+#[path = "conformance/difference.rs"]
+#[expect(dead_code, reason = "the other suite uses the rest of it")]
+mod difference;
 #[path = "conformance/pattern.rs"]
 mod pattern;
 

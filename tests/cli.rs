@@ -11,9 +11,18 @@ mod events;
 mod examples;
 #[path = "cli/exec.rs"]
 mod exec;
+#[path = "cli/journal.rs"]
+mod journal;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/serve.rs"]
 mod serve;
 #[path = "cli/tasks.rs"]
 mod tasks;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[cfg(target_os = "linux")]
+#[path = "cli/unwritable.rs"]
+mod unwritable;

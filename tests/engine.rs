@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quickstep::asl::MachineType;
 use quickstep::engine::{
-    Clock, ErrorKind, Order, Pipeline, PipelineEvent, StreamEnd, StreamOptions,
+    Clock, ErrorKind, Order, Pipeline, PipelineEvent, StartRequest, StreamEnd, StreamOptions,
 };
 use quickstep::history::EachEvent;
 use quickstep::stdx::Timestamp;
@@ -62,6 +62,45 @@ fn a_result_has_everything() {
     assert_ne!(result.name(), other.name());
     let again = Engine::builder().task("*", echo).seed(7).build().unwrap();
     assert_eq!(again.run(&task(""), b"1").unwrap().name(), result.name());
+}
+
+#[test]
+fn names_and_seeds_of_the_callers() {
+    let named = machine(
+        r#"{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:lambda:us-east-1:000000000000:function:f",
+        "Parameters":{"name.$":"$$.Execution.Name","id.$":"$$.Execution.Id","random.$":"States.UUID()"},"End":true}}}"#,
+    );
+    let engine = Engine::builder()
+        .task("*", |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            assert!(["order-17", "other"].contains(&&*request.execution_name()));
+            echo(request, response)
+        })
+        .build()
+        .unwrap();
+    let run = |request| engine.start_sync(&named, request);
+    let request = StartRequest::new(b"{}").name("order-17").seed(7);
+    let result = run(request).unwrap();
+    assert_eq!(result.name(), "order-17");
+    let output = result.output.clone().unwrap();
+    assert!(
+        output.starts_with(
+            r#"{"name":"order-17","id":"arn:aws:states:us-east-1:000000000000:express:StateMachine:order-17:"#
+        ),
+        "{output}"
+    );
+    // The same seed gives the same random numbers; EXPRESS executions may share a name.
+    assert_eq!(run(request).unwrap().output, result.output);
+    let other_seed = run(StartRequest::new(b"{}").name("order-17"));
+    assert_ne!(other_seed.unwrap().output, result.output);
+    let other_name = run(request.name("other")).unwrap();
+    assert_ne!(other_name.output, result.output);
+    let random = |output: &str| output.rsplit('"').nth(1).map(str::to_owned);
+    assert_eq!(random(&other_name.output.unwrap()), random(&output));
+    for name in ["", "order 17", "a/b", &"x".repeat(81)] {
+        let error = run(request.name(name)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{name}");
+        assert!(engine.start(&named, request.name(name)).is_err());
+    }
 }
 
 #[test]
@@ -231,7 +270,7 @@ fn virtual_time_of_one_execution() {
     let retry = r#","Retry":[{"ErrorEquals":["Busy"],"IntervalSeconds":10,"BackoffRate":2,"MaxAttempts":3}]"#;
     let mut times = Vec::new();
     let mut observer = EachEvent(|event: &quickstep::history::HistoryEvent<'_>| {
-        if event.details.event_type() == "LambdaFunctionScheduled" {
+        if event.details.event_type().as_str() == "LambdaFunctionScheduled" {
             times.push(event.timestamp.millis());
         }
     });
@@ -243,6 +282,50 @@ fn virtual_time_of_one_execution() {
         (70_000, Duration::ZERO)
     );
     assert!(clock.reads.load(Ordering::Relaxed) < 10);
+}
+
+#[test]
+fn an_answer_that_took_too_long_is_too_late() {
+    let clock = Arc::new(Stopped::default());
+    let hands = Arc::clone(&clock);
+    let engine = Engine::builder()
+        .task("*", move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+            hands.millis.fetch_add(3_000, Ordering::Relaxed);
+            response.extend_from_slice(b"1");
+            Ok(())
+        })
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .build()
+        .unwrap();
+    let catch = r#","Catch":[{"ErrorEquals":["States.HeartbeatTimeout"],"Next":"C"}]"#;
+    for (more, expected) in [
+        (r#","TimeoutSeconds":4"#, Ok("1")),
+        (r#","TimeoutSeconds":3"#, Err("States.Timeout")),
+        (
+            r#","TimeoutSeconds":9,"HeartbeatSeconds":2"#,
+            Err("States.Timeout"),
+        ),
+        (
+            &format!(r#","TimeoutSeconds":9,"HeartbeatSeconds":2{catch}"#),
+            Ok("{}"),
+        ),
+    ] {
+        let definition = format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","End":true{more}}}{}}}}}"#,
+            if more.contains("Catch") {
+                r#","C":{"Type":"Pass","Result":{},"End":true}"#
+            } else {
+                ""
+            }
+        );
+        let result = engine.run(&machine(&definition), b"{}").unwrap();
+        let failure = result.failure.as_ref();
+        let ended = match &result.output {
+            Some(output) => Ok(output.as_str()),
+            None => Err(failure.map_or("", |failure| failure.error_name())),
+        };
+        assert_eq!(ended, expected, "{more}");
+    }
 }
 
 #[test]
@@ -300,29 +383,23 @@ fn pipe(
 
 #[test]
 fn pipelines_lose_and_swap_nothing() {
-    let engines = [
-        Engine::builder().task("*", echo).build().unwrap(),
-        Engine::builder()
-            .task_async("*", echo_later)
-            .build()
-            .unwrap(),
-    ];
-    for engine in &engines {
-        for (workers, in_flight, order) in [
-            (1, 1, Order::Events),
-            (1, 10_000, Order::Events),
-            (2, 3, Order::Events),
-            (3, 100, Order::Events),
-            (1, 1, Order::Completion),
-            (2, 100, Order::Completion),
-            (3, 2, Order::Completion),
-        ] {
-            let options = StreamOptions {
-                workers,
-                in_flight,
-                order,
-            };
-            let mut results = pipe(engine, &task(""), options, 3_000);
+    for (workers, in_flight, order) in [
+        (1, 1, Order::Events),
+        (1, 10_000, Order::Events),
+        (2, 3, Order::Events),
+        (3, 100, Order::Events),
+        (1, 1, Order::Completion),
+        (2, 100, Order::Completion),
+        (3, 2, Order::Completion),
+    ] {
+        let builder = || Engine::builder().workers(workers);
+        let engines = [
+            builder().task("*", echo).build().unwrap(),
+            builder().task_async("*", echo_later).build().unwrap(),
+        ];
+        for engine in engines {
+            let options = StreamOptions { in_flight, order };
+            let mut results = pipe(&engine, &task(""), options, 3_000);
             if order == Order::Completion {
                 results.sort_by_key(|event| event.number);
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::validate;
 use crate::asl::{self, Diagnostic, MachineType, Severity};
-use crate::engine::StateMachine;
+use crate::engine::{StateMachine, check_name};
 
 /// Reads and compiles a definition; what is wrong with it is shown on `err`, and there is no machine then.
 pub(super) fn load(
@@ -28,7 +28,7 @@ pub(super) fn load(
         }
     };
     let compiled = StateMachine::builder()
-        .name(name.unwrap_or(name_of(file)))
+        .name(&name.map_or_else(|| name_of(file), str::to_owned))
         .machine_type(machine_type)
         .compile(&text);
     match compiled {
@@ -43,7 +43,8 @@ pub(super) fn load(
             if machine_type == MachineType::Express && is_valid_standard(&text) {
                 writeln!(
                     err,
-                    "help: EXPRESS machines refuse this, STANDARD ones do not: try --type standard"
+                    "help: it is valid as STANDARD, which `quickstep validate` assumes, but not as EXPRESS, which this command \
+                     assumes: try --type standard"
                 )?;
             }
             Ok(None)
@@ -51,16 +52,17 @@ pub(super) fn load(
     }
 }
 
-/// The file's name up to its first dot.
-fn name_of(file: &str) -> &str {
-    let name = Path::new(file)
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(|name| name.split('.').next());
-    match name {
-        Some(name) if !name.is_empty() && file != "-" => name,
-        _ => "StateMachine",
+/// The file's name up to its first dot, with `-` for what a name may not hold.
+fn name_of(file: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    let name = Path::new(file).file_name().and_then(|name| name.to_str());
+    let stem = name.and_then(|name| name.split('.').next()).unwrap_or("");
+    if stem.is_empty() || file == "-" {
+        return "StateMachine".to_owned();
     }
+    let allowed = |c: char| check_name(c.encode_utf8(&mut [0; 4])).is_ok();
+    let chars = stem.chars().take(CHARS_MAX);
+    chars.map(|c| if allowed(c) { c } else { '-' }).collect()
 }
 
 fn is_valid_standard(text: &str) -> bool {
@@ -69,5 +71,25 @@ fn is_valid_standard(text: &str) -> bool {
     match reading.definition {
         Some(definition) => !asl::unsupported(&definition).iter().any(is_error),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files() {
+        let long = format!("{}.json", "x".repeat(100));
+        for (file, name) in [
+            ("a/b/order.v2.asl.json", "order"),
+            ("-", "StateMachine"),
+            ("a/.asl.json", "StateMachine"),
+            ("my order#2.asl.json", "my-order-2"),
+            (&*long, &"x".repeat(80)),
+        ] {
+            assert_eq!(name_of(file), name);
+            assert!(check_name(name).is_ok(), "{name}");
+        }
     }
 }

@@ -2,20 +2,29 @@
 
 mod definition;
 mod disassemble;
+mod journal;
 mod log;
+mod logs;
+mod plain;
 mod record;
 mod report;
 mod run;
 mod serve;
+mod stdout;
 pub mod validate;
 
 pub use disassemble::DisassembleArgs;
+pub use journal::JournalArgs;
+pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
+pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 pub use serve::ServeArgs;
+pub use stdout::refuse_without;
 
 use std::io;
 
 use clap::Parser;
+use plain::Plain;
 
 /// Everything went well; every execution succeeded.
 pub const EXIT_SUCCESS: u8 = 0;
@@ -48,6 +57,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
+    Journal(JournalArgs),
+    Logs(LogsArgs),
 }
 
 impl Cli {
@@ -57,10 +68,16 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Serve(args) => serve::run(args),
-            Command::Validate(args) => {
-                validate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
-            }
+            Command::Validate(args) => validate::run(
+                args,
+                &mut io::stdout().lock(),
+                &mut Plain(io::stderr().lock()),
+            ),
             Command::Disassemble(args) => disassemble::run(args),
+            Command::Journal(args) => {
+                journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
+            }
+            Command::Logs(args) => logs::run(args),
         }
     }
 }
@@ -72,8 +89,13 @@ impl Cli {
 /// The exit code, if there is nothing to run.
 pub fn parse() -> Result<Cli, u8> {
     Cli::try_parse().map_err(|error| {
-        // Help goes to the standard output, complaints to the standard error; if neither can be written, so be it.
-        let _ = error.print();
-        u8::try_from(error.exit_code()).unwrap_or(EXIT_TROUBLE)
+        // Help goes to the standard output, complaints to the standard error; there is nobody to tell if those cannot be
+        // written.
+        match error.print() {
+            Err(unwritten) if !error.use_stderr() => {
+                stdout::not_written(&unwritten, &mut io::stderr())
+            }
+            _ => u8::try_from(error.exit_code()).unwrap_or(EXIT_TROUBLE),
+        }
     })
 }

@@ -6,18 +6,20 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::log::{FileLog, Log, LogFile, NoLog};
+use super::log::{self, Log, LogArgs, NoLog};
+use super::plain::Plain;
 use super::record::{Form, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
 use super::validate::TypeArg;
 use super::{
     EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
+    stdout,
 };
 use crate::engine::{
     Clock, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading, Source,
-    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode,
+    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode, check_name,
 };
-use crate::history::LogLevel;
+use crate::log::LogCounters;
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
@@ -43,10 +45,11 @@ pub struct RunArgs {
     /// Answers for tasks: a file of answers by resource, or a MockConfigFile.json and one of its test cases.
     #[arg(long, value_name = "FILE[#TestCase]")]
     pub tasks: Option<String>,
-    /// The machine's name; the definition's file name up to its first dot, unless given.
+    /// The machine's name, of 1 to 80 characters; the definition's file name up to its first dot, unless given.
     #[arg(long)]
     pub name: Option<String>,
-    /// The type of state machine. STANDARD ones may wait for longer than five minutes, and for callbacks.
+    /// The type of state machine. STANDARD ones may take longer than five minutes, and may use `.sync`,
+    /// `.waitForTaskToken` and activities. `quickstep validate` assumes STANDARD unless told otherwise.
     #[arg(long = "type", value_enum, ignore_case = true, default_value_t = TypeArg::Express)]
     pub machine_type: TypeArg,
     /// Whether waits, retries and timeouts take time. Virtual time skips them.
@@ -67,15 +70,9 @@ pub struct RunArgs {
     /// Go on after lines that are not JSON.
     #[arg(long)]
     pub keep_going: bool,
-    /// Write the executions' events to a file, one JSON object a line, as AWS logs them.
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<String>,
-    /// Which events are logged.
-    #[arg(long, value_enum, ignore_case = true, default_value_t = LevelArg::All, requires = "log")]
-    pub log_level: LevelArg,
-    /// Log no inputs, outputs and parameters.
-    #[arg(long, requires = "log")]
-    pub log_without_data: bool,
+    /// What is logged, and where it goes.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
@@ -88,6 +85,7 @@ Examples:
   tail -f orders.ndjson | quickstep run order.asl.json --envelope
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
+  quickstep run order.asl.json orders.ndjson --log events.qslog --log-format compact --log-rotate-bytes 100000000
 
 A file of answers for --tasks; `exec` names a program that answers JSON lines:
   {\"tasks\": {
@@ -96,8 +94,12 @@ A file of answers for --tasks; `exec` names a program that answers JSON lines:
     \"arn:aws:states:::sqs:sendMessage\": {\"echo\": true},
     \"arn:aws:lambda:*:function:stock\": {\"exec\": [\"python3\", \"stock.py\"]}}}
 
-Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or stopped at an
-invalid line, 130 if it was interrupted.";
+For .sync, .waitForTaskToken and activities, which need --type standard, the answer is the
+result of the task: what the job came to, what the token was sent back with. What the service
+answers before that has no place in the file; in --log, TaskSubmitted shows it as {}.
+
+Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or
+stopped at an invalid line, 130 if it was interrupted.";
 
 /// `--time`
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,38 +110,13 @@ pub enum TimeArg {
     Virtual,
 }
 
-/// `--log-level`
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-#[value(rename_all = "UPPER")]
-pub enum LevelArg {
-    /// Every event.
-    All,
-    /// Failures of states, tasks and executions.
-    Error,
-    /// Executions that did not succeed.
-    Fatal,
-    /// Nothing.
-    Off,
-}
-
-impl From<LevelArg> for LogLevel {
-    fn from(arg: LevelArg) -> LogLevel {
-        match arg {
-            LevelArg::All => LogLevel::All,
-            LevelArg::Error => LogLevel::Error,
-            LevelArg::Fatal => LogLevel::Fatal,
-            LevelArg::Off => LogLevel::Off,
-        }
-    }
-}
-
 /// What cannot be done, for the standard error.
 struct Trouble(String);
 
 type Attempt<T> = Result<T, Trouble>;
 
 pub(super) fn run(args: &RunArgs) -> u8 {
-    let mut err = io::stderr();
+    let mut err = Plain(io::stderr());
     match attempt(args, &mut err) {
         Ok(code) => code,
         Err(Trouble(message)) => {
@@ -151,6 +128,9 @@ pub(super) fn run(args: &RunArgs) -> u8 {
 }
 
 fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
+    if let Some(name) = &args.name {
+        check_name(name).map_err(|error| Trouble(format!("--name: {error}")))?;
+    }
     let loaded = definition::load(
         &args.definition,
         args.name.as_deref(),
@@ -170,27 +150,39 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         );
     }
     let source = open(args)?;
-    match &args.log {
-        None => Ok(stream(args, &engine, &machine, source, &NoLog)),
-        Some(path) => {
-            let file = LogFile::create(path)
-                .map_err(|error| Trouble(format!("failed to create {path}: {error}")))?;
-            let log = FileLog::new(
-                &file,
-                machine.identity(),
-                args.log_level.into(),
-                !args.log_without_data,
-            );
-            let code = stream(args, &engine, &machine, source, &log);
-            let mut file = file
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            match file.take_error() {
-                Some(error) => Err(Trouble(format!("failed to write {path}: {error}"))),
-                None => Ok(code),
+    let opened = args.log.open();
+    match opened.map_err(|error| Trouble(error.to_string()))? {
+        None => Ok(stream(args, &engine, &machine, source, || NoLog)),
+        Some(log) => {
+            let recorder = || log::Stream(log.recorder());
+            let code = stream(args, &engine, &machine, source, recorder);
+            let counters = args.log.close(log);
+            if let Some(error) = unwritten(&counters) {
+                return Err(Trouble(error));
             }
+            let dropped = counters.dropped();
+            if dropped > 0 {
+                // As above.
+                let _ = writeln!(
+                    err,
+                    "warning: {dropped} events are missing in the log, which was too slow; --log-policy block waits for it"
+                );
+            }
+            Ok(code)
         }
     }
+}
+
+/// What went wrong in writing the log.
+fn unwritten(counters: &LogCounters) -> Option<String> {
+    counters.sinks.iter().find_map(|sink| {
+        let error = sink.error.as_deref()?;
+        let lost = sink.dropped.write_failed;
+        Some(format!(
+            "failed to write {}: {error}; {lost} events are lost",
+            sink.name
+        ))
+    })
 }
 
 fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
@@ -204,11 +196,12 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         TimeArg::Real => TimeMode::Real,
         TimeArg::Virtual => TimeMode::Virtual,
     };
-    Engine::builder()
-        .tasks(tasks)
-        .time(time)
-        .build()
-        .map_err(|error| Trouble(error.to_string()))
+    let engine = Engine::builder().tasks(tasks).time(time);
+    let engine = match args.workers {
+        Some(workers) => engine.workers(workers.get()),
+        None => engine,
+    };
+    engine.build().map_err(|error| Trouble(error.to_string()))
 }
 
 /// Events from a file, from the standard input, or one input.
@@ -272,12 +265,12 @@ fn open(args: &RunArgs) -> Attempt<Input> {
 }
 
 /// Runs the stream and reports; returns the exit code.
-fn stream<L: Log + Sync>(
+fn stream<L: Log + 'static>(
     args: &RunArgs,
     engine: &Engine,
     machine: &StateMachine,
     source: Input,
-    log: &L,
+    log: impl Fn() -> L + Sync,
 ) -> u8 {
     let clock = SystemClock::new();
     let options = StreamOptions {
@@ -287,11 +280,6 @@ fn stream<L: Log + Sync>(
         } else {
             Order::Events
         },
-        ..StreamOptions::default()
-    };
-    let options = StreamOptions {
-        workers: args.workers.map_or(options.workers, NonZero::get),
-        ..options
     };
     let stream = Stream::new(engine, machine, options);
     stop_when_interrupted(&stream);
@@ -306,8 +294,8 @@ fn stream<L: Log + Sync>(
         OnInvalid::Stop
     };
     let bar = if args.quiet { None } else { report::progress() };
-    let mut printer = Printer::new(io::stdout().lock(), io::stderr(), bar);
-    let recorder = || LineRecorder::new(form, on_invalid, log.clone());
+    let mut printer = Printer::new(io::stdout().lock(), Plain(io::stderr()), bar);
+    let recorder = || LineRecorder::new(form, on_invalid, log());
     let (end, recorders) = stream.run(source, recorder, &mut printer);
     printer.finish();
     let mut tally = Tally::new();
@@ -331,11 +319,8 @@ fn stop_when_interrupted(stream: &Stream) {
 }
 
 fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> u8 {
-    let mut err = io::stderr();
-    let mut say = |text: &str| {
-        // If nobody reads the standard error, the exit code has to do.
-        let _ = err.write_all(text.as_bytes());
-    };
+    let mut err = Plain(io::stderr());
+    // If nobody reads the standard error, the exit code has to do.
     let code = match end {
         StreamEnd::Finished if tally.ended() == tally.succeeded && tally.invalid == 0 => {
             EXIT_SUCCESS
@@ -343,23 +328,20 @@ fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> 
         StreamEnd::Finished => EXIT_FAILURE,
         StreamEnd::Refused => EXIT_TROUBLE,
         StreamEnd::Stopped => {
-            say("interrupted\n");
+            let _ = writeln!(err, "interrupted");
             EXIT_INTERRUPTED
         }
         StreamEnd::ReadFailed(error) => {
-            say(&format!("error: {error}\n"));
+            let _ = writeln!(err, "error: {error}");
             EXIT_TROUBLE
         }
-        StreamEnd::WriteFailed(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return EXIT_BROKEN_PIPE;
-        }
-        StreamEnd::WriteFailed(error) => {
-            say(&format!("error: failed to write results: {error}\n"));
-            EXIT_TROUBLE
-        }
+        StreamEnd::WriteFailed(error) => match stdout::not_written(error, &mut err) {
+            EXIT_BROKEN_PIPE => return EXIT_BROKEN_PIPE,
+            code => code,
+        },
     };
     if !args.quiet {
-        say(&report::summary(tally, elapsed));
+        let _ = err.write_all(report::summary(tally, elapsed).as_bytes());
     }
     code
 }

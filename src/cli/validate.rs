@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+use super::plain::Plain;
+use super::stdout;
 use crate::asl::{self, DEFINITION_BYTES_MAX, Diagnostic, MachineType, Severity};
 
 /// Every definition was valid.
@@ -24,7 +26,8 @@ pub struct ValidateArgs {
     /// Definitions in Amazon States Language; `-` is the standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
-    /// The type of state machine: EXPRESS refuses more.
+    /// The type of state machine. EXPRESS, which `quickstep run` assumes unless told otherwise, refuses `.sync`,
+    /// `.waitForTaskToken` and activities.
     #[arg(long = "type", value_enum, ignore_case = true, default_value_t = TypeArg::Standard)]
     pub machine_type: TypeArg,
     /// How problems are shown.
@@ -59,10 +62,10 @@ pub enum Format {
     Json,
 }
 
-/// Checks the files in order; the exit code is [`EXIT_VALID`] or [`EXIT_INVALID`].
+/// Checks the files in order; the exit code is [`EXIT_VALID`] or [`EXIT_INVALID`], or another if the results cannot be
+/// written.
 pub fn run(args: &ValidateArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    // A reader of our output that has gone away is no reason to complain.
-    validate(args, out, err).unwrap_or(EXIT_INVALID)
+    validate(args, out, err).unwrap_or_else(|error| stdout::not_written(&error, err))
 }
 
 fn validate(args: &ValidateArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -76,14 +79,15 @@ fn validate(args: &ValidateArgs, out: &mut dyn Write, err: &mut dyn Write) -> io
         let text = match text {
             Ok(text) => text,
             Err(error) => {
-                writeln!(err, "error: failed to read {name}: {error}")?;
+                // If nobody reads the standard error, the exit code has to do.
+                let _ = writeln!(err, "error: failed to read {name}: {error}");
                 code = EXIT_INVALID;
                 continue;
             }
         };
         let diagnostics = asl::read(&text, args.machine_type.into()).diagnostics;
         match args.format {
-            Format::Text => show(name, &text, &diagnostics, out)?,
+            Format::Text => show(name, &text, &diagnostics, &mut Plain(&mut *out))?,
             Format::Json => {
                 for diagnostic in &diagnostics {
                     writeln!(out, "{}", to_json(name, diagnostic))?;

@@ -11,13 +11,18 @@ mod choice;
 mod context;
 mod execution;
 mod failure;
+mod freeze;
 mod join;
 mod merge;
+mod query;
 mod run;
 mod task;
 mod wait;
 
+pub use freeze::Freezer;
+
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
+pub(crate) use context::{express_id, uuid};
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
 };

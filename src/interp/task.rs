@@ -15,7 +15,7 @@ const TIMEOUT_SECONDS_DEFAULT: u64 = 99_999_999;
 
 impl TaskInfo {
     /// True for `.waitForTaskToken`, and for `.sync`, which AWS gives a token too.
-    pub(super) fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         match &self.resource {
             Resource::Service(integration) => match integration.pattern {
                 Pattern::WaitForTaskToken | Pattern::Sync | Pattern::Sync2 => true,
@@ -31,7 +31,7 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// If the task has ended already: nothing changes then.
+    /// If the task has ended already, or the execution's deadline has passed, which ends it.
     pub fn complete<O: Observer>(
         &mut self,
         program: &Program,
@@ -41,14 +41,26 @@ impl Execution {
         observer: &mut O,
     ) -> Result<(), Stale> {
         self.waiting_frame(handle)?;
-        Run {
+        let mut run = Run {
             program,
             execution: self,
             now,
             observer,
+        };
+        if run.is_late() {
+            run.time_out();
+            return Err(Stale);
         }
-        .complete(handle.index, completion);
+        run.complete(handle.index, completion);
         Ok(())
+    }
+
+    /// True if the task's timeout or heartbeat has fallen due: an answer that comes now comes too late, and the next
+    /// step ends the task.
+    #[must_use]
+    pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
+        self.waiting_frame(handle)
+            .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)
     }
 }
 
@@ -63,13 +75,16 @@ impl<'a, O: Observer> Run<'a, O> {
     ) -> Result<Stop, Raised> {
         let info = &self.program.tasks[task.index()];
         let credentials = info.has_credentials.then(|| self.pop());
+        if self.is_late() {
+            return Ok(Stop::Waits);
+        }
         let input = registers.value;
         if values(self.execution, self.program).size(input) > PAYLOAD_BYTES_MAX {
             return Err(self.too_large(&info.resource_text));
         }
         // The paths of the timeouts are read from the state's input, which Parameters have not touched.
-        let timeout_seconds = self.seconds(frame, info.timeout.as_ref(), registers.data)?;
-        let heartbeat_seconds = self.seconds(frame, info.heartbeat.as_ref(), registers.data)?;
+        let timeout_seconds = self.seconds(frame, info.timeout.as_ref(), registers)?;
+        let heartbeat_seconds = self.seconds(frame, info.heartbeat.as_ref(), registers)?;
         let now = self.now;
         let timeout_at = after_seconds(now, timeout_seconds.unwrap_or(TIMEOUT_SECONDS_DEFAULT));
         let heartbeat_at =
@@ -100,13 +115,16 @@ impl<'a, O: Observer> Run<'a, O> {
         &mut self,
         frame: u32,
         operand: Option<&NumberOperand>,
-        value: Val,
+        registers: &Registers,
     ) -> Result<Option<u64>, Raised> {
         match operand {
             None => Ok(None),
             Some(NumberOperand::Literal(n)) => Ok(Some(*n)),
+            Some(NumberOperand::Expression(expression)) => self
+                .eval_integer(frame, *expression, 1, registers)
+                .map(Some),
             Some(NumberOperand::Load(load)) => {
-                let n = self.number_operand(frame, *load, value)?;
+                let n = self.number_operand(frame, *load, registers.data)?;
                 match u64::try_from(n) {
                     Ok(seconds @ 1..) => Ok(Some(seconds)),
                     _ => {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::context::values;
 use super::execution::{FrameStatus, after_seconds};
-use super::run::{Raised, Run};
+use super::run::{Raised, Registers, Run};
 use crate::history::{Failure, Observer};
 use crate::program::{Load, LoadId, WaitId, WaitInfo};
 use crate::stdx::Timestamp;
@@ -20,13 +20,19 @@ impl<O: Observer> Run<'_, O> {
         &mut self,
         frame: u32,
         wait: WaitId,
-        value: Val,
+        registers: &Registers,
     ) -> Result<bool, Raised> {
         let until = match self.program.waits[wait.index()] {
             WaitInfo::Seconds(seconds) => after_seconds(self.now, seconds),
             WaitInfo::Until(millis) => Timestamp::from_millis(millis),
-            WaitInfo::SecondsPath(load) => self.seconds_path(frame, load, value)?,
-            WaitInfo::TimestampPath(load) => self.timestamp_path(frame, load, value)?,
+            WaitInfo::SecondsPath(load) => self.seconds_path(frame, load, registers.value)?,
+            WaitInfo::TimestampPath(load) => self.timestamp_path(frame, load, registers.value)?,
+            WaitInfo::SecondsExpression(expression) => {
+                self.seconds_expression(frame, expression, registers)?
+            }
+            WaitInfo::TimestampExpression(expression) => {
+                self.timestamp_expression(frame, expression, registers)?
+            }
         };
         if until <= self.now {
             return Ok(false);
@@ -110,34 +116,34 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    /// Makes ready what is due, and fails tasks whose time is up.
-    pub(super) fn wake(&mut self) {
+    /// Makes ready what falls due at the first moment up to `until`, and fails tasks whose time is up then. False if
+    /// there is no such moment.
+    ///
+    /// One moment at a time: what follows from it happens before what falls due later, however late the turn is.
+    pub(super) fn wake(&mut self, until: Timestamp) -> bool {
+        let mut moment = None;
         while let Some(&Reverse(timer)) = self.execution.timers.peek() {
-            // What ends the execution, its own timeout or the failure of one task, leaves nothing to wake.
-            if timer.at > self.now || self.execution.outcome.is_some() {
-                return;
+            // What ends the execution, as the failure of one task may, leaves nothing to wake.
+            if timer.at > until
+                || moment.is_some_and(|moment| timer.at != moment)
+                || self.execution.outcome.is_some()
+            {
+                break;
             }
             self.execution.timers.pop();
-            let f = &self.execution.frames[timer.frame as usize];
-            if f.generation != timer.generation {
+            let f = &mut self.execution.frames[timer.frame as usize];
+            if !timer.is_live(f) {
                 continue;
             }
-            match f.status {
-                FrameStatus::Waiting if f.wake_at == timer.at => {
-                    self.execution.make_ready(timer.frame)
-                }
-                FrameStatus::Task if f.wake_at == timer.at || f.heartbeat_at == timer.at => {
-                    let frame = &mut self.execution.frames[timer.frame as usize];
-                    frame.missed_heartbeat = frame.wake_at != timer.at;
-                    self.end_task(timer.frame, Err(Failure::timeout()));
-                }
-                FrameStatus::Task
-                | FrameStatus::Waiting
-                | FrameStatus::Free
-                | FrameStatus::Ready
-                | FrameStatus::Joined(_) => {}
+            moment = Some(timer.at);
+            if f.status == FrameStatus::Waiting {
+                self.execution.make_ready(timer.frame);
+            } else {
+                f.missed_heartbeat = f.wake_at != timer.at;
+                self.end_task(timer.frame, Err(Failure::timeout()));
             }
         }
+        moment.is_some()
     }
 
     /// When the next thing falls due.

@@ -11,6 +11,11 @@ impl Random {
         Random(seed)
     }
 
+    /// The seed of the sequence that is left.
+    pub(crate) const fn rest(&self) -> u64 {
+        self.0
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -26,7 +31,7 @@ impl Random {
     }
 
     /// A number in [0, span).
-    pub(super) fn below(&mut self, span: u64) -> u64 {
+    pub(crate) fn below(&mut self, span: u64) -> u64 {
         let scaled = u128::from(self.next_u64()) * u128::from(span);
         (scaled >> 64) as u64
     }

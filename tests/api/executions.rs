@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::Host;
 use super::recorded::{await_end, dated, readable};
+use crate::difference::Differences;
 use crate::pattern::Bindings;
 
 /// One recorded execution.
@@ -118,7 +119,7 @@ impl Case {
         ] {
             bindings.may_lack(name);
         }
-        let mut differences = Vec::new();
+        let mut differences = Differences::default();
         let described = if self.case["sync"] == true {
             connection.call("StartSyncExecution", &start).1
         } else {
@@ -157,7 +158,7 @@ impl Case {
         }
         match differences.is_empty() {
             true => Ok(()),
-            false => Err(differences.join("\n  ")),
+            false => Err(differences.text()),
         }
     }
 
@@ -166,7 +167,7 @@ impl Case {
         &self,
         ours: &Value,
         bindings: &mut Bindings,
-        differences: &mut Vec<String>,
+        differences: &mut Differences,
     ) {
         let Some(recorded) = self.case["history"].as_array() else {
             return;

@@ -8,6 +8,7 @@ use quickstep::server::ServerOptions;
 use serde_json::{Value, json};
 
 use super::client::{Connection, Host};
+use crate::difference::Differences;
 use crate::pattern::Bindings;
 
 /// One recorded case.
@@ -166,7 +167,7 @@ impl Case {
         for name in LACKING {
             bindings.may_lack(name);
         }
-        let (mut answers, mut differences) = (Vec::new(), Vec::new());
+        let (mut answers, mut differences) = (Vec::new(), Differences::default());
         for (i, step) in self.steps.iter().enumerate() {
             let mut params = filled(&step.params, &answers);
             restore(&mut params, &answers);
@@ -197,7 +198,7 @@ impl Case {
         }
         match differences.is_empty() {
             true => Ok(()),
-            false => Err(differences.join("\n  ")),
+            false => Err(differences.text()),
         }
     }
 }
@@ -241,13 +242,13 @@ fn compare(
     answer: &Value,
     bindings: &mut Bindings,
     at: &str,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let exception = &expect["exception"];
     if !exception.is_null() {
         let ours = json!({"code": answer["__type"], "message": answer["message"]});
         if status == 200 {
-            differences.push(format!("{at}: AWS refuses: {exception}; ours: {answer}"));
+            differences.add(format!("{at}: AWS refuses: {exception}; ours: {answer}"));
         } else {
             let expected =
                 json!({"code": exception["code"], "message": placeholders(&exception["message"])});
@@ -256,7 +257,7 @@ fn compare(
         return;
     }
     if status != 200 {
-        differences.push(format!("{at}: AWS: {expect}; ours: {answer}"));
+        differences.add(format!("{at}: AWS: {expect}; ours: {answer}"));
         return;
     }
     let ours = readable(expect, answer);

@@ -175,6 +175,11 @@ fn what_tasks_go_through_is_logged() {
             .map(|line| line.split('"').nth(7).unwrap())
             .collect();
         assert_eq!(&types[2..types.len() - 2], expected, "{text}");
+        let submitted = text.lines().find(|line| line.contains("TaskSubmitted"));
+        assert!(
+            submitted.is_none_or(|line| line.contains(r#""output":"{}""#)),
+            "{text}"
+        );
     }
 }
 

@@ -5,15 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::MachineType;
+use quickstep::history::LogLevel;
 use quickstep::interp::{Invocation, MachineIdentity};
 use quickstep::stdx::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::difference::Differences;
 use super::machine::{self, Ending, Machine, Turns};
 use super::pattern::Bindings;
-use super::replay::{Replay, forget, parsed, parsed_text};
+use super::replay::{Replay, details, forget, parsed, parsed_text};
+use super::runtime::{self, Subject};
 
 /// One recorded execution.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Texts {
     }
 }
 
-/// All executions that the interpreter can run: not those that need JSONata or a distributed Map.
+/// All executions that the interpreter can run: not those that need a distributed Map.
 pub(crate) fn cases(directory: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
     let entries = fs::read_dir(directory).expect("the corpus is there");
@@ -92,9 +95,7 @@ fn applies(case: &Value) -> bool {
         }
     }
     let definition = &case["definition"];
-    case["kind"] == "execution"
-        && !says(definition, "QueryLanguage", "JSONata")
-        && !says(definition, "Mode", "DISTRIBUTED")
+    case["kind"] == "execution" && !says(definition, "Mode", "DISTRIBUTED")
 }
 
 impl Case {
@@ -148,17 +149,96 @@ impl Case {
             .as_array()
             .map_or(&[][..], Vec::as_slice);
         let ran = Replay::new(history, self.only_answer()).run(&mut machine);
-        let mut differences: Vec<String> = ran.err().into_iter().collect();
-        self.compare(&machine, &identity, turns, &mut differences);
-        if differences.is_empty() {
-            return Ok(());
+        let mut differences = Differences::default();
+        if let Err(difference) = ran {
+            differences.add(difference);
         }
-        let types: Vec<&str> = machine
-            .events
-            .iter()
-            .map(|event| event.event_type)
-            .collect();
-        Err(format!("{}\n  events: {types:?}", differences.join("\n  ")))
+        self.compare(&machine, &identity, turns, &mut differences);
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "conformance",
+                definition: &self.definition,
+                machine_type,
+                input: self.sent_input(),
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
+        }
+        differences.verdict(&machine)?;
+        let (level, data) = self.logged();
+        let lines = machine.log(level, data)?;
+        if self.group == "logs" {
+            self.compare_log(&lines, level, data)?;
+        }
+        Ok(())
+    }
+
+    /// The logging configuration that the recording was made with, which its name ends with: `…_ERROR_True]#0`.
+    fn logged(&self) -> (LogLevel, bool) {
+        let level = [LogLevel::Off, LogLevel::Fatal, LogLevel::Error]
+            .into_iter()
+            .find(|level| self.id.contains(&format!("_{}_", level.as_str())));
+        (level.unwrap_or(LogLevel::All), !self.id.contains("_False]"))
+    }
+
+    /// Compares the lines of a log with what AWS's would be: the recorded history in the form of the log, of which the
+    /// level leaves the events that the guide's table has, and the configuration without data no documents.
+    fn compare_log(&self, lines: &[Value], level: LogLevel, data: bool) -> Result<(), String> {
+        let levels = |event_type: &str| match event_type {
+            "ExecutionFailed" | "ExecutionTimedOut" | "ExecutionAborted" => LogLevel::Fatal,
+            "FailStateEntered" => LogLevel::Error,
+            _ => LogLevel::All,
+        };
+        let mut expected = Vec::new();
+        for event in self.case["history"].as_array().into_iter().flatten() {
+            let event_type = event["type"].as_str().unwrap_or_default();
+            if levels(event_type) < level || level == LogLevel::Off {
+                continue;
+            }
+            let mut details = details(event).clone();
+            if details.is_null() {
+                details = serde_json::json!({});
+            }
+            if !data {
+                let documents = ["input", "inputDetails", "output", "outputDetails"];
+                forget(&mut details, &documents);
+            }
+            expected.push(serde_json::json!({
+                "id": event["id"].to_string(),
+                "type": event_type,
+                "details": details,
+                "previous_event_id": event["previousEventId"].to_string(),
+                "redrive_count": "0",
+            }));
+        }
+        let mut differences = Differences::default();
+        if expected.len() != lines.len() {
+            differences.add(format!("AWS logs {expected:?}, we {lines:?}"));
+        }
+        let mut bindings = Bindings::new();
+        for (expected, line) in expected.iter().zip(lines) {
+            let mut ours = line.clone();
+            for name in ["event_timestamp", "execution_arn"] {
+                if !ours[name].is_string() {
+                    differences.add(format!("{name} is no text: {line}"));
+                }
+            }
+            forget(&mut ours, &["event_timestamp", "execution_arn"]);
+            for name in ["input", "output"] {
+                if let Some(text) = ours["details"].get_mut(name) {
+                    *text = parsed_text(text, &expected["details"][name]);
+                }
+            }
+            bindings.compare(expected, &ours, "log", &mut differences);
+        }
+        match differences.is_empty() {
+            true => Ok(()),
+            false => Err(differences.text()),
+        }
     }
 
     /// What tasks answer where no history was recorded: in the only such case, `expect.output.final` holds it.
@@ -186,10 +266,10 @@ impl Case {
         machine: &Machine,
         identity: &MachineIdentity,
         turns: Turns,
-        differences: &mut Vec<String>,
+        differences: &mut Differences,
     ) {
         if !self.case["expect"]["status"].is_string() {
-            differences.push("the recording has no status: nothing to compare with".to_owned());
+            differences.add("the recording has no status: nothing to compare with".to_owned());
         }
         let mut bindings = Bindings::new();
         if identity.machine_type == MachineType::Standard {
@@ -209,7 +289,7 @@ impl Case {
                 .map(|(at, event)| parsed(&event.json, recorded.get(at)))
                 .collect();
             // In the shortest turns branches take turns in another order, so that their events mix in another way.
-            if turns == Turns::Usual {
+            if turns.are_usual() {
                 compare_histories(recorded, &ours, &mut bindings, differences);
             }
         }
@@ -270,7 +350,7 @@ fn compare_histories(
     recorded: &[Value],
     ours: &[Value],
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let (mut at, mut unordered) = (0, Vec::new());
     for event in recorded {
@@ -281,17 +361,22 @@ fn compare_histories(
         if !unordered.is_empty() {
             let end = usize::try_from(event["id"].as_u64().unwrap_or(0)).unwrap_or(0);
             let end = end.saturating_sub(1).clamp(at, ours.len());
-            compare_sets(&unordered, &ours[at..end], bindings, differences);
+            let swallowed: &[&str] = match event["type"].as_str() {
+                // A retry begins where the state has not ended.
+                Some("ParallelStateStarted") => &[],
+                _ => &["ParallelStateSucceeded", "ParallelStateFailed"],
+            };
+            compare_sets(&unordered, &ours[at..end], swallowed, bindings, differences);
             (at, unordered) = (end, Vec::new());
         }
         match ours.get(at) {
             Some(ours) => compare_events(event, ours, bindings, differences),
-            None => differences.push(format!("event {}: missing; AWS: {event}", at + 1)),
+            None => differences.add(format!("event {}: missing; AWS: {event}", at + 1)),
         }
         at += 1;
     }
     for event in ours.iter().skip(at) {
-        differences.push(format!("AWS has ended before; ours: {event}"));
+        differences.add(format!("AWS has ended before; ours: {event}"));
     }
 }
 
@@ -299,7 +384,7 @@ fn compare_events(
     recorded: &Value,
     ours: &Value,
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let (mut recorded, mut ours) = (recorded.clone(), ours.clone());
     let path = format!("event {} {}", recorded["id"], recorded["type"]);
@@ -312,8 +397,9 @@ fn compare_events(
 fn compare_sets(
     recorded: &[&Value],
     ours: &[Value],
+    swallowed: &[&str],
     bindings: &mut Bindings,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let mut left: Vec<Value> = ours.to_vec();
     for event in &mut left {
@@ -323,7 +409,7 @@ fn compare_sets(
         let mut event = (*event).clone();
         forget(&mut event, &["id", "previousEventId", "timestamp"]);
         let found = left.iter().position(|ours| {
-            let mut differences = Vec::new();
+            let mut differences = Differences::default();
             let mut tried = bindings.clone();
             tried.compare(&event, ours, "", &mut differences);
             if differences.is_empty() {
@@ -333,12 +419,13 @@ fn compare_sets(
         });
         match found {
             Some(at) => drop(left.remove(at)),
-            None => differences.push(format!("in the branches: missing; AWS: {event}")),
+            None => differences.add(format!("in the branches: missing; AWS: {event}")),
         }
     }
-    // Sorting the events swallowed this one in the recordings, and only this one.
+    // Sorting the events swallowed the one that ends the state in the recordings, and only this one.
     match left.as_slice() {
-        [event] if event["type"] == "ParallelStateSucceeded" => {}
-        left => differences.push(format!("in the branches: AWS has others; ours: {left:?}")),
+        [] if swallowed.is_empty() => {}
+        [event] if swallowed.iter().any(|name| event["type"] == **name) => {}
+        left => differences.add(format!("in the branches: AWS has others; ours: {left:?}")),
     }
 }

@@ -8,14 +8,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::{MachineType, Severity};
-use quickstep::history::Failure;
+use quickstep::history::{Failure, LogLevel};
 use quickstep::interp::{Completion, FrameHandle, Invocation, MachineIdentity, Yield};
 use quickstep::stdx::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::difference::Differences;
 use super::machine::{self, Machine, Turns};
+use super::runtime::{self, Subject};
 
 /// More turns than any case takes.
 const TURNS_MAX: u32 = 1_000_000;
@@ -222,17 +224,27 @@ impl Case {
             turns,
         )?;
         let ran = Play::new(file, now).run(&mut machine);
-        let mut differences: Vec<String> = ran.err().into_iter().collect();
-        file.expect.compare(&machine, turns, &mut differences);
-        if differences.is_empty() {
-            return Ok(());
+        let mut differences = Differences::default();
+        if let Err(difference) = ran {
+            differences.add(difference);
         }
-        let types: Vec<&str> = machine
-            .events
-            .iter()
-            .map(|event| event.event_type)
-            .collect();
-        Err(format!("{}\n  events: {types:?}", differences.join("\n  ")))
+        file.expect.compare(&machine, turns, &mut differences);
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "case",
+                definition: &definition,
+                machine_type,
+                input: &input,
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
+        }
+        differences.verdict(&machine)?;
+        machine.log(LogLevel::All, true).map(drop)
     }
 }
 
@@ -355,42 +367,27 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-fn shown(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 1_000;
-    text.chars().take(SHOWN_CHARS_MAX).collect()
-}
-
 impl Expect {
-    fn compare(&self, machine: &Machine, turns: Turns, differences: &mut Vec<String>) {
+    fn compare(&self, machine: &Machine, turns: Turns, differences: &mut Differences) {
         let ending = machine.ending();
-        let mut differ = |name: &str, expected: Option<&str>, ours: Option<&str>| {
-            if expected != ours {
-                let show = |text: Option<&str>| text.map_or("(none)".to_owned(), shown);
-                differences.push(format!(
-                    "{name}:\n    expected: {}\n    ours:     {}",
-                    show(expected),
-                    show(ours)
-                ));
-            }
-        };
         let status = self.status.as_deref();
-        differ("status", status, Some(ending.status));
-        differ("error", self.error.as_deref(), ending.error.as_deref());
+        differences.compare("status", status, Some(ending.status));
+        differences.compare("error", self.error.as_deref(), ending.error.as_deref());
         let cause = self.cause.as_deref().map(expanded);
-        differ("cause", cause.as_deref(), ending.cause.as_deref());
+        differences.compare("cause", cause.as_deref(), ending.cause.as_deref());
         let ours = ending.output.as_deref();
         match (&self.output, &self.output_text) {
-            (_, Some(expected)) => differ("output", Some(&expanded(expected)), ours),
+            (_, Some(expected)) => differences.compare("output", Some(&expanded(expected)), ours),
             (Some(expected), None) => {
                 let expected = json(&expanded(expected.get())).to_string();
                 let ours = ours.map(|ours| json(ours).to_string());
-                differ("output", Some(&expected), ours.as_deref());
+                differences.compare("output", Some(&expected), ours.as_deref());
             }
-            (None, None) => differ("output", None, ours),
+            (None, None) => differences.compare("output", None, ours),
         }
         if let Some(expected) = self.waited_ms {
             let (expected, ours) = (expected.to_string(), machine.waited_ms().to_string());
-            differ("waited_ms", Some(&expected), Some(&ours));
+            differences.compare("waited_ms", Some(&expected), Some(&ours));
         }
         if let Some(history) = &self.history {
             compare_history(history, machine, turns, differences);
@@ -402,7 +399,7 @@ fn compare_history(
     expected: &[Value],
     machine: &Machine,
     turns: Turns,
-    differences: &mut Vec<String>,
+    differences: &mut Differences,
 ) {
     let type_of = |event: &Value| event["type"].as_str().or(event.as_str()).map(str::to_owned);
     let mut types: Vec<Option<String>> = expected.iter().map(type_of).collect();
@@ -412,32 +409,28 @@ fn compare_history(
         .map(|event| Some(event.event_type.to_owned()))
         .collect();
     match turns {
-        Turns::Usual => {
+        Turns::Usual | Turns::Frozen => {
             for (i, (expected, event)) in expected.iter().zip(&machine.events).enumerate() {
                 for (name, value) in expected.as_object().into_iter().flatten() {
                     if event.json[name] != *value {
-                        differences.push(format!(
-                            "event {} {name}:\n    expected: {value}\n    ours:     {}",
-                            i + 1,
-                            event.json[name]
-                        ));
+                        let (what, ours) = (format!("event {} {name}", i + 1), &event.json[name]);
+                        differences.differs(&what, &value.to_string(), &ours.to_string());
                     }
                 }
             }
         }
         // Branches take turns in another order: ids differ, and so does the order of types.
-        Turns::Shortest => {
+        Turns::Shortest | Turns::ShortestFrozen => {
             types.sort();
             ours.sort();
         }
     }
     if types != ours {
-        let list = |types: &[Option<String>]| types.iter().flatten().cloned().collect::<Vec<_>>();
-        differences.push(format!(
-            "history:\n    expected: {:?}\n    ours:     {:?}",
-            list(&types),
-            list(&ours)
-        ));
+        let list = |types: &[Option<String>]| {
+            let types: Vec<_> = types.iter().flatten().collect();
+            format!("{types:?}")
+        };
+        differences.differs("history", &list(&types), &list(&ours));
     }
 }
 

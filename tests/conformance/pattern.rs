@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use quickstep::stdx::Timestamp;
 use serde_json::Value;
 
+use super::difference::Differences;
+
 /// Texts that the recording put in place of others without angle brackets; each stands for a whole string.
 const BARE: &[&str] = &[
     "activity_arn",
@@ -65,7 +67,7 @@ impl Bindings {
         expected: &Value,
         actual: &Value,
         path: &str,
-        differences: &mut Vec<String>,
+        differences: &mut Differences,
     ) {
         match (expected, actual) {
             (Value::Object(expected), Value::Object(actual)) => {
@@ -74,12 +76,12 @@ impl Bindings {
                         Some(ours) => {
                             self.compare(value, ours, &format!("{path}.{name}"), differences);
                         }
-                        None => differences.push(format!("{path}.{name}: missing; AWS: {value}")),
+                        None => differences.add(format!("{path}.{name}: missing; AWS: {value}")),
                     }
                 }
                 for (name, value) in actual {
                     if !expected.contains_key(name) && !self.lacking.contains(&&**name) {
-                        differences.push(format!("{path}.{name}: AWS has none; ours: {value}"));
+                        differences.add(format!("{path}.{name}: AWS has none; ours: {value}"));
                     }
                 }
             }
@@ -93,7 +95,7 @@ impl Bindings {
             (Value::String(expected), _) if BARE_VALUES.contains(&&**expected) => {}
             (expected, actual) if expected == actual => {}
             (expected, actual) => {
-                differences.push(format!("{path}:\n    AWS:  {expected}\n    ours: {actual}"));
+                differences.differs(path, &expected.to_string(), &actual.to_string());
             }
         }
     }
@@ -111,11 +113,12 @@ impl Bindings {
         } else {
             expected
         };
-        // The one placeholder without brackets inside other text.
-        let expected = expected.replace(
-            ":function:lambda_function_1_name",
-            ":function:<lambda_function_1_name>",
-        );
+        // The placeholders without brackets inside other text.
+        let expected = ["lambda_function_1_name", "lambda_function_name"]
+            .iter()
+            .fold(expected.to_owned(), |text, name| {
+                text.replace(&format!(":function:{name}"), &format!(":function:<{name}>"))
+            });
         let pieces = pieces(&expected);
         if !pieces.iter().any(|piece| matches!(piece, Piece::Hole(_))) {
             return false;

@@ -5,6 +5,7 @@ use quickstep::interp::{Completion, FrameHandle, Yield};
 use quickstep::stdx::Timestamp;
 use serde_json::Value;
 
+use super::difference::Differences;
 use super::machine::Machine;
 use super::pattern::Bindings;
 
@@ -117,7 +118,7 @@ impl<'a> Replay<'a> {
     /// that is like it.
     fn find(&self, ours: usize, event: &Value) -> Result<usize, String> {
         let like = |recorded: &Value| {
-            let mut differences = Vec::new();
+            let mut differences = Differences::default();
             let (mut recorded, mut event) = (recorded.clone(), event.clone());
             for event in [&mut recorded, &mut event] {
                 forget(event, &["id", "previousEventId", "timestamp"]);
@@ -143,7 +144,7 @@ impl<'a> Replay<'a> {
             format!(
                 "schedules another task than AWS at event {}:\n  {}",
                 ours + 1,
-                differences.join("\n  ")
+                differences.text()
             )
         })
     }
@@ -267,7 +268,7 @@ impl<'a> Replay<'a> {
 }
 
 /// The details of a recorded event; null if it has none.
-fn details(event: &Value) -> &Value {
+pub(crate) fn details(event: &Value) -> &Value {
     event
         .as_object()
         .and_then(|members| {

@@ -19,7 +19,7 @@ use crate::history::{Failure, NoEvents};
 use crate::interp::{Completion, Execution, FrameHandle, Invocation, Start, StartError};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::store::{Logging, MachineKind, Revision, RevisionRecord};
-use crate::task::{Answer, Inbox, lock};
+use crate::task::{Answer, Inbox, ThreadInbox, lock};
 
 /// Executions whose memory is kept for others.
 const POOL_MAX: usize = 256;
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     pub(super) tokens: Tokens,
     registry: Registry,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<dyn Inbox>,
     /// Executions that handlers are at work for, by serial number.
     pub(super) awaiting: Mutex<FixedMap<u64, Weak<Live>>>,
     pool: Mutex<Vec<Execution>>,
@@ -83,7 +83,7 @@ impl Executor {
             clock,
             tokens: Tokens::default(),
             registry: Registry::default(),
-            inbox: Arc::clone(&inbox.inbox),
+            inbox: Arc::<ThreadInbox>::clone(&inbox.inbox),
             awaiting: Mutex::default(),
             pool: Mutex::default(),
             serial: AtomicU64::new(1),
@@ -267,7 +267,7 @@ impl Executor {
 
 /// The thread that takes in the answers of handlers.
 struct Answers {
-    inbox: Arc<Inbox>,
+    inbox: Arc<ThreadInbox>,
     serve: std::sync::mpsc::Sender<Weak<Shared>>,
 }
 
@@ -281,7 +281,7 @@ impl Answers {
         std::thread::Builder::new()
             .name("quickstep-answers".to_owned())
             .spawn(move || {
-                let inbox = Inbox::of_this_thread();
+                let inbox = ThreadInbox::of_this_thread();
                 if sender.send(Arc::clone(&inbox)).is_err() {
                     return;
                 }

@@ -201,6 +201,15 @@ impl Worker<'_> {
                 };
                 self.complete(body, frame, completion, observer);
             }
+            Handler::Callback(handler) => {
+                // It hands the task on; whoever does it answers with the token.
+                match self.call(&**handler, body, frame, &mut Vec::new()) {
+                    Ok(()) => self.register(body, frame),
+                    Err(failure) => {
+                        self.complete(body, frame, Completion::Failed(&failure), observer);
+                    }
+                }
+            }
             Handler::Async(_) | Handler::Exec(_) => self.begin(body, frame, handler),
         }
     }
@@ -228,10 +237,7 @@ impl Worker<'_> {
                 self.shared.tokens.offer(arn, offer);
             }
             Resource::Service(integration) if integration.pattern == Pattern::WaitForTaskToken => {
-                if let Some(token) = body.execution.task_token_of(program, frame) {
-                    self.shared.tokens.insert(&token, waiting);
-                    body.tokens.push(token.into());
-                }
+                self.register(body, frame);
                 // What a service answers at first is not known.
                 self.complete(body, frame, Completion::Submitted(b"{}"), observer);
             }
@@ -239,6 +245,15 @@ impl Worker<'_> {
                 let failure = task::unhandled(call.resource_text, call.state);
                 self.complete(body, frame, Completion::Failed(&failure), observer);
             }
+        }
+    }
+
+    /// Lets clients answer a task with its token.
+    fn register(&self, body: &mut Body, frame: FrameHandle) {
+        if let Ok(token) = body.execution.token(frame) {
+            let live = Arc::downgrade(self.live);
+            self.shared.tokens.insert(&token, Waiting { live, frame });
+            body.tokens.push(token.into());
         }
     }
 
@@ -252,7 +267,7 @@ impl Worker<'_> {
         let Ok(call) = body.execution.task(&self.live.deployed.program, frame) else {
             unreachable!("the task is waiting for this call");
         };
-        let request = TaskRequest::new(call, &body.execution);
+        let request = TaskRequest::new(call, frame, &body.execution);
         // What a panic leaves half-done is the response, which is then not looked at.
         catch_unwind(AssertUnwindSafe(|| handler.call(&request, response)))
             .unwrap_or_else(|payload| Err(task::panicked(request.resource(), &*payload)))
@@ -263,12 +278,12 @@ impl Worker<'_> {
         let Ok(call) = body.execution.task(&deployed.program, frame) else {
             unreachable!("the task is waiting for this call");
         };
-        let request = TaskRequest::new(call, &body.execution);
+        let request = TaskRequest::new(call, frame, &body.execution);
         let reply = Reply::new(&self.shared.inbox, self.shared.address(self.live), frame);
         let pending = match handler {
             Handler::Async(handler) => deployed.bindings.spawn(handler, request.to_owned(), reply),
             Handler::Exec(exec) => Pending::exec(exec.begin(&request, reply)),
-            Handler::Fixed(_) | Handler::Answers(_) | Handler::Sync(_) => {
+            Handler::Fixed(_) | Handler::Answers(_) | Handler::Sync(_) | Handler::Callback(_) => {
                 unreachable!("these answer at once")
             }
         };

@@ -1,4 +1,4 @@
-//! `variableReferences`: which variables each state reads.
+//! `variableReferences`: which variables each state reads in JSONPath. What JSONata expressions read is not listed yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,11 +64,17 @@ impl Reads {
                 }
             }
             StateKind::Wait(Wait::SecondsPath(path) | Wait::TimestampPath(path)) => self.path(path),
-            StateKind::Wait(Wait::Seconds(_) | Wait::Timestamp(_)) | StateKind::Succeed => {}
+            StateKind::Wait(
+                Wait::Seconds(_)
+                | Wait::Timestamp(_)
+                | Wait::SecondsExpression(_)
+                | Wait::TimestampExpression(_),
+            )
+            | StateKind::Succeed => {}
             StateKind::Fail(fail) => {
                 for text in [&fail.error, &fail.cause].into_iter().flatten() {
                     match text {
-                        TextField::Literal(_) => {}
+                        TextField::Literal(_) | TextField::Expression(_) => {}
                         TextField::Path(path) => self.path(path),
                         TextField::Call(call) => self.call(call),
                     }
@@ -108,7 +114,7 @@ impl Reads {
 
     fn template(&mut self, template: &Template) {
         match template {
-            Template::Literal(_) => {}
+            Template::Literal(_) | Template::Expression(_) => {}
             Template::Path { path, .. } => self.path(path),
             Template::Call { call, .. } => self.call(call),
             Template::Object(members) => {
@@ -132,6 +138,7 @@ impl Reads {
                 }
             }
             BooleanExpr::Not(part) => self.condition(part),
+            BooleanExpr::Condition(_) => {}
             BooleanExpr::Test(test) => {
                 self.path(&test.variable);
                 if let Operand::Path(path) = &test.operand {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::clock::{Anchor, Clock, TimeMode};
 use crate::history::{Failure, Observer};
-use crate::interp::{Completion, Execution, FUEL, FrameHandle, Yield};
+use crate::interp::{Completion, Execution, FrameHandle, MachineIdentity, Yield};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
 use crate::task::{
-    self, Address, Answer, Answers, Bindings, Handler, Inbox, Pending, Reply, TaskRequest,
+    self, Address, Answer, Answers, Binding, Bindings, Handler, Inbox, Pending, Reply, Steps,
+    TaskAnswer, TaskRequest,
 };
 
 /// An execution with what its driver keeps of it. Used again for other executions.
@@ -17,11 +18,11 @@ use crate::task::{
 pub(crate) struct Run {
     pub(crate) execution: Execution,
     /// How often each Task has been called, if a test case wants to know.
-    calls: Vec<u32>,
+    pub(super) calls: Vec<u32>,
     /// Milliseconds by which its clock has been put forward.
     pub(crate) skipped_millis: i64,
     /// Its tasks under way.
-    pending: Vec<(FrameHandle, Pending)>,
+    pub(super) pending: Vec<(FrameHandle, Pending)>,
 }
 
 /// How a turn ended.
@@ -33,20 +34,29 @@ pub(crate) enum Turn {
     OutOfFuel,
 }
 
-/// What the executions of one worker run with.
+/// What the executions of a state machine run with.
 #[derive(Debug)]
-pub(crate) struct Surroundings<'a> {
-    pub(crate) program: &'a Program,
-    pub(crate) bindings: &'a Bindings,
-    pub(crate) clock: &'a dyn Clock,
+pub(crate) struct Bound {
+    pub(crate) program: Arc<Program>,
+    pub(crate) identity: Arc<MachineIdentity>,
+    pub(crate) bindings: Bindings,
+}
+
+/// What one thread runs executions with.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) anchor: Anchor,
     pub(crate) mode: TimeMode,
-    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<dyn Inbox>,
     /// Answers of handlers; kept for its memory.
     pub(crate) response: Vec<u8>,
     /// The last time that was read.
     pub(crate) nanos: u64,
 }
+
+/// Says where answers to an execution's tasks go; asked when the first task is handed out.
+pub(crate) type AddressOf<'a> = &'a mut dyn FnMut() -> Address;
 
 impl Run {
     /// Forgets the execution before; calls off its tasks.
@@ -73,7 +83,33 @@ impl Run {
 /// Waits that one turn skips.
 const SKIPS_MAX: u32 = 1_000;
 
-impl Surroundings<'_> {
+/// Transitions between two looks at the clock.
+const SLICE_TRANSITIONS: u32 = 512;
+
+/// Slices of a turn: an end for turns whose clock stands.
+const SLICES_MAX: u32 = 20;
+
+/// Longest turn, in nanoseconds, but for one slice.
+pub(crate) const TURN_NANOS_MAX: u64 = 500_000;
+
+impl Driver {
+    /// A driver whose answers go to `inbox`.
+    pub(crate) fn new(
+        clock: &Arc<dyn Clock>,
+        anchor: Anchor,
+        mode: TimeMode,
+        inbox: Arc<dyn Inbox>,
+    ) -> Driver {
+        Driver {
+            clock: Arc::clone(clock),
+            anchor,
+            mode,
+            inbox,
+            response: Vec::new(),
+            nanos: anchor.nanos(),
+        }
+    }
+
     /// Reads the clock.
     #[inline]
     pub(crate) fn tick(&mut self) -> u64 {
@@ -89,16 +125,19 @@ impl Surroundings<'_> {
             .plus_millis(run.skipped_millis)
     }
 
-    /// Runs until nothing can be done at once.
+    /// Runs until nothing can be done at once, or until it was long enough.
     pub(crate) fn turn<O: Observer>(
         &mut self,
+        bound: &Bound,
         run: &mut Run,
-        address: Address,
+        address: AddressOf<'_>,
         observer: &mut O,
     ) -> Turn {
-        let program = self.program;
+        let program = &*bound.program;
+        let began = self.nanos;
         let mut now = self.now(run);
-        let mut skips = 0;
+        let (mut skips, mut slices) = (0, 0);
+        run.execution.refuel(SLICE_TRANSITIONS);
         loop {
             match run.execution.step(program, now, observer) {
                 Yield::Done => {
@@ -107,7 +146,7 @@ impl Surroundings<'_> {
                     }
                     return Turn::Done;
                 }
-                Yield::Task(frame) => now = self.task(run, address, frame, now, observer),
+                Yield::Task(frame) => now = self.task(bound, run, address, frame, now, observer),
                 Yield::Parked(at) => {
                     if !run.pending.is_empty() {
                         run.pending
@@ -115,7 +154,7 @@ impl Surroundings<'_> {
                     }
                     if run.pending.is_empty() {
                         if at == Timestamp::MAX {
-                            self.strand(run, now, observer);
+                            self.strand(program, run, now, observer);
                             return Turn::Done;
                         }
                         if self.mode == TimeMode::Virtual {
@@ -132,8 +171,12 @@ impl Surroundings<'_> {
                     return Turn::Parked(at);
                 }
                 Yield::OutOfFuel => {
-                    run.execution.refuel(FUEL);
-                    return Turn::OutOfFuel;
+                    slices += 1;
+                    if slices == SLICES_MAX || self.tick() - began >= TURN_NANOS_MAX {
+                        return Turn::OutOfFuel;
+                    }
+                    now = self.now(run);
+                    run.execution.refuel(SLICE_TRANSITIONS);
                 }
             }
         }
@@ -142,6 +185,7 @@ impl Surroundings<'_> {
     /// Takes in an answer that came later; false if nobody waits for it any more.
     pub(crate) fn answer<O: Observer>(
         &self,
+        program: &Program,
         run: &mut Run,
         answer: &Answer,
         observer: &mut O,
@@ -158,7 +202,7 @@ impl Surroundings<'_> {
         };
         complete(
             &mut run.execution,
-            self.program,
+            program,
             answer.frame,
             completion,
             now,
@@ -170,18 +214,22 @@ impl Surroundings<'_> {
     /// Does a task, or sees that it is done; returns the time.
     fn task<O: Observer>(
         &mut self,
+        bound: &Bound,
         run: &mut Run,
-        address: Address,
+        address: AddressOf<'_>,
         frame: FrameHandle,
         now: Timestamp,
         observer: &mut O,
     ) -> Timestamp {
-        let program = self.program;
+        let program = &*bound.program;
         let Ok(call) = run.execution.task(program, frame) else {
             unreachable!("a task that was just yielded is not stale");
         };
         let id = call.id;
-        let binding = self.bindings.task(id);
+        let binding = bound.bindings.task(id);
+        if let Some(Handler::Callback(handler)) = &binding.handler {
+            return self.hand_on(program, binding, &**handler, run, frame, observer);
+        }
         if let Some(step) = binding.steps.completion() {
             complete(&mut run.execution, program, frame, step, now, observer);
         }
@@ -193,15 +241,19 @@ impl Surroundings<'_> {
                 match answers.get(number) {
                     Some(answer) => of_fixed(answer),
                     None => {
-                        failure = no_answer(answers, self.program.state_of(id), number);
+                        failure = no_answer(answers, program.state_of(id), number);
                         Completion::Failed(&failure)
                     }
                 }
             }
             Some(Handler::Sync(handler)) => {
-                let result = self.call(&**handler, run, frame);
+                let result = self.call(program, &**handler, run, frame);
                 self.tick();
                 let now = self.now(run);
+                // What fell due while the handler was at work happens first.
+                if run.execution.is_overdue(frame, now) {
+                    return now;
+                }
                 let completion = match &result {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),
@@ -216,8 +268,8 @@ impl Surroundings<'_> {
                 );
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_)) => {
-                self.begin(run, address, frame, &binding.handler);
+            Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
+                self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
             None => {
@@ -237,17 +289,82 @@ impl Surroundings<'_> {
         now
     }
 
+    /// Has a task handed on to whoever answers it by its token.
+    #[cold]
+    fn hand_on<O: Observer>(
+        &mut self,
+        program: &Program,
+        binding: &Binding,
+        handler: &dyn task::TaskHandler,
+        run: &mut Run,
+        frame: FrameHandle,
+        observer: &mut O,
+    ) -> Timestamp {
+        let result = self.call(program, handler, run, frame);
+        self.tick();
+        let now = self.now(run);
+        // What fell due while the handler was at work happens first.
+        if run.execution.is_overdue(frame, now) {
+            return now;
+        }
+        let completion = match (&result, binding.steps) {
+            (Ok(()), Steps::Submitted) => Some(Completion::Submitted(&self.response)),
+            // Nothing is to be told: an activity starts when a worker takes it.
+            (Ok(()), Steps::None | Steps::Started) => None,
+            (Err(failure), _) => Some(Completion::Failed(failure)),
+        };
+        if let Some(completion) = completion {
+            complete(
+                &mut run.execution,
+                program,
+                frame,
+                completion,
+                now,
+                observer,
+            );
+        }
+        if result.is_ok() {
+            run.pending.push((frame, Pending::outside()));
+        }
+        now
+    }
+
+    /// Takes in what became of a task, by its token; false if there is no such task.
+    pub(crate) fn answer_token<O: Observer>(
+        &self,
+        program: &Program,
+        run: &mut Run,
+        token: &str,
+        answer: &TaskAnswer,
+        observer: &mut O,
+    ) -> bool {
+        let Ok(frame) = run.execution.task_of_token(token) else {
+            return false;
+        };
+        if answer.is_last()
+            && let Some(at) = run.pending.iter().position(|(f, _)| *f == frame)
+        {
+            run.pending.swap_remove(at).1.finish();
+        }
+        let now = self.now(run);
+        let completion = answer.as_completion();
+        run.execution
+            .complete(program, frame, completion, now, observer)
+            .is_ok()
+    }
+
     fn call(
         &mut self,
+        program: &Program,
         handler: &dyn task::TaskHandler,
         run: &Run,
         frame: FrameHandle,
     ) -> Result<(), Failure> {
-        let Ok(call) = run.execution.task(self.program, frame) else {
+        let Ok(call) = run.execution.task(program, frame) else {
             unreachable!("the task is waiting for this call");
         };
         self.response.clear();
-        let request = TaskRequest::new(call, &run.execution);
+        let request = TaskRequest::new(call, frame, &run.execution);
         let response = &mut self.response;
         // What a panic leaves half-done is the response, which is then not looked at.
         catch_unwind(AssertUnwindSafe(|| handler.call(&request, response)))
@@ -257,19 +374,20 @@ impl Surroundings<'_> {
     #[cold]
     fn begin(
         &self,
+        bound: &Bound,
         run: &mut Run,
         address: Address,
         frame: FrameHandle,
         handler: &Option<Handler>,
     ) {
-        let Ok(call) = run.execution.task(self.program, frame) else {
+        let Ok(call) = run.execution.task(&bound.program, frame) else {
             unreachable!("the task is waiting for this call");
         };
-        let request = TaskRequest::new(call, &run.execution);
+        let request = TaskRequest::new(call, frame, &run.execution);
         let reply = Reply::new(&self.inbox, address, frame);
         let pending = match handler {
             Some(Handler::Async(handler)) => {
-                self.bindings.spawn(handler, request.to_owned(), reply)
+                bound.bindings.spawn(handler, request.to_owned(), reply)
             }
             Some(Handler::Exec(exec)) => Pending::exec(exec.begin(&request, reply)),
             _ => unreachable!("other handlers answer at once"),
@@ -279,9 +397,15 @@ impl Surroundings<'_> {
 
     /// Ends an execution that nothing could ever wake. Only a defect of the engine can lead here.
     #[cold]
-    fn strand<O: Observer>(&self, run: &mut Run, now: Timestamp, observer: &mut O) {
+    fn strand<O: Observer>(
+        &self,
+        program: &Program,
+        run: &mut Run,
+        now: Timestamp,
+        observer: &mut O,
+    ) {
         let failure = Failure::new("States.Runtime", "nothing can wake the execution");
-        run.execution.stop(self.program, failure, now, observer);
+        run.execution.stop(program, failure, now, observer);
     }
 }
 

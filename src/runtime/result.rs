@@ -29,10 +29,11 @@ pub struct ExecutionResult {
     /// How many states it entered.
     pub transitions: u64,
     seed: u64,
+    name: Option<Box<str>>,
 }
 
 impl ExecutionResult {
-    pub(super) fn new(
+    pub(crate) fn new(
         run: &Run,
         program: &Program,
         seed: u64,
@@ -55,12 +56,16 @@ impl ExecutionResult {
             skipped: Duration::from_millis(run.skipped_millis.unsigned_abs()),
             transitions: execution.transitions(),
             seed,
+            name: execution.given_name().map(Into::into),
         }
     }
 
-    /// The execution's name, a UUID.
+    /// The execution's name: the one that it was given, else a UUID.
     #[must_use]
     pub fn name(&self) -> String {
-        name_of_seed(self.seed)
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => name_of_seed(self.seed),
+        }
     }
 }
