@@ -17,6 +17,8 @@ mod journal;
 mod logs;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "cli/terminal.rs"]

@@ -27,6 +27,8 @@ const MODULES: &[&str] = &[
     "runtime",
     "engine",
     "internal",
+    "store",
+    "server",
     "cli",
 ];
 
