@@ -25,6 +25,7 @@
 //!
 //! - [`engine`] is all that most programs need: [`Engine`], [`StateMachine`], streams of events, time.
 //! - [`task`] has handlers, in process and asynchronous, and answers from files for tests.
+//! - [`metrics`](mod@metrics) has what engines count, as text for Prometheus and for recorders of the crate `metrics`.
 //! - [`history`] has the events of executions, as AWS's logs and histories show them.
 //! - [`asl`], [`mod@compile`], [`program`] and [`interp`] are the way from a definition's text to an execution;
 //!   [`value`], [`path`] and [`intrinsic`] are what they are made of.
@@ -41,6 +42,7 @@ pub mod history;
 pub mod interp;
 pub mod intrinsic;
 pub(crate) mod jsonata;
+pub mod metrics;
 pub mod path;
 pub mod program;
 pub mod stdx;

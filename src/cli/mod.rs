@@ -7,6 +7,7 @@ mod plain;
 mod record;
 mod report;
 mod run;
+mod scrape;
 mod stdout;
 pub mod validate;
 

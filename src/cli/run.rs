@@ -10,6 +10,7 @@ use super::log::{FileLog, Log, LogFile, NoLog};
 use super::plain::Plain;
 use super::record::{Form, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
+use super::scrape;
 use super::validate::TypeArg;
 use super::{
     EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
@@ -79,6 +80,10 @@ pub struct RunArgs {
     /// Log no inputs, outputs and parameters.
     #[arg(long, requires = "log")]
     pub log_without_data: bool,
+    /// Let Prometheus scrape http://HOST:PORT/metrics while this runs. With port 0 any free one is taken. Where it listens is
+    /// said on the standard error, unless --quiet.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics: Option<String>,
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
@@ -90,6 +95,7 @@ Examples:
   quickstep run order.asl.json --input '{\"id\": 1}' --tasks tasks.json
   tail -f orders.ndjson | quickstep run order.asl.json --envelope
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
+  quickstep run order.asl.json orders.ndjson --metrics 127.0.0.1:9464
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
 
 A file of answers for --tasks; `exec` names a program that answers JSON lines:
@@ -180,6 +186,9 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         );
     }
     let source = open(args)?;
+    if let Some(address) = &args.metrics {
+        serve_metrics(args, address, &engine, err)?;
+    }
     match &args.log {
         None => Ok(stream(args, &engine, &machine, source, &NoLog)),
         Some(path) => {
@@ -219,6 +228,24 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         .time(time)
         .build()
         .map_err(|error| Trouble(error.to_string()))
+}
+
+fn serve_metrics(
+    args: &RunArgs,
+    address: &str,
+    engine: &Engine,
+    err: &mut impl Write,
+) -> Attempt<()> {
+    let local = scrape::serve(address, engine.metrics()).map_err(|error| {
+        Trouble(format!(
+            "--metrics: failed to listen at {address}: {error}; it takes an address and a port, as in 127.0.0.1:9464"
+        ))
+    })?;
+    if !args.quiet {
+        // If nobody reads the standard error, nobody wants to know.
+        let _ = writeln!(err, "metrics: http://{local}/metrics");
+    }
+    Ok(())
 }
 
 /// Events from a file, from the standard input, or one input.

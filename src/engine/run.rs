@@ -15,6 +15,7 @@ use super::turn::{Run, Surroundings, Turn};
 use crate::history::Observer;
 use crate::interp::Invocation;
 use crate::interp::Start;
+use crate::metrics::{Metrics, Writer};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{
     Address, Answer, AsyncTaskHandler, Bindings, Inbox, TaskHandler, TaskRegistry, lock,
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) time: TimeMode,
     seed: u64,
+    metrics: Metrics,
     started: AtomicU64,
     runtime: Runtime,
     bound: Mutex<FixedMap<usize, Bound>>,
@@ -74,7 +76,13 @@ struct Runner {
     answers: Vec<Answer>,
     inbox: Arc<Inbox>,
     generation: u32,
-    bound: Option<(StateMachine, Arc<Bindings>)>,
+    bound: Option<(StateMachine, Arc<Tools>)>,
+}
+
+/// What a runner has for the machine that it ran last.
+struct Tools {
+    bindings: Arc<Bindings>,
+    metrics: Writer,
 }
 
 /// Runners that are kept.
@@ -153,12 +161,13 @@ impl Engine {
             Some(seed) => seed,
             None => self.seed(self.take_numbers(1)),
         };
-        let bindings = runner.bindings(self, machine);
+        let tools = runner.tools(self, machine);
         let clock = &*self.0.clock;
         let anchor = Anchor::new(clock);
         let mut surroundings = Surroundings {
             program: machine.program(),
-            bindings: &bindings,
+            bindings: &tools.bindings,
+            metrics: &tools.metrics,
             clock,
             anchor,
             mode: self.0.time,
@@ -178,7 +187,11 @@ impl Engine {
         };
         run.execution
             .start(machine.program(), &start, observer)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))?;
+            .map_err(|error| {
+                tools.metrics.refused();
+                Error::new(ErrorKind::InvalidInput, error.to_string())
+            })?;
+        tools.metrics.started(start.invocation);
         runner.generation = runner.generation.wrapping_add(1);
         let address = Address {
             slot: 0,
@@ -201,7 +214,9 @@ impl Engine {
             }
         }
         let nanos = surroundings.tick();
-        let duration = Duration::from_nanos(nanos - anchor.nanos());
+        let nanos = nanos - anchor.nanos();
+        tools.metrics.ended(&run.execution, nanos);
+        let duration = Duration::from_nanos(nanos);
         let result = ExecutionResult::new(
             run,
             machine.program(),
@@ -244,6 +259,17 @@ impl Engine {
             }
         }
         found
+    }
+
+    /// What this engine has counted, for reading at any time.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Counters for a thread that runs executions of a machine.
+    pub(super) fn writer(&self, machine: &StateMachine) -> Writer {
+        self.0.metrics.writer(machine.identity(), machine.program())
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -302,15 +328,18 @@ impl Runner {
         }
     }
 
-    fn bindings(&mut self, engine: &Engine, machine: &StateMachine) -> Arc<Bindings> {
+    fn tools(&mut self, engine: &Engine, machine: &StateMachine) -> Arc<Tools> {
         match &self.bound {
-            Some((held, bindings)) if Arc::ptr_eq(held.machine(), machine.machine()) => {
-                Arc::clone(bindings)
+            Some((held, tools)) if Arc::ptr_eq(held.machine(), machine.machine()) => {
+                Arc::clone(tools)
             }
             _ => {
-                let bindings = engine.bindings(machine);
-                self.bound = Some((machine.clone(), Arc::clone(&bindings)));
-                bindings
+                let tools = Arc::new(Tools {
+                    bindings: engine.bindings(machine),
+                    metrics: engine.writer(machine),
+                });
+                self.bound = Some((machine.clone(), Arc::clone(&tools)));
+                tools
             }
         }
     }
@@ -353,6 +382,7 @@ pub struct EngineBuilder {
     clock: Option<Arc<dyn Clock>>,
     time: TimeMode,
     seed: Option<u64>,
+    metrics: Option<Metrics>,
     runtime: Option<tokio::runtime::Handle>,
 }
 
@@ -400,6 +430,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Counts together with others, or with other limits; the engine has metrics of its own unless this is called.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> EngineBuilder {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -427,6 +464,7 @@ impl EngineBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             time: self.time,
             seed,
+            metrics: self.metrics.unwrap_or_default(),
             started: AtomicU64::new(0),
             runtime,
             bound: Mutex::default(),

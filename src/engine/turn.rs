@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::clock::{Anchor, Clock, TimeMode};
 use crate::history::{Failure, Observer};
-use crate::interp::{Completion, Execution, FUEL, FrameHandle, Yield};
+use crate::interp::{Completion, Execution, FUEL, FrameHandle, Stale, Yield};
+use crate::metrics::{TaskOutcome, Writer};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
 use crate::task::{
-    self, Address, Answer, Answers, Bindings, Handler, Inbox, Pending, Reply, TaskRequest,
+    self, Address, Answer, Answers, Begun, Bindings, Handler, Inbox, Pending, Reply, TaskRequest,
 };
 
 /// An execution with what its driver keeps of it. Used again for other executions.
@@ -38,6 +39,8 @@ pub(crate) enum Turn {
 pub(crate) struct Surroundings<'a> {
     pub(crate) program: &'a Program,
     pub(crate) bindings: &'a Bindings,
+    /// Where what happens is counted.
+    pub(crate) metrics: &'a Writer,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) anchor: Anchor,
     pub(crate) mode: TimeMode,
@@ -90,12 +93,19 @@ impl Surroundings<'_> {
     }
 
     /// Runs until nothing can be done at once.
+    #[inline]
     pub(crate) fn turn<O: Observer>(
         &mut self,
         run: &mut Run,
         address: Address,
         observer: &mut O,
     ) -> Turn {
+        let turn = self.go(run, address, observer);
+        self.metrics.turn(&mut run.execution);
+        turn
+    }
+
+    fn go<O: Observer>(&mut self, run: &mut Run, address: Address, observer: &mut O) -> Turn {
         let program = self.program;
         let mut now = self.now(run);
         let mut skips = 0;
@@ -103,15 +113,16 @@ impl Surroundings<'_> {
             match run.execution.step(program, now, observer) {
                 Yield::Done => {
                     if !run.pending.is_empty() {
-                        run.pending.clear();
+                        self.call_off(run, now, |_, _| false);
                     }
                     return Turn::Done;
                 }
                 Yield::Task(frame) => now = self.task(run, address, frame, now, observer),
                 Yield::Parked(at) => {
                     if !run.pending.is_empty() {
-                        run.pending
-                            .retain(|(frame, _)| run.execution.task(program, *frame).is_ok());
+                        self.call_off(run, now, |execution, frame| {
+                            execution.task(program, frame).is_ok()
+                        });
                     }
                     if run.pending.is_empty() {
                         if at == Timestamp::MAX {
@@ -150,21 +161,32 @@ impl Surroundings<'_> {
             return false;
         };
         let (_, pending) = run.pending.swap_remove(at);
+        let begun = pending.what_begun();
         pending.finish();
         let now = self.now(run);
         let completion = match &answer.result {
             Ok(json) => Completion::Succeeded(json),
             Err(failure) => Completion::Failed(failure),
         };
-        complete(
-            &mut run.execution,
-            self.program,
-            answer.frame,
-            completion,
-            now,
-            observer,
-        );
+        let taken = run
+            .execution
+            .complete(self.program, answer.frame, completion, now, observer);
+        if let Some(begun) = begun {
+            let outcome = match taken {
+                Ok(()) => outcome(&completion),
+                Err(Stale) => called_off(begun, now),
+            };
+            self.count(begun, outcome);
+        }
         true
+    }
+
+    /// Ends an execution that nobody wants any more; its tasks are called off.
+    #[cold]
+    pub(crate) fn give_up(&self, run: &mut Run) {
+        self.call_off(run, self.now(run), |_, _| false);
+        self.metrics.turn(&mut run.execution);
+        self.metrics.abandoned();
     }
 
     /// Does a task, or sees that it is done; returns the time.
@@ -199,17 +221,22 @@ impl Surroundings<'_> {
                 }
             }
             Some(Handler::Sync(handler)) => {
+                // The clock is not read again for that: what the interpreter did since it was read is a part of it.
+                let began = self.nanos;
                 let result = self.call(&**handler, run, frame);
                 self.tick();
                 let now = self.now(run);
                 // What fell due while the handler was at work happens first.
+                let nanos = self.nanos - began;
                 if run.execution.is_overdue(frame, now) {
+                    self.metrics.task(id, TaskOutcome::TimedOut, nanos);
                     return now;
                 }
                 let completion = match &result {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),
                 };
+                self.metrics.task(id, outcome(&completion), nanos);
                 complete(
                     &mut run.execution,
                     program,
@@ -230,6 +257,7 @@ impl Surroundings<'_> {
                 Completion::Failed(&failure)
             }
         };
+        self.metrics.task(id, outcome(&completion), 0);
         complete(
             &mut run.execution,
             program,
@@ -239,6 +267,29 @@ impl Surroundings<'_> {
             observer,
         );
         now
+    }
+
+    /// Drops the tasks that nobody waits for any more, which calls them off.
+    #[cold]
+    fn call_off(
+        &self,
+        run: &mut Run,
+        now: Timestamp,
+        is_awaited: impl Fn(&Execution, FrameHandle) -> bool,
+    ) {
+        let execution = &run.execution;
+        run.pending.retain(|(frame, pending)| {
+            let stays = is_awaited(execution, *frame);
+            if !stays && let Some(begun) = pending.what_begun() {
+                self.count(begun, called_off(begun, now));
+            }
+            stays
+        });
+    }
+
+    fn count(&self, begun: Begun, outcome: TaskOutcome) {
+        let nanos = self.nanos.saturating_sub(begun.nanos);
+        self.metrics.task(begun.task, outcome, nanos);
     }
 
     fn call(
@@ -269,6 +320,11 @@ impl Surroundings<'_> {
         let Ok(call) = run.execution.task(self.program, frame) else {
             unreachable!("the task is waiting for this call");
         };
+        let begun = Begun {
+            task: call.id,
+            nanos: self.nanos,
+            due: call.timeout_at.min(call.heartbeat_at),
+        };
         let request = TaskRequest::new(call, &run.execution);
         let reply = Reply::new(&self.inbox, address, frame);
         let pending = match handler {
@@ -278,7 +334,7 @@ impl Surroundings<'_> {
             Some(Handler::Exec(exec)) => Pending::exec(exec.begin(&request, reply)),
             _ => unreachable!("other handlers answer at once"),
         };
-        run.pending.push((frame, pending));
+        run.pending.push((frame, pending.begun(begun)));
     }
 
     /// Ends an execution that nothing could ever wake. Only a defect of the engine can lead here.
@@ -308,6 +364,25 @@ fn no_answer(answers: &Answers, state: &str, number: u32) -> Failure {
             has.join(", ")
         ),
     )
+}
+
+/// Why nobody waits for a task any more.
+fn called_off(begun: Begun, now: Timestamp) -> TaskOutcome {
+    if now >= begun.due {
+        TaskOutcome::TimedOut
+    } else {
+        TaskOutcome::CalledOff
+    }
+}
+
+fn outcome(completion: &Completion<'_>) -> TaskOutcome {
+    match completion {
+        Completion::Failed(_) => TaskOutcome::Failed,
+        Completion::Succeeded(_)
+        | Completion::Started { .. }
+        | Completion::Submitted(_)
+        | Completion::Heartbeat => TaskOutcome::Succeeded,
+    }
 }
 
 fn of_fixed(answer: &task::Fixed) -> Completion<'_> {

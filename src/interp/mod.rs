@@ -9,6 +9,7 @@
 
 mod choice;
 mod context;
+mod counts;
 mod execution;
 mod failure;
 mod join;
@@ -18,6 +19,7 @@ mod task;
 mod wait;
 
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
+pub use counts::Counts;
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
 };

@@ -331,6 +331,7 @@ impl<O: Observer> Run<'_, O> {
         }
         self.execution.fuel -= 1;
         self.execution.transitions += 1;
+        self.count_entry(state);
         registers.value = registers.data;
         let info = &self.program.states[state.index()];
         let (state_type, name) = (info.state_type, &*info.name);

@@ -23,7 +23,7 @@ pub use crate::history::Failure;
 pub use registry::TaskRegistry;
 
 pub(crate) use registry::{Answers, Bindings, Fixed, Handler};
-pub(crate) use reply::{Address, Answer, Inbox, Pending, Reply, lock};
+pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, lock};
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///

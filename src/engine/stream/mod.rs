@@ -305,7 +305,9 @@ impl Stream {
                     let (recorder, sender, hub) = (recorder(), sender.clone(), Arc::clone(&hub));
                     let (stream, bindings) = (&self, &bindings);
                     scope.spawn(move || {
-                        Worker::new(stream, bindings, &hub, sender, recorder, first_number).run()
+                        let metrics = stream.engine.writer(&stream.machine);
+                        let tools = (&**bindings, &metrics);
+                        Worker::new(stream, tools, &hub, sender, recorder, first_number).run()
                     })
                 })
                 .collect();

@@ -14,6 +14,7 @@ use crate::engine::run::Engine;
 use crate::engine::turn::{Run, Surroundings, Turn};
 use crate::interp::Invocation;
 use crate::interp::Start;
+use crate::metrics::Writer;
 use crate::stdx::{Timestamp, narrow};
 use crate::task::{Address, Answer, Bindings, Inbox};
 
@@ -74,7 +75,7 @@ const SPARE_BYTES_MAX: usize = 256 * 1024;
 impl<'a, R: Recorder> Worker<'a, R> {
     pub(super) fn new(
         stream: &'a Stream,
-        bindings: &'a Bindings,
+        (bindings, metrics): (&'a Bindings, &'a Writer),
         hub: &'a Hub<R::Page>,
         sender: BatchSender<R::Page>,
         recorder: R,
@@ -95,6 +96,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
             surroundings: Surroundings {
                 program: stream.machine.program(),
                 bindings,
+                metrics,
                 clock: &*inner.clock,
                 anchor,
                 mode: inner.time,
@@ -175,6 +177,7 @@ impl<'a, R: Recorder> Worker<'a, R> {
                 started.err().map(Refusal::Start)
             };
             if let Some(reason) = refusal {
+                self.surroundings.metrics.refused();
                 let refused = Refused { line, reason };
                 if self.recorder.refused(&refused, batch.page()).is_break() {
                     return self.cut(batch);
@@ -218,15 +221,17 @@ impl<'a, R: Recorder> Worker<'a, R> {
         self.run
             .execution
             .start(program, &start, &mut self.recorder)?;
+        self.surroundings.metrics.started(start.invocation);
         let address = self.next_address();
         let turn = self
             .surroundings
             .turn(&mut self.run, address, &mut self.recorder);
         if turn == Turn::Done {
-            let nanos = self.surroundings.tick();
+            let nanos = self.surroundings.tick() - started_nanos;
+            self.surroundings.metrics.ended(&self.run.execution, nanos);
             let ended = Ended {
                 line,
-                nanos: nanos - started_nanos,
+                nanos,
                 stop_time: self.surroundings.now(&self.run),
                 run: &self.run,
                 program,
@@ -385,9 +390,11 @@ impl<'a, R: Recorder> Worker<'a, R> {
         let Some((run, place)) = self.vacate(slot) else {
             return;
         };
+        let nanos = nanos.saturating_sub(place.started_nanos);
+        self.surroundings.metrics.ended(&run.execution, nanos);
         let ended = Ended {
             line: place.line,
-            nanos: nanos.saturating_sub(place.started_nanos),
+            nanos,
             stop_time: self.surroundings.now(&run),
             run: &run,
             program: self.surroundings.program,
@@ -469,8 +476,8 @@ impl<'a, R: Recorder> Worker<'a, R> {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if slot.run.is_some() && is_meant(slot) {
-                // Dropping the run calls its tasks off.
-                if let Some((_, place)) = self.vacate(narrow(index)) {
+                if let Some((mut run, place)) = self.vacate(narrow(index)) {
+                    self.surroundings.give_up(&mut run);
                     self.recorder.abandoned(place.line);
                 }
             }
