@@ -11,6 +11,8 @@ mod events;
 mod examples;
 #[path = "cli/exec.rs"]
 mod exec;
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/tasks.rs"]

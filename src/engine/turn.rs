@@ -236,15 +236,15 @@ impl Surroundings<'_> {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),
                 };
-                self.metrics.task(id, outcome(&completion), nanos);
-                complete(
-                    &mut run.execution,
-                    program,
-                    frame,
-                    completion,
-                    now,
-                    observer,
-                );
+                let taken = run
+                    .execution
+                    .complete(program, frame, completion, now, observer);
+                let outcome = match taken {
+                    Ok(()) => outcome(&completion),
+                    // The execution's deadline passed while the handler was at work.
+                    Err(Stale) => TaskOutcome::CalledOff,
+                };
+                self.metrics.task(id, outcome, nanos);
                 return now;
             }
             Some(Handler::Async(_) | Handler::Exec(_)) => {

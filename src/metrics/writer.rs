@@ -82,7 +82,7 @@ impl Writer {
     }
 
     #[inline]
-    fn put_end(&self, status: Status, nanos: u64, document_bytes: u64) {
+    pub(super) fn put_end(&self, status: Status, nanos: u64, document_bytes: u64) {
         self.machine.document_bytes.record(document_bytes);
         if self.machine_type == MachineType::Express {
             let time = nanos.div_ceil(BILLED_NANOS).max(1);
