@@ -171,8 +171,8 @@ impl Clock for ByHand {
     }
 }
 
-#[test]
-fn times_are_exact() {
+/// A Task whose handler works for as many milliseconds as its input says.
+fn working() -> Engine {
     let clock = Arc::new(ByHand::default());
     let hands = Arc::clone(&clock);
     let work = move |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
@@ -181,11 +181,13 @@ fn times_are_exact() {
         response.extend_from_slice(b"{}");
         Ok(())
     };
-    let engine = Engine::builder()
-        .task("*", work)
-        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
-        .build()
-        .unwrap();
+    let engine = Engine::builder().task("*", work);
+    engine.clock(clock as Arc<dyn Clock>).build().unwrap()
+}
+
+#[test]
+fn times_are_exact() {
+    let engine = working();
     let task = |more: &str| {
         format!(
             r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","End":true{more}}}}}}}"#
@@ -389,7 +391,7 @@ fn promtool(text: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = started else {
-        println!("promtool is not installed: the text was checked by this test alone");
+        eprintln!("promtool is not installed: the text was checked by this test alone");
         return;
     };
     let mut input = child.stdin.take().unwrap();

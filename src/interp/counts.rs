@@ -27,7 +27,7 @@ impl Counts {
 
 impl Execution {
     /// Takes what was counted since the last call, or since the start.
-    #[inline]
+    #[inline(always)]
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }

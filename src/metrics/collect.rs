@@ -1,5 +1,8 @@
 //! [`Metrics::snapshot`]: adding up what all workers have counted.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use super::catalogue::{
     BILLED_DURATION, BILLED_MEMORY, BUILD_INFO, CATALOGUE, CATCHES, DURATION, Descriptor, FINISHED,
     JOURNAL_BYTES, JOURNAL_COMMIT_SECONDS, JOURNAL_COMMITS, JOURNAL_ENDS, JOURNAL_FILE_BYTES,
@@ -12,13 +15,12 @@ use super::counters::{
 };
 use super::histogram::{DURATION_BOUNDS, Distribution, SIZE_BOUNDS};
 use super::snapshot::{Family, Sample, Snapshot, Value};
-use super::sources::{JournalFigures, LogFigures};
+use super::sources::{JournalFigures, LogFigures, SinkFigures};
 use super::table::Row;
 use super::{Api, Metrics, TaskKey, Throttle, cut};
 use crate::asl::MachineType;
 use crate::program::StateType;
 use crate::task::lock;
-use std::sync::atomic::Ordering;
 
 /// Samples by metric, in the order of the catalogue.
 struct Collection(Vec<Vec<Sample>>);
@@ -182,27 +184,26 @@ fn task(found: &mut Collection, key: &TaskKey, row: &Row<TaskCounters>) {
 
 fn log_streams(found: &mut Collection, logs: &[LogFigures]) {
     // Two sinks of one name would be two samples of one name, which Prometheus refuses.
-    let mut sinks: std::collections::BTreeMap<&str, (u64, Vec<(&str, u64)>, u64)> =
-        std::collections::BTreeMap::new();
+    let mut sinks: BTreeMap<&str, SinkFigures> = BTreeMap::new();
     for sink in logs.iter().flat_map(|log| &log.sinks) {
-        let (events, dropped, queue) = sinks.entry(cut(&sink.name)).or_default();
-        *events += sink.events;
-        *queue += sink.queue_depth;
-        for (reason, number) in &sink.dropped {
-            add_to(dropped, reason, *number);
+        let total = sinks.entry(cut(&sink.name)).or_default();
+        total.events += sink.events;
+        total.queue_depth += sink.queue_depth;
+        for &(reason, number) in &sink.dropped {
+            add_to(&mut total.dropped, reason, number);
         }
     }
-    for (sink, (events, dropped, queue)) in sinks {
-        found.number(&LOG_EVENTS, &[sink], events);
-        for (reason, number) in dropped {
-            found.number(&LOG_DROPPED, &[sink, reason], number);
+    for (name, sink) in sinks {
+        found.number(&LOG_EVENTS, &[name], sink.events);
+        for (reason, number) in sink.dropped {
+            found.number(&LOG_DROPPED, &[name, reason], number);
         }
-        found.number(&LOG_QUEUE, &[sink], queue);
+        found.number(&LOG_QUEUE, &[name], sink.queue_depth);
     }
 }
 
 /// Adds to the number of a reason.
-fn add_to<'a>(reasons: &mut Vec<(&'a str, u64)>, reason: &'a str, more: u64) {
+fn add_to(reasons: &mut Vec<(&'static str, u64)>, reason: &'static str, more: u64) {
     match reasons.iter_mut().find(|(known, _)| *known == reason) {
         Some((_, number)) => *number += more,
         None => reasons.push((reason, more)),
@@ -213,21 +214,19 @@ fn journal(found: &mut Collection, journals: &[JournalFigures]) {
     if journals.is_empty() {
         return;
     }
-    let numbers: [(&'static Descriptor, fn(&JournalFigures) -> u64); 7] = [
-        (&JOURNAL_STARTS, |figures| figures.starts),
-        (&JOURNAL_ENDS, |figures| figures.ends),
-        (&JOURNAL_COMMITS, |figures| figures.commits),
-        (&JOURNAL_COMMIT_SECONDS, |figures| figures.commit_nanos),
-        (&JOURNAL_BYTES, |figures| figures.bytes),
-        (&JOURNAL_UNFINISHED, |figures| figures.unfinished),
-        (&JOURNAL_FILE_BYTES, |figures| figures.file_bytes),
-    ];
-    for (descriptor, of) in numbers {
+    let mut put = |descriptor, of: fn(&JournalFigures) -> u64| {
         found.number(descriptor, &[], journals.iter().map(of).sum());
-    }
+    };
+    put(&JOURNAL_STARTS, |figures| figures.starts);
+    put(&JOURNAL_ENDS, |figures| figures.ends);
+    put(&JOURNAL_COMMITS, |figures| figures.commits);
+    put(&JOURNAL_COMMIT_SECONDS, |figures| figures.commit_nanos);
+    put(&JOURNAL_BYTES, |figures| figures.bytes);
+    put(&JOURNAL_UNFINISHED, |figures| figures.unfinished);
+    put(&JOURNAL_FILE_BYTES, |figures| figures.file_bytes);
     let mut refused = Vec::new();
-    for (reason, number) in journals.iter().flat_map(|figures| &figures.refused) {
-        add_to(&mut refused, reason, *number);
+    for &(reason, number) in journals.iter().flat_map(|figures| &figures.refused) {
+        add_to(&mut refused, reason, number);
     }
     for (reason, number) in refused {
         found.number(&JOURNAL_REFUSED, &[reason], number);

@@ -124,8 +124,9 @@ impl<const N: usize> Histogram<N> {
     #[inline]
     pub(super) fn record(&self, value: u64) {
         // What is fast is frequent, and found at once.
-        let at = self.bounds.iter().position(|bound| value <= *bound);
-        let range = at.and_then(|at| self.ranges.get(at)).unwrap_or(&self.above);
+        let mut ranges = self.bounds.iter().zip(&self.ranges);
+        let range = ranges.find(|(bound, _)| value <= **bound);
+        let range = range.map_or(&self.above, |(_, range)| range);
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence | 1, Ordering::Relaxed);
         fence(Ordering::Release);

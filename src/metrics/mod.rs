@@ -276,7 +276,11 @@ impl TaskKey {
 
 /// A name that is short enough for a label.
 fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(LABEL_BYTES_MAX)]
+    let mut end = name.len().min(LABEL_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 #[cfg(test)]

@@ -61,15 +61,12 @@ impl Writer {
     #[inline]
     pub(crate) fn turn(&self, execution: &mut Execution) {
         let counts = execution.take_counts();
+        // Adding zero costs less than finding out that it is zero.
         for (number, (_, entered)) in self.machine.entered.iter().zip(counts.entered()) {
-            if entered > 0 {
-                add(number, entered.into());
-            }
+            add(number, entered.into());
         }
-        if counts.retries > 0 {
+        if counts.retries > 0 || counts.catches > 0 {
             add(&self.machine.retries, counts.retries.into());
-        }
-        if counts.catches > 0 {
             add(&self.machine.catches, counts.catches.into());
         }
     }

@@ -475,11 +475,12 @@ impl<'a, R: Recorder> Worker<'a, R> {
     fn abandon(&mut self, is_meant: impl Fn(&Slot) -> bool) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
-            if slot.run.is_some() && is_meant(slot) {
-                if let Some((mut run, place)) = self.vacate(narrow(index)) {
-                    self.surroundings.give_up(&mut run);
-                    self.recorder.abandoned(place.line);
-                }
+            if slot.run.is_some()
+                && is_meant(slot)
+                && let Some((mut run, place)) = self.vacate(narrow(index))
+            {
+                self.surroundings.give_up(&mut run);
+                self.recorder.abandoned(place.line);
             }
         }
     }
