@@ -7,9 +7,10 @@ use crate::asl::MachineType;
 use crate::interp::Status;
 use crate::program::StateType;
 
-/// Numbers of a machine. Only one thread at a time writes them, so that nothing is locked and no cache line moves
-/// between workers.
+/// Numbers of a machine. Only one thread at a time writes them, so that nothing is locked. They are aligned so that no
+/// cache line, nor the pair that is fetched at once, moves between workers.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct MachineCounters {
     /// By [`started_index`].
     pub(super) started: [AtomicU64; 4],
@@ -30,6 +31,7 @@ pub(super) struct MachineCounters {
 
 /// Numbers of a resource.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct TaskCounters {
     /// By the place of the outcome in [`TaskOutcome::ALL`].
     pub(super) outcomes: [AtomicU64; TaskOutcome::ALL.len()],

@@ -6,7 +6,7 @@
 //!    writes. No instruction locks, and no two workers write to the same line of memory.
 //! 2. [`Metrics::snapshot`] adds the counters of all workers up, at any time, from any thread. Nobody waits for it.
 //! 3. What becomes of a snapshot is the reader's: [`prometheus::render`] makes the text that Prometheus scrapes of it, and a
-//!    [`Folder`] tells the recorder of the crate [`metrics`] what is new since it told it last. Neither keeps
+//!    [`Folder`] tells the recorder of the crate `metrics` what is new since it told it last. Neither keeps
 //!    observations, so memory does not grow, whether anybody scrapes or not.
 //!
 //! This is all that those who run executions have to call:
