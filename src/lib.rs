@@ -39,8 +39,11 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
+#[doc(hidden)]
+pub mod internal;
 pub mod interp;
 pub mod intrinsic;
+mod journal;
 pub(crate) mod jsonata;
 pub mod metrics;
 pub mod path;

@@ -11,6 +11,8 @@ mod events;
 mod examples;
 #[path = "cli/exec.rs"]
 mod exec;
+#[path = "cli/journal.rs"]
+mod journal;
 #[path = "cli/metrics.rs"]
 mod metrics;
 #[path = "cli/output.rs"]

@@ -60,18 +60,13 @@ fn machine_type(text: &Value) -> MachineType {
     }
 }
 
-/// The errors but those that say that JSONata is not supported yet.
 fn errors(reading: &Reading) -> Vec<String> {
     reading
         .diagnostics
         .iter()
-        .filter(|d| d.severity == Severity::Error && d.code != Code::QueryLanguageNotSupported)
+        .filter(|d| d.severity == Severity::Error)
         .map(ToString::to_string)
         .collect()
-}
-
-fn uses_jsonata(text: &str) -> bool {
-    text.contains("\"JSONata\"")
 }
 
 #[test]
@@ -89,11 +84,7 @@ fn what_aws_ran_is_accepted() {
         if !errors.is_empty() {
             failures.push(format!("{id}: {errors:#?}"));
         }
-        assert_eq!(
-            reading.definition.is_none(),
-            uses_jsonata(&text) || !errors.is_empty(),
-            "{id}"
-        );
+        assert_eq!(reading.definition.is_none(), !errors.is_empty(), "{id}");
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert_eq!(count, 625);
@@ -153,7 +144,6 @@ fn what_aws_validated_has_its_diagnostics() {
         let diagnostics: Vec<Value> = reading
             .diagnostics
             .iter()
-            .filter(|d| d.code != Code::QueryLanguageNotSupported)
             .map(|d| {
                 let severity = d.severity.as_str().to_uppercase();
                 let mut diagnostic =
@@ -190,7 +180,6 @@ fn the_states_that_aws_tested_are_accepted() {
             .diagnostics
             .iter()
             .filter(|d| d.severity == Severity::Error)
-            .filter(|d| d.code != Code::QueryLanguageNotSupported)
             .filter(|d| {
                 !(lone
                     && matches!(

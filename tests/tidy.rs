@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module imports itself and modules before it, nothing else of the crate.
-const MODULES: [&str; 14] = [
+const MODULES: &[&str] = &[
     "stdx",
     "value",
     "path",
@@ -22,6 +22,7 @@ const MODULES: [&str; 14] = [
     "history",
     "interp",
     "task",
+    "journal",
     "metrics",
     "engine",
     "cli",

@@ -54,8 +54,10 @@ pub enum Code {
     TooManyProblems,
     /// An object has two members of one name.
     DuplicateField,
-    /// The language of a state is not supported yet.
-    QueryLanguageNotSupported,
+    /// A JSONata expression does not parse. AWS's code.
+    InvalidJsonataExpression,
+    /// A JSONata expression names what is not there where it stands. AWS's code.
+    UnsupportedJsonataExpression,
     /// The definition is valid, but distributed Maps are not supported yet.
     DistributedMapNotSupported,
     /// A value looks like a path or a call, but its field's name does not end with `.$`. AWS's code, a warning.
@@ -85,7 +87,8 @@ impl Code {
             Code::DefinitionTooLarge => "DEFINITION_TOO_LARGE",
             Code::TooManyProblems => "TOO_MANY_PROBLEMS",
             Code::DuplicateField => "DUPLICATE_FIELD",
-            Code::QueryLanguageNotSupported => "QUERY_LANGUAGE_NOT_SUPPORTED",
+            Code::InvalidJsonataExpression => "INVALID_JSONATA_EXPRESSION",
+            Code::UnsupportedJsonataExpression => "UNSUPPORTED_JSONATA_EXPRESSION",
             Code::DistributedMapNotSupported => "DISTRIBUTED_MAP_NOT_SUPPORTED",
             Code::NoDollar => "NO_DOLLAR",
             Code::NoPath => "NO_PATH",

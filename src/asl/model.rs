@@ -1,6 +1,9 @@
 //! What a definition says once it has been read: every path, template and name parsed, nothing resolved yet.
 
+use std::sync::Arc;
+
 use crate::intrinsic::Call;
+pub use crate::jsonata::Expression;
 use crate::path::{Path, ReferencePath};
 
 /// The language in which a state's fields compute (`QueryLanguage`).
@@ -56,6 +59,8 @@ pub struct State {
     pub output_path: PathField,
     /// `Assign`: variable name (without `$`) and what it becomes; empty if absent.
     pub assign: Vec<(String, Template)>,
+    /// `Output` of a JSONata state.
+    pub output: Option<Template>,
     /// What follows; `End` for terminal states and for Choice, Succeed and Fail (which have none).
     pub next: Next,
     /// The fields of its type.
@@ -93,7 +98,17 @@ pub enum ResultPath {
     Path(ReferencePath),
 }
 
-/// A payload template: `Parameters`, `ResultSelector`, `ItemSelector`, a variable's value.
+/// A JSONata expression and where it stands.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ExpressionField {
+    /// The expression.
+    pub expression: Arc<Expression>,
+    /// The field in its state, as AWS's errors name it: `Output/total`, `Choices[0]/Condition`.
+    pub field: String,
+}
+
+/// A payload template: `Parameters`, `ResultSelector`, `ItemSelector`, a variable's value; in a JSONata state
+/// `Arguments`, `Output` and the like, whose strings `{% … %}` are computed.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Template {
     /// No expression inside: JSON text of the value, as written.
@@ -112,6 +127,8 @@ pub enum Template {
         /// The member's name as written.
         field: String,
     },
+    /// A string `{% … %}` of a JSONata state.
+    Expression(ExpressionField),
     /// An object with an expression somewhere inside; names without their `.$`, in the order of the text.
     Object(Vec<(String, Template)>),
     /// An array with an expression somewhere inside.
@@ -125,6 +142,8 @@ pub enum NumberField {
     Literal(u64),
     /// Where to find it.
     Path(Path),
+    /// What computes it.
+    Expression(ExpressionField),
 }
 
 /// A text that is written down or computed at run time (`Error` | `ErrorPath`).
@@ -136,6 +155,8 @@ pub enum TextField {
     Path(Path),
     /// What computes it.
     Call(Call),
+    /// What computes it, in a JSONata state.
+    Expression(ExpressionField),
 }
 
 /// The eight types.
@@ -175,7 +196,7 @@ pub struct Pass {
 pub struct Task {
     /// `Resource`, an ARN.
     pub resource: String,
-    /// `Parameters`.
+    /// `Parameters`, or `Arguments` of a JSONata state.
     pub parameters: Option<Template>,
     /// `Credentials`.
     pub credentials: Option<Template>,
@@ -235,6 +256,8 @@ pub struct Catcher {
     pub result_path: ResultPath,
     /// `Assign`.
     pub assign: Vec<(String, Template)>,
+    /// `Output` of a JSONata state.
+    pub output: Option<Template>,
     /// `Next`.
     pub next: String,
 }
@@ -255,6 +278,8 @@ pub struct ChoiceRule {
     pub condition: BooleanExpr,
     /// `Assign`.
     pub assign: Vec<(String, Template)>,
+    /// `Output` of a JSONata state; the state's own is for `Default`.
+    pub output: Option<Template>,
     /// `Next`.
     pub next: String,
 }
@@ -270,6 +295,8 @@ pub enum BooleanExpr {
     Not(Box<BooleanExpr>),
     /// `Variable` and a comparison.
     Test(DataTest),
+    /// `Condition` of a JSONata state.
+    Condition(ExpressionField),
 }
 
 /// `Variable` and one comparison operator.
@@ -332,6 +359,10 @@ pub enum Wait {
     Timestamp(String),
     /// `TimestampPath`.
     TimestampPath(Path),
+    /// `Seconds` of a JSONata state, computed.
+    SecondsExpression(ExpressionField),
+    /// `Timestamp` of a JSONata state, computed.
+    TimestampExpression(ExpressionField),
 }
 
 /// Fields of a Fail state.
@@ -348,10 +379,19 @@ pub struct Fail {
 pub struct Parallel {
     /// `Branches`.
     pub branches: Vec<Scope>,
-    /// `Parameters`.
+    /// `Parameters`, or `Arguments` of a JSONata state.
     pub parameters: Option<Template>,
     /// What happens to the result and to failures.
     pub outcome: OutcomeFields,
+}
+
+/// `Items` of a JSONata state.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Items {
+    /// A list, some of whose elements may be computed.
+    List(Template),
+    /// What computes the list.
+    Expression(ExpressionField),
 }
 
 /// Fields of a Map state.
@@ -359,6 +399,8 @@ pub struct Parallel {
 pub struct Map {
     /// `ItemsPath`; `"$"` if absent.
     pub items_path: PathField,
+    /// `Items` of a JSONata state.
+    pub items: Option<Items>,
     /// `ItemSelector`, or `Parameters` of old.
     pub item_selector: Option<Template>,
     /// `ItemProcessor`, or `Iterator` of old.

@@ -2,6 +2,7 @@
 
 mod definition;
 mod disassemble;
+mod journal;
 mod log;
 mod plain;
 mod record;
@@ -12,6 +13,7 @@ mod stdout;
 pub mod validate;
 
 pub use disassemble::DisassembleArgs;
+pub use journal::JournalArgs;
 pub use run::{RunArgs, TimeArg};
 pub use stdout::refuse_without;
 
@@ -50,6 +52,7 @@ enum Command {
     Run(Box<RunArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
+    Journal(JournalArgs),
 }
 
 impl Cli {
@@ -64,6 +67,9 @@ impl Cli {
                 &mut Plain(io::stderr().lock()),
             ),
             Command::Disassemble(args) => disassemble::run(args),
+            Command::Journal(args) => {
+                journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ impl<'d> Compiler<'d> {
         for rule in &choice.rules {
             let skips = self.condition(&rule.condition, false);
             let assign = self.push_assign(&rule.assign);
+            self.set_output(rule.output.as_ref());
             self.select_field(&state.output_path, "OutputPath");
             if let Some(assign) = assign {
                 self.emit(Op::Assign(assign));
@@ -29,6 +30,7 @@ impl<'d> Compiler<'d> {
             return;
         };
         let assign = self.push_assign(&state.assign);
+        self.set_output(state.output.as_ref());
         self.select_field(&state.output_path, "OutputPath");
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
@@ -39,6 +41,13 @@ impl<'d> Compiler<'d> {
     /// Emits ops that go on if the condition is not `jump_if`; the ops that jump otherwise are returned, to be patched.
     fn condition(&mut self, condition: &'d BooleanExpr, jump_if: bool) -> Vec<usize> {
         match condition {
+            BooleanExpr::Condition(field) => {
+                let id = self.expression(field);
+                let at = self.ops.len();
+                self.emit(Op::ConditionElse(id, Pc(0)));
+                debug_assert!(!jump_if, "a condition is a rule's whole");
+                vec![at]
+            }
             BooleanExpr::Not(inner) => self.condition(inner, !jump_if),
             BooleanExpr::Test(test) => {
                 let id = self.data_test(test);
@@ -85,6 +94,7 @@ impl<'d> Compiler<'d> {
             self.ops[at] = match self.ops[at] {
                 Op::TestElse(test, _) => Op::TestElse(test, to),
                 Op::TestThen(test, _) => Op::TestThen(test, to),
+                Op::ConditionElse(expression, _) => Op::ConditionElse(expression, to),
                 op => unreachable!("{op:?} is no test"),
             };
         }

@@ -1,7 +1,7 @@
 //! The linker: jumps that name states become jumps to ops.
 
 use super::Compiler;
-use crate::program::{Op, Pc, Program, StateId, WellKnownKeys};
+use crate::program::{Op, Pc, Program, Source, StateId, WellKnownKeys};
 
 /// Indexes of items that need not be made while running.
 const NUMBERS: i64 = 64;
@@ -9,7 +9,8 @@ const NUMBERS: i64 = 64;
 impl Compiler<'_> {
     pub(super) fn finish(mut self, start: StateId, timeout_seconds: Option<u64>) -> Program {
         let keys = WellKnownKeys::new(|name| self.key(name));
-        let indexes = self.objects.iter().any(|object| object.has_index);
+        let mut members = self.objects.iter().flat_map(|object| &object.members);
+        let indexes = members.any(|member| matches!(member.source, Source::ItemIndex(_)));
         let numbers = (0..if indexes { NUMBERS } else { 0 })
             .map(|n| self.constants.push_i64(n).as_constant())
             .collect();
@@ -43,6 +44,7 @@ impl Compiler<'_> {
             merges: self.merges.into(),
             objects: self.objects.into(),
             calls: self.calls.into(),
+            expressions: self.expressions.into(),
             tests: self.tests.into(),
             assigns: self.assigns.into(),
             tasks: self.tasks.into(),

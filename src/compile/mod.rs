@@ -8,6 +8,7 @@
 //! not run yet.
 
 mod choice;
+mod expression;
 mod link;
 mod state;
 mod template;
@@ -15,11 +16,11 @@ mod template;
 use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
-    AssignId, Base, CallInfo, ContextBase, FailInfo, Load, LoadId, MapInfo, ObjectInfo, Op, Pc,
-    Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
+    AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo,
+    ObjectInfo, Op, Pc, Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, Layout, MemberName, Name, Val};
 
 /// Compiles a definition that the reader has accepted.
 #[must_use]
@@ -52,7 +53,10 @@ struct Compiler<'d> {
     steps: Vec<Step>,
     merges: Vec<Box<[Step]>>,
     objects: Vec<ObjectInfo>,
+    /// Where the last object with a member of that name has it.
+    places: FixedMap<Box<str>, (Layout, u32)>,
     calls: Vec<CallInfo>,
+    expressions: Vec<ExpressionInfo>,
     tests: Vec<Test>,
     assigns: Vec<Box<[VariableId]>>,
     tasks: Vec<TaskInfo>,
@@ -79,7 +83,9 @@ impl<'d> Compiler<'d> {
             steps: Vec::new(),
             merges: Vec::new(),
             objects: Vec::new(),
+            places: FixedMap::default(),
             calls: Vec::new(),
+            expressions: Vec::new(),
             tests: Vec::new(),
             assigns: Vec::new(),
             tasks: Vec::new(),
@@ -105,6 +111,10 @@ impl<'d> Compiler<'d> {
             self.states.push(info);
             self.entries.push(Pc(0));
             ids.insert(&state.name, id);
+            // Expressions tell variables from functions by what is assigned anywhere.
+            for name in state::assigned(state) {
+                self.variable(name);
+            }
         }
         let start = ids[&*scope.start_at];
         self.starts.insert(scope, start);
@@ -199,7 +209,15 @@ impl<'d> Compiler<'d> {
 
     fn step(&mut self, segment: &Segment) -> Step {
         match segment {
-            Segment::Child(name) => Step::Child(name.clone(), self.key(&name.decoded())),
+            Segment::Child(name) => {
+                let key = self.key(&name.decoded());
+                let member = MemberName::new(name.clone(), key);
+                // Most paths read what the last template with such a member has made.
+                Step::Child(match self.places.get(name.raw()) {
+                    Some(&(layout, position)) => member.expect(layout, position),
+                    None => member,
+                })
+            }
             Segment::Index(index) => Step::Index(*index),
         }
     }

@@ -2,14 +2,15 @@
 
 use super::{Compiler, StateIds};
 use crate::asl::{
-    Catcher as CatcherField, Map, NumberField, OutcomeFields, Parallel, PathField, Resource,
-    ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task, TextField, Wait,
+    Catcher as CatcherField, Items, Map, NumberField, OutcomeFields, Parallel, PathField,
+    QueryLanguage, Resource, ResultPath, Retrier as RetrierField, Scope, State, StateKind, Task,
+    TextField, Wait,
 };
 use crate::asl::{Fail, Next};
 use crate::program::{
-    Catcher, ErrorEquals, FailId, FailInfo, ForkId, LoadId, MapId, MapInfo, MergeId, NumberOperand,
-    Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand, WaitId,
-    WaitInfo,
+    Catcher, ErrorEquals, FailId, FailInfo, ForkId, MapId, MapInfo, MapItems, MergeId,
+    NumberOperand, Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand,
+    WaitId, WaitInfo,
 };
 use crate::stdx::{Timestamp, narrow};
 use crate::value::Val;
@@ -26,6 +27,19 @@ pub(super) fn scopes(state: &State) -> &[Scope] {
         | StateKind::Succeed
         | StateKind::Fail(_) => &[],
     }
+}
+
+/// The names of the variables that a state assigns, wherever in it.
+pub(super) fn assigned(state: &State) -> impl Iterator<Item = &str> {
+    let rules = match &state.kind {
+        StateKind::Choice(choice) => &choice.rules[..],
+        _ => &[],
+    };
+    let catchers = outcome(state).map_or(&[][..], |outcome| &outcome.catch);
+    let rules = rules.iter().flat_map(|rule| &rule.assign);
+    let catchers = catchers.iter().flat_map(|catcher| &catcher.assign);
+    let all = state.assign.iter().chain(rules).chain(catchers);
+    all.map(|(name, _)| name.as_str())
 }
 
 fn outcome(state: &State) -> Option<&OutcomeFields> {
@@ -124,6 +138,7 @@ impl<'d> Compiler<'d> {
                 self.end(id, state, &ResultPath::Whole, ids);
             }
             StateKind::Succeed => {
+                self.set_output(state.output.as_ref());
                 self.select_field(&state.output_path, "OutputPath");
                 self.emit(Op::ExitEnd(id));
             }
@@ -172,6 +187,7 @@ impl<'d> Compiler<'d> {
         ids: &StateIds<'d>,
     ) {
         let assign = self.push_assign(&state.assign);
+        self.set_output(state.output.as_ref());
         self.merge_result(result_path);
         self.select_field(&state.output_path, "OutputPath");
         if let Some(assign) = assign {
@@ -202,6 +218,7 @@ impl<'d> Compiler<'d> {
     fn catcher(&mut self, id: StateId, catcher: &'d CatcherField, ids: &StateIds<'d>) -> Catcher {
         let start = self.here();
         let assign = self.push_assign(&catcher.assign);
+        self.set_output(catcher.output.as_ref());
         self.merge_result(&catcher.result_path);
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
@@ -244,6 +261,7 @@ impl<'d> Compiler<'d> {
         field.map(|field| match field {
             NumberField::Literal(n) => NumberOperand::Literal(*n),
             NumberField::Path(path) => NumberOperand::Load(self.load(path, name)),
+            NumberField::Expression(field) => NumberOperand::Expression(self.expression(field)),
         })
     }
 
@@ -256,6 +274,10 @@ impl<'d> Compiler<'d> {
                 Err(error) => panic!("the reader has accepted the timestamp {text}: {error}"),
             },
             Wait::TimestampPath(path) => WaitInfo::TimestampPath(self.load(path, "TimestampPath")),
+            Wait::SecondsExpression(field) => WaitInfo::SecondsExpression(self.expression(field)),
+            Wait::TimestampExpression(field) => {
+                WaitInfo::TimestampExpression(self.expression(field))
+            }
         };
         self.waits.push(info);
         self.emit(Op::Wait(WaitId(narrow(self.waits.len() - 1))));
@@ -272,6 +294,7 @@ impl<'d> Compiler<'d> {
         match field {
             None => TextOperand::Absent,
             Some(TextField::Literal(text)) => TextOperand::Literal(text.as_str().into()),
+            Some(TextField::Expression(field)) => TextOperand::Expression(self.expression(field)),
             Some(TextField::Path(path)) => TextOperand::Load(self.load(path, name)),
             Some(TextField::Call(call)) => {
                 self.push_call(call, name);
@@ -301,9 +324,19 @@ impl<'d> Compiler<'d> {
     }
 
     fn map(&mut self, id: StateId, state: &'d State, map: &'d Map, ids: &StateIds<'d>) {
-        let (items, items_text): (Option<LoadId>, &str) = match &map.items_path {
-            PathField::Whole | PathField::Null => (None, "$"),
-            PathField::Path(path) => (Some(self.load(path, "ItemsPath")), path.text()),
+        let (items, items_text) = match (&map.items, &map.items_path) {
+            (Some(Items::List(list)), _) => {
+                self.push_template(list);
+                (MapItems::Popped, "")
+            }
+            (Some(Items::Expression(field)), _) => {
+                (MapItems::Expression(self.expression(field)), "")
+            }
+            (None, _) if state.query_language == QueryLanguage::Jsonata => (MapItems::Input, "$"),
+            (None, PathField::Whole | PathField::Null) => (MapItems::Value, "$"),
+            (None, PathField::Path(path)) => {
+                (MapItems::Load(self.load(path, "ItemsPath")), path.text())
+            }
         };
         let max_concurrency = self.number(map.max_concurrency.as_ref(), "MaxConcurrencyPath");
         let map_id = MapId(narrow(self.maps.len()));

@@ -4,10 +4,10 @@ use super::Compiler;
 use crate::asl::Template;
 use crate::intrinsic::{Argument, Call};
 use crate::program::{
-    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, Source,
+    Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, PathStart, Source, Step,
 };
 use crate::stdx::narrow;
-use crate::value::Val;
+use crate::value::{Layout, Val, Values, escape, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -19,6 +19,10 @@ impl<'d> Compiler<'d> {
             }
             Template::Path { path, field } => self.push_load(path, field),
             Template::Call { call, field } => self.push_call(call, field),
+            Template::Expression(field) => {
+                let expression = self.expression(field);
+                self.emit(Op::Eval(expression));
+            }
             Template::Object(members) => {
                 let object = self.object(members);
                 self.emit(Op::MakeObject(object));
@@ -33,8 +37,8 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, members: &'d [(String, Template)]) -> ObjectId {
-        let members: Box<[Member]> = members
+    fn object(&mut self, template: &'d [(String, Template)]) -> ObjectId {
+        let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
                 key: self.key(name),
@@ -45,13 +49,26 @@ impl<'d> Compiler<'d> {
             .iter()
             .filter(|member| matches!(member.source, Source::Popped))
             .count();
-        let has_index = members
+        let values = Values {
+            doc: &self.constants,
+            constants: &self.constants,
+        };
+        let known_size = members
             .iter()
-            .any(|member| matches!(member.source, Source::ItemIndex(_)));
+            .map(|member| match member.source {
+                Source::Const(val) => member_size(member.key, values.size(val)),
+                _ => member_size(member.key, 0),
+            })
+            .sum();
+        let layout = Layout::new(narrow(self.objects.len()));
+        for ((name, _), position) in template.iter().zip(0..) {
+            self.places.insert(escape(name).into(), (layout, position));
+        }
         self.objects.push(ObjectInfo {
+            layout,
             members,
             popped,
-            has_index,
+            known_size,
         });
         ObjectId(narrow(self.objects.len() - 1))
     }
@@ -64,25 +81,27 @@ impl<'d> Compiler<'d> {
                 let load = &self.loads[id.index()];
                 let steps = load.steps.clone().unwrap_or_default();
                 let (first_step, end_step) = (steps.start, steps.end);
-                match load.base {
-                    Base::Value => Source::Path {
+                let steps = &self.steps[first_step as usize..end_step as usize];
+                match (load.base, steps) {
+                    (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
+                    (Base::Value, _) => Source::Path {
+                        start: PathStart::Value,
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemValue) => Source::ItemValue {
+                    (Base::Context(ContextBase::MapItemValue), _) => Source::Path {
+                        start: PathStart::ItemValue,
                         first_step,
                         end_step,
                         load: id,
                     },
-                    Base::Context(ContextBase::MapItemIndex) if first_step == end_step => {
-                        Source::ItemIndex(id)
-                    }
-                    Base::Context(_) => {
+                    (Base::Context(ContextBase::MapItemIndex), []) => Source::ItemIndex(id),
+                    (Base::Context(_), _) => {
                         self.emit(Op::LoadContext(id));
                         Source::Popped
                     }
-                    Base::Variable(_) => {
+                    (Base::Variable(_), _) => {
                         self.emit(Op::Load(id));
                         Source::Popped
                     }
@@ -90,6 +109,7 @@ impl<'d> Compiler<'d> {
             }
             Template::Path { .. }
             | Template::Call { .. }
+            | Template::Expression(_)
             | Template::Object(_)
             | Template::Array(_) => {
                 self.push_template(template);
@@ -106,6 +126,13 @@ impl<'d> Compiler<'d> {
         } else {
             self.push_template(template);
             self.emit(Op::SetValue);
+        }
+    }
+
+    /// `Output` of a JSONata state or rule becomes the value.
+    pub(super) fn set_output(&mut self, output: Option<&'d Template>) {
+        if let Some(output) = output {
+            self.set_template(output);
         }
     }
 

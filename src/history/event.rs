@@ -179,6 +179,11 @@ pub enum Details<'a> {
         resource: &'a Resource,
         failure: &'a Failure,
     },
+    EvaluationFailed {
+        failure: &'a Failure,
+        location: Option<&'a str>,
+        state: &'a str,
+    },
     ParallelStateStarted,
     ParallelStateSucceeded,
     ParallelStateFailed,
@@ -234,6 +239,7 @@ impl Details<'_> {
             Details::TaskSucceeded { .. } => "TaskSucceeded",
             Details::TaskFailed { .. } => "TaskFailed",
             Details::TaskTimedOut { .. } => "TaskTimedOut",
+            Details::EvaluationFailed { .. } => "EvaluationFailed",
             Details::ParallelStateStarted => "ParallelStateStarted",
             Details::ParallelStateSucceeded => "ParallelStateSucceeded",
             Details::ParallelStateFailed => "ParallelStateFailed",
@@ -268,7 +274,9 @@ impl Details<'_> {
             | Details::TaskFailed { .. }
             | Details::TaskTimedOut { .. }
             | Details::ActivityFailed { .. }
-            | Details::ActivityTimedOut { .. } => LogLevel::Error,
+            | Details::ActivityTimedOut { .. }
+            // AWS's table does not name it; every other failure is an error.
+            | Details::EvaluationFailed { .. } => LogLevel::Error,
             Details::ExecutionStarted { .. }
             | Details::ExecutionSucceeded { .. }
             | Details::StateEntered { .. }

@@ -78,6 +78,7 @@ fn details_member(details: &Details<'_>) -> Option<&'static str> {
         Details::TaskSucceeded { .. } => "taskSucceededEventDetails",
         Details::TaskFailed { .. } => "taskFailedEventDetails",
         Details::TaskTimedOut { .. } => "taskTimedOutEventDetails",
+        Details::EvaluationFailed { .. } => "evaluationFailedEventDetails",
         Details::MapStateStarted { .. } => "mapStateStartedEventDetails",
         Details::MapIterationStarted { .. } => "mapIterationStartedEventDetails",
         Details::MapIterationSucceeded { .. } => "mapIterationSucceededEventDetails",
@@ -140,6 +141,11 @@ fn write_details(object: &mut Object<'_>, event: &HistoryEvent<'_>, data: bool) 
         | Details::TaskSucceeded { .. }
         | Details::TaskFailed { .. }
         | Details::TaskTimedOut { .. } => write_task_details(object, event, data),
+        Details::EvaluationFailed {
+            failure,
+            location,
+            state,
+        } => object.evaluation_failed(failure, location, state),
         Details::MapStateStarted { length } => object.raw("length", &length.to_string()),
         Details::MapIterationStarted { name, index }
         | Details::MapIterationSucceeded { name, index }
@@ -294,6 +300,14 @@ impl<'a> Object<'a> {
         if let Some(seconds) = seconds {
             self.raw(name, &seconds.to_string());
         }
+    }
+
+    fn evaluation_failed(&mut self, failure: &Failure, location: Option<&str>, state: &str) {
+        self.failure(failure);
+        if let Some(location) = location {
+            self.string("location", location);
+        }
+        self.string("state", state);
     }
 
     fn failure(&mut self, failure: &Failure) {

@@ -51,9 +51,24 @@ impl<O: Observer> Run<'_, O> {
 }
 
 fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
+    if let TestOperand::Number(_, literal) = test.operand {
+        // Rounding keeps order: only equal doubles need a closer look.
+        let order = values
+            .as_f64(variable)
+            .and_then(|n| n.partial_cmp(&literal));
+        match (order, test.operator) {
+            (Some(Ordering::Equal) | None, _) => {}
+            (Some(order), Operator::NumericGreaterThan | Operator::NumericGreaterThanEquals) => {
+                return order == Ordering::Greater;
+            }
+            (Some(order), Operator::NumericLessThan | Operator::NumericLessThanEquals) => {
+                return order == Ordering::Less;
+            }
+            (Some(_), _) => return false,
+        }
+    }
     if let (Operator::StringEquals, Some(operand)) = (test.operator, operand) {
-        let strings = values.kind(variable) == Kind::String && values.kind(operand) == Kind::String;
-        return strings && values.text(variable) == values.text(operand);
+        return values.equal_strings(variable, operand);
     }
     let accepts = match test.operator {
         Operator::StringEquals | Operator::NumericEquals | Operator::TimestampEquals => {
@@ -93,28 +108,11 @@ fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -
         | Operator::NumericGreaterThan
         | Operator::NumericLessThanEquals
         | Operator::NumericGreaterThanEquals => {
-            compare_numbers(values, variable, operand, &test.operand)
+            operand.and_then(|operand| values.compare_numbers(variable, operand))
         }
         _ => compare_timestamps(values, variable, operand, &test.operand),
     };
     order.is_some_and(accepts)
-}
-
-#[inline]
-fn compare_numbers(
-    values: Values<'_>,
-    variable: Val,
-    operand: Option<Val>,
-    literal: &TestOperand,
-) -> Option<Ordering> {
-    if let TestOperand::Number(_, literal) = literal {
-        // Rounding keeps order: only equal doubles need a closer look.
-        match values.as_f64(variable)?.partial_cmp(literal) {
-            Some(order @ (Ordering::Less | Ordering::Greater)) => return Some(order),
-            Some(Ordering::Equal) | None => {}
-        }
-    }
-    values.compare_numbers(variable, operand?)
 }
 
 fn compare_timestamps(

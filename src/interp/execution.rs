@@ -61,6 +61,8 @@ pub(super) struct Frame {
     pub(super) item: Option<Item>,
     pub(super) previous_event: u64,
     pub(super) entered_event: u64,
+    /// The event that the state's entry follows on.
+    pub(super) entered_previous: u64,
     pub(super) entered_time: Timestamp,
     /// False before the first state of the scope is entered, as while `ItemSelector` is evaluated.
     pub(super) in_state: bool,
@@ -495,13 +497,23 @@ impl Execution {
     }
 
     /// Takes a frame that is free; everything in it is as at the start of a scope.
+    #[inline]
     pub(super) fn take_frame(&mut self) -> u32 {
-        let index = self.free_frames.pop().unwrap_or_else(|| {
-            self.frames.push(Frame::new());
-            narrow(self.frames.len() - 1)
-        });
-        self.frames[index as usize].begin();
-        index
+        match self.free_frames.pop() {
+            Some(index) => {
+                self.frames[index as usize].begin();
+                index
+            }
+            None => self.add_frame(),
+        }
+    }
+
+    #[cold]
+    fn add_frame(&mut self) -> u32 {
+        let mut frame = Frame::new();
+        frame.begin();
+        self.frames.push(frame);
+        narrow(self.frames.len() - 1)
     }
 
     /// Gives a frame back. Answers to what it waited for are stale from now on.
@@ -577,6 +589,7 @@ impl Frame {
             item: None,
             previous_event: 0,
             entered_event: 0,
+            entered_previous: 0,
             entered_time: Timestamp::default(),
             in_state: false,
             forked: false,

@@ -5,7 +5,7 @@ use super::execution::{FrameStatus, Item};
 use super::run::{Raised, Registers, Run};
 use super::{FRAMES_WIDE_MAX, MAP_CONCURRENCY_MAX};
 use crate::history::{Details, Failure, Observer};
-use crate::program::{ForkId, MapId, NumberOperand, Pc, StateType};
+use crate::program::{ForkId, MapId, MapItems, NumberOperand, Pc, StateType};
 use crate::stdx::narrow;
 use crate::value::{Kind, Val};
 
@@ -122,21 +122,18 @@ impl<O: Observer> Run<'_, O> {
         registers: &mut Registers,
     ) -> Result<bool, Raised> {
         let info = &self.program.maps[map.index()];
-        let concurrency = match info.max_concurrency {
-            None => 0,
-            Some(NumberOperand::Literal(n)) => usize::try_from(n).unwrap_or(usize::MAX),
-            Some(NumberOperand::Load(load)) => {
-                self.map_concurrency(frame, load, registers.value)?
-            }
-        };
+        let concurrency = self.concurrency(frame, info.max_concurrency.as_ref(), registers)?;
         let concurrency = if concurrency == 0 {
             MAP_CONCURRENCY_MAX
         } else {
             concurrency.min(MAP_CONCURRENCY_MAX)
         };
         let items = match info.items {
-            None => registers.value,
-            Some(load) => {
+            MapItems::Value => registers.value,
+            MapItems::Input => self.input_items(frame, registers.value)?,
+            MapItems::Popped => self.pop(),
+            MapItems::Expression(expression) => self.eval_items(frame, expression, registers)?,
+            MapItems::Load(load) => {
                 let load = &self.program.loads[load.index()];
                 let found = self.load(frame, load, registers.value);
                 found.map_err(|not_found| self.invalid_path(frame, load, &not_found))?
@@ -189,6 +186,24 @@ impl<O: Observer> Run<'_, O> {
         Ok(true)
     }
 
+    /// `MaxConcurrency`; 0 for as many as there may be.
+    fn concurrency(
+        &mut self,
+        frame: u32,
+        operand: Option<&NumberOperand>,
+        registers: &Registers,
+    ) -> Result<usize, Raised> {
+        match operand {
+            None => Ok(0),
+            Some(NumberOperand::Literal(n)) => Ok(usize::try_from(*n).unwrap_or(usize::MAX)),
+            Some(NumberOperand::Load(load)) => self.map_concurrency(frame, *load, registers.value),
+            Some(NumberOperand::Expression(expression)) => {
+                let n = self.eval_integer(frame, *expression, 0, registers)?;
+                Ok(usize::try_from(n).unwrap_or(usize::MAX))
+            }
+        }
+    }
+
     fn map_concurrency(
         &mut self,
         frame: u32,
@@ -229,14 +244,13 @@ impl<O: Observer> Run<'_, O> {
         f.item = Some(item);
         (f.state, f.entered_event, f.entered_time) = (state, entered_event, entered_time);
         f.previous_event = previous_event;
-        let name = &self.program.states[state.index()].name;
-        self.frame_event(
-            child,
-            Details::MapIterationStarted {
-                name,
-                index: index as u64,
-            },
-        );
+        if O::ENABLED {
+            let name = &self.program.states[state.index()].name;
+            let index = index as u64;
+            self.frame_event(child, Details::MapIterationStarted { name, index });
+        } else {
+            self.execution.last_event_id += 1;
+        }
         self.execution.ready.push_back(child);
     }
 
@@ -251,15 +265,7 @@ impl<O: Observer> Run<'_, O> {
         let all_ended = j.ended == j.results.len();
         let more = j.iteration.is_some() && j.started < j.items.len();
         if j.iteration.is_some() {
-            let name =
-                &self.program.states[self.execution.frames[waiting as usize].state.index()].name;
-            let succeeded = self.event(
-                last_event,
-                Details::MapIterationSucceeded {
-                    name,
-                    index: u64::from(index),
-                },
-            );
+            let succeeded = self.iteration_succeeded(waiting, index, last_event);
             if more {
                 self.recycle(child);
                 self.begin_iteration(join, child, last_event);
@@ -274,6 +280,18 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    #[inline(always)]
+    fn iteration_succeeded(&mut self, waiting: u32, index: u32, last_event: u64) -> u64 {
+        if !O::ENABLED {
+            self.execution.last_event_id += 1;
+            return self.execution.last_event_id;
+        }
+        let state = self.execution.frames[waiting as usize].state;
+        let name = &self.program.states[state.index()].name;
+        let index = u64::from(index);
+        self.event(last_event, Details::MapIterationSucceeded { name, index })
+    }
+
     /// Makes a frame whose iteration has ended ready for another one.
     fn recycle(&mut self, child: u32) {
         self.drop_variables(child);
@@ -284,7 +302,15 @@ impl<O: Observer> Run<'_, O> {
         f.task = None;
     }
 
+    #[inline(always)]
     fn drop_variables(&mut self, frame: u32) {
+        if !self.execution.frames[frame as usize].variables.is_empty() {
+            self.drop_some_variables(frame);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_some_variables(&mut self, frame: u32) {
         let mut variables = std::mem::take(&mut self.execution.frames[frame as usize].variables);
         let view = values(self.execution, self.program);
         let bytes: usize = variables.iter().map(|&(_, val)| view.size(val)).sum();

@@ -18,13 +18,13 @@ impl<O: Observer> Run<'_, O> {
         let program = self.program;
         let steps = &program.merges[merge.index()];
         let constants = &program.constants;
-        if let [Step::Child(_, key)] = &**steps
+        if let [Step::Child(member)] = &**steps
             && values(self.execution, program).kind(registers.data) == Kind::Object
         {
             return Ok(self.execution.doc.replace_member(
                 constants,
                 registers.data,
-                *key,
+                member.key,
                 registers.value,
             ));
         }
@@ -44,7 +44,7 @@ impl<O: Observer> Run<'_, O> {
                 }
             };
             at = match step {
-                Step::Child(name, _) => view.get(container, name),
+                Step::Child(member) => view.get(container, &member.name),
                 Step::Index(index) => view.element(container, element(*index)),
             };
             containers.push(container);
@@ -52,10 +52,10 @@ impl<O: Observer> Run<'_, O> {
         let mut val = registers.value;
         for (step, container) in steps.iter().zip(containers).rev() {
             val = match step {
-                Step::Child(_, key) => self
+                Step::Child(member) => self
                     .execution
                     .doc
-                    .replace_member(constants, container, *key, val),
+                    .replace_member(constants, container, member.key, val),
                 Step::Index(index) => {
                     self.execution
                         .doc

@@ -14,6 +14,7 @@ mod execution;
 mod failure;
 mod join;
 mod merge;
+mod query;
 mod run;
 mod task;
 mod wait;

@@ -1,17 +1,17 @@
 //! The loop over ops, and [`Execution::step`].
 
 use super::context::values;
-use super::execution::{Execution, FrameHandle, FrameStatus, Item, Outcome, Yield};
+use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, FUEL, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::history::{Details, Failure, HistoryEvent, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
-    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, Pc, Program, Source,
-    StateId, Step, TextOperand, VariableId,
+    AssignId, Base, CallId, ContextBase, FailId, Load, LoadId, ObjectId, Op, PathStart, Pc,
+    Program, Source, StateId, Step, TextOperand, VariableId,
 };
 use crate::stdx::Timestamp;
-use crate::value::{Opened, Val, Values, member_size};
+use crate::value::{Val, Values};
 
 /// A turn: what it runs, and what it is given.
 pub(super) struct Run<'a, O> {
@@ -23,9 +23,6 @@ pub(super) struct Run<'a, O> {
 
 /// A state failed. Boxed: it is rare, and what returns it is not.
 pub(super) type Raised = Box<Failure>;
-
-/// Objects with more members than this take a little longer to make.
-const FEW_MEMBERS: usize = 16;
 
 /// What a frame works with while it runs; saved in the frame when it stops.
 #[derive(Clone, Copy)]
@@ -229,9 +226,9 @@ impl<O: Observer> Run<'_, O> {
         reason = "the match over `Op`: each arm is a call or a line"
     )]
     fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
-        let program = self.program;
+        let ops = &*self.program.ops;
         loop {
-            let op = program.ops[registers.pc.index()];
+            let op = ops[registers.pc.index()];
             registers.pc.0 += 1;
             match op {
                 Op::Enter(state) => {
@@ -248,16 +245,26 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
-                Op::MakeObject(object) => {
-                    let object = self.make_object(frame, object, registers.value)?;
-                    self.execution.stack.push(object);
-                }
-                Op::SetObject(object) => {
-                    registers.value = self.make_object(frame, object, registers.value)?
-                }
+                Op::MakeObject(object) => match self.make_object(frame, object, registers.value) {
+                    Ok(object) => self.execution.stack.push(object),
+                    Err(load) => return Err(self.no_member(frame, load, registers.value)),
+                },
+                Op::SetObject(object) => match self.make_object(frame, object, registers.value) {
+                    Ok(object) => registers.value = object,
+                    Err(load) => return Err(self.no_member(frame, load, registers.value)),
+                },
 
                 Op::MakeArray(count) => self.make_array(count),
                 Op::Call(function, call) => self.call(frame, function, call)?,
+                Op::Eval(expression) => {
+                    let val = self.eval(frame, expression, registers)?;
+                    self.execution.stack.push(val);
+                }
+                Op::ConditionElse(expression, otherwise) => {
+                    if !self.condition(frame, expression, registers)? {
+                        registers.pc = otherwise;
+                    }
+                }
                 Op::Merge(merge) => registers.value = self.merge(frame, merge, registers)?,
                 Op::KeepInput => registers.value = registers.data,
                 Op::Assign(assign) => self.assign(frame, assign, registers.value)?,
@@ -274,7 +281,7 @@ impl<O: Observer> Run<'_, O> {
                 Op::NoChoice => return Err(self.no_choice(frame)),
                 Op::Task(task) => return self.begin_task(frame, task, registers),
                 Op::Wait(wait) => {
-                    if self.begin_wait(frame, wait, registers.value)? {
+                    if self.begin_wait(frame, wait, registers)? {
                         return Ok(Stop::Waits);
                     }
                 }
@@ -302,7 +309,7 @@ impl<O: Observer> Run<'_, O> {
                     self.exit(frame, state, registers)?;
                     return Ok(Stop::Ended);
                 }
-                Op::Fail(fail) => return Err(self.fail(frame, fail, registers.value)?),
+                Op::Fail(fail) => return Err(self.fail(frame, fail, registers)?),
             }
         }
     }
@@ -323,36 +330,54 @@ impl<O: Observer> Run<'_, O> {
         registers: &mut Registers,
     ) -> Result<(), Raised> {
         if self.execution.doc.memory() > self.execution.compact_at {
-            self.save(frame, *registers);
-            if !self.execution.compact(self.program) {
-                return Err(self.too_large(&self.program.states[state.index()].name));
-            }
-            registers.data = self.execution.frames[frame as usize].data;
+            self.compact(frame, state, registers)?;
         }
         self.execution.fuel -= 1;
         self.execution.transitions += 1;
         self.count_entry(state);
         registers.value = registers.data;
-        let info = &self.program.states[state.index()];
-        let (state_type, name) = (info.state_type, &*info.name);
-        let entered = self.frame_event(
-            frame,
-            Details::StateEntered {
+        let previous = self.execution.frames[frame as usize].previous_event;
+        let entered = if O::ENABLED {
+            let info = &self.program.states[state.index()];
+            let (state_type, name) = (info.state_type, &*info.name);
+            let input = registers.data;
+            let details = Details::StateEntered {
                 state_type,
                 name,
-                input: registers.data,
-            },
-        );
+                input,
+            };
+            self.frame_event(frame, details)
+        } else {
+            self.execution.last_event_id += 1;
+            self.execution.last_event_id
+        };
         let now = self.now;
         let f = &mut self.execution.frames[frame as usize];
         f.state = state;
         f.entered_event = entered;
+        f.entered_previous = previous;
         f.entered_time = now;
         f.in_state = true;
         f.retry_count = 0;
         if !f.retries.is_empty() {
             f.retries.clear();
         }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compact(
+        &mut self,
+        frame: u32,
+        state: StateId,
+        registers: &mut Registers,
+    ) -> Result<(), Raised> {
+        self.save(frame, *registers);
+        if !self.execution.compact(self.program) {
+            return Err(self.too_large(&self.program.states[state.index()].name));
+        }
+        registers.data = self.execution.frames[frame as usize].data;
         Ok(())
     }
 
@@ -431,8 +456,20 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// What a path finds, from wherever it starts.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn load(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
+        // Nearly all paths are definite ones of the frame's value.
+        if let (Base::Value, Some(steps)) = (load.base, &load.steps) {
+            let steps = &self.program.steps[steps.start as usize..steps.end as usize];
+            if let Some(val) = follow(values(self.execution, self.program), steps, value) {
+                return Ok(val);
+            }
+        }
+        self.load_otherwise(frame, load, value)
+    }
+
+    #[inline(never)]
+    fn load_otherwise(&mut self, frame: u32, load: &Load, value: Val) -> Result<Val, NotFound> {
         let base = match load.base {
             Base::Value => value,
             Base::Variable(_) | Base::Context(_) => self.base(frame, load)?,
@@ -466,7 +503,7 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// A variable of this scope or of one around it.
-    fn variable(&self, frame: u32, variable: VariableId) -> Option<Val> {
+    pub(super) fn variable(&self, frame: u32, variable: VariableId) -> Option<Val> {
         let mut at = frame;
         loop {
             let f = &self.execution.frames[at as usize];
@@ -522,88 +559,73 @@ impl<O: Observer> Run<'_, O> {
         self.raise(frame, "States.Runtime", &cause)
     }
 
-    /// Makes an object of constants, of what definite paths find, and of what lies on the stack.
+    /// Makes an object of constants, of what definite paths find, and of what lies on the stack. Fails with the load that
+    /// finds nothing: a result of two words stays in registers.
     #[inline(never)]
-    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, Raised> {
+    fn make_object(&mut self, frame: u32, object: ObjectId, value: Val) -> Result<Val, LoadId> {
         let program = self.program;
         let info = &program.objects[object.index()];
-        let item = self.execution.frames[frame as usize].item;
-        let index = if info.has_index {
-            item.map(|item| self.item_index(item))
-        } else {
-            None
-        };
-        // Nearly all objects are small enough for their members to be collected here.
-        let mut few = [Val::NULL; FEW_MEMBERS];
-        let mut many = Vec::new();
-        let made = if info.members.len() <= FEW_MEMBERS {
-            &mut few[..info.members.len()]
-        } else {
-            many.resize(info.members.len(), Val::NULL);
-            &mut many[..]
-        };
-        let base = self.execution.stack.len() - info.popped;
-        let mut popped = self.execution.stack[base..].iter();
-        let view = values(self.execution, program);
         // Most members come from the same object.
-        let opened = Opened::new(view, value);
-        let mut size = 0;
-        for (member, made) in info.members.iter().zip(&mut *made) {
-            let (found, load) = match member.source {
-                Source::Const(val) => (Some(val), None),
+        let opened = values(self.execution, program).open(value);
+        let mut left_on_stack = info.popped;
+        let mut size = info.known_size;
+        let mark = self.execution.doc.begin_object(info.members.len());
+        for member in &info.members {
+            let view = values(self.execution, program);
+            let (found, load) = match &member.source {
+                Source::Const(val) => {
+                    self.execution.doc.push_member(member.key, *val);
+                    continue;
+                }
+                Source::Member(name, load) => (view.get_named(opened, name), load),
+                Source::Popped => {
+                    let at = self.execution.stack.len() - left_on_stack;
+                    left_on_stack -= 1;
+                    (Some(self.execution.stack[at]), &LoadId(0))
+                }
                 Source::Path {
+                    start,
                     first_step,
                     end_step,
                     load,
                 } => {
-                    let found =
-                        match program.steps[first_step as usize..end_step as usize].split_first() {
-                            Some((first, rest)) => follow_from(view, opened, first, rest, value),
-                            None => Some(value),
-                        };
-                    (found, Some(load))
+                    let steps = &program.steps[*first_step as usize..*end_step as usize];
+                    let item = self.execution.frames[frame as usize].item;
+                    let start = match start {
+                        PathStart::Value => Some(value),
+                        PathStart::ItemValue => item.map(|item| item.value),
+                    };
+                    (start.and_then(|start| follow(view, steps, start)), load)
                 }
-                Source::ItemValue {
-                    first_step,
-                    end_step,
-                    load,
-                } => {
-                    let steps = &program.steps[first_step as usize..end_step as usize];
-                    (
-                        item.and_then(|item| follow(view, steps, item.value)),
-                        Some(load),
-                    )
-                }
-                Source::ItemIndex(load) => (index, Some(load)),
-                Source::Popped => (popped.next().copied(), None),
+                Source::ItemIndex(load) => (self.item_index(frame), load),
             };
-            match (found, load) {
-                (Some(val), _) => *made = val,
-                (None, Some(load)) => {
-                    return Err(self.field_not_found(frame, &program.loads[load.index()], value));
-                }
-                (None, None) => unreachable!("what is popped was pushed"),
-            }
-            size += member_size(member.key, view.size(*made));
+            let Some(val) = found else {
+                self.execution.doc.abandon_object(mark);
+                return Err(*load);
+            };
+            size += values(self.execution, program).size(val);
+            self.execution.doc.push_member(member.key, val);
         }
         if info.popped > 0 {
+            let base = self.execution.stack.len() - info.popped;
             self.execution.stack.truncate(base);
         }
-        let members = info
-            .members
-            .iter()
-            .zip(made)
-            .map(|(member, val)| (member.key, *val));
-        Ok(self.execution.doc.push_sized_object(members, size))
+        Ok(self.execution.doc.end_object(mark, info.layout, size))
     }
 
-    /// The index of an item as a value.
+    #[cold]
+    fn no_member(&self, frame: u32, load: LoadId, value: Val) -> Raised {
+        self.field_not_found(frame, &self.program.loads[load.index()], value)
+    }
+
+    /// The index of the frame's item as a value.
     #[inline(always)]
-    fn item_index(&mut self, item: Item) -> Val {
-        match self.program.numbers.get(item.index as usize) {
+    fn item_index(&mut self, frame: u32) -> Option<Val> {
+        let index = self.execution.frames[frame as usize].item?.index;
+        Some(match self.program.numbers.get(index as usize) {
             Some(val) => *val,
-            None => self.execution.doc.push_i64(i64::from(item.index)),
-        }
+            None => self.execution.doc.push_i64(i64::from(index)),
+        })
     }
 
     #[inline(never)]
@@ -699,12 +721,12 @@ impl<O: Observer> Run<'_, O> {
 
     /// The failure that a Fail state asks for; an error in its own fields is raised instead.
     #[inline(never)]
-    fn fail(&mut self, frame: u32, fail: FailId, value: Val) -> Result<Raised, Raised> {
+    fn fail(&mut self, frame: u32, fail: FailId, registers: &Registers) -> Result<Raised, Raised> {
         let info = &self.program.fails[fail.index()];
         self.execution.frames[frame as usize].missed_heartbeat = false;
         // What was computed lies on the stack, the cause on top.
-        let cause = self.fail_text(frame, &info.cause, value)?;
-        let error = self.fail_text(frame, &info.error, value)?;
+        let cause = self.fail_text(frame, &info.cause, registers)?;
+        let error = self.fail_text(frame, &info.error, registers)?;
         Ok(Box::new(Failure { error, cause }))
     }
 
@@ -712,13 +734,16 @@ impl<O: Observer> Run<'_, O> {
         &mut self,
         frame: u32,
         operand: &TextOperand,
-        value: Val,
+        registers: &Registers,
     ) -> Result<Option<Box<str>>, Raised> {
         let val = match operand {
             TextOperand::Absent => return Ok(None),
             TextOperand::Literal(text) => return Ok(Some(text.clone())),
             TextOperand::Popped => self.pop(),
-            TextOperand::Load(load) => self.load_field(frame, *load, value)?,
+            TextOperand::Expression(expression) => {
+                return self.eval_text(frame, *expression, registers).map(Some);
+            }
+            TextOperand::Load(load) => self.load_field(frame, *load, registers.value)?,
         };
         let view: Values<'_> = values(self.execution, self.program);
         // AWS asks for a string; another value is shown as its JSON rather than lost.
@@ -745,32 +770,27 @@ fn missing(load: &Load) -> NotFound {
     }
 }
 
-/// The value at the end of a definite path.
+/// The value at the end of a definite path. Nearly all have one step or two.
 #[inline(always)]
-fn follow(values: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
-    let Some((first, rest)) = steps.split_first() else {
-        return Some(base);
-    };
-    follow_from(values, Opened::new(values, base), first, rest, base)
+fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    match steps {
+        [] => Some(base),
+        [Step::Child(member)] => view.get_named(view.open(base), member),
+        [Step::Child(outer), Step::Child(member)] => {
+            let object = view.get_named(view.open(base), outer)?;
+            view.get_named(view.open(object), member)
+        }
+        _ => follow_far(view, steps, base),
+    }
 }
 
-/// The same, where `opened` is the object at `base`.
-#[inline(always)]
-fn follow_from(
-    values: Values<'_>,
-    opened: Opened<'_>,
-    first: &Step,
-    rest: &[Step],
-    base: Val,
-) -> Option<Val> {
-    let mut at = match first {
-        Step::Child(name, key) => opened.member(name, *key)?,
-        Step::Index(index) => path::index(values, *index, base)?,
-    };
-    for step in rest {
+#[inline(never)]
+fn follow_far(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+    let mut at = base;
+    for step in steps {
         at = match step {
-            Step::Child(name, key) => Opened::new(values, at).member(name, *key)?,
-            Step::Index(index) => path::index(values, *index, at)?,
+            Step::Child(member) => view.get_named(view.open(at), member)?,
+            Step::Index(index) => path::index(view, *index, at)?,
         };
     }
     Some(at)

@@ -83,8 +83,8 @@ impl<'a, O: Observer> Run<'a, O> {
             return Err(self.too_large(&info.resource_text));
         }
         // The paths of the timeouts are read from the state's input, which Parameters have not touched.
-        let timeout_seconds = self.seconds(frame, info.timeout.as_ref(), registers.data)?;
-        let heartbeat_seconds = self.seconds(frame, info.heartbeat.as_ref(), registers.data)?;
+        let timeout_seconds = self.seconds(frame, info.timeout.as_ref(), registers)?;
+        let heartbeat_seconds = self.seconds(frame, info.heartbeat.as_ref(), registers)?;
         let now = self.now;
         let timeout_at = after_seconds(now, timeout_seconds.unwrap_or(TIMEOUT_SECONDS_DEFAULT));
         let heartbeat_at =
@@ -115,13 +115,16 @@ impl<'a, O: Observer> Run<'a, O> {
         &mut self,
         frame: u32,
         operand: Option<&NumberOperand>,
-        value: Val,
+        registers: &Registers,
     ) -> Result<Option<u64>, Raised> {
         match operand {
             None => Ok(None),
             Some(NumberOperand::Literal(n)) => Ok(Some(*n)),
+            Some(NumberOperand::Expression(expression)) => self
+                .eval_integer(frame, *expression, 1, registers)
+                .map(Some),
             Some(NumberOperand::Load(load)) => {
-                let n = self.number_operand(frame, *load, value)?;
+                let n = self.number_operand(frame, *load, registers.data)?;
                 match u64::try_from(n) {
                     Ok(seconds @ 1..) => Ok(Some(seconds)),
                     _ => {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::context::values;
 use super::execution::{FrameStatus, after_seconds};
-use super::run::{Raised, Run};
+use super::run::{Raised, Registers, Run};
 use crate::history::{Failure, Observer};
 use crate::program::{Load, LoadId, WaitId, WaitInfo};
 use crate::stdx::Timestamp;
@@ -20,13 +20,19 @@ impl<O: Observer> Run<'_, O> {
         &mut self,
         frame: u32,
         wait: WaitId,
-        value: Val,
+        registers: &Registers,
     ) -> Result<bool, Raised> {
         let until = match self.program.waits[wait.index()] {
             WaitInfo::Seconds(seconds) => after_seconds(self.now, seconds),
             WaitInfo::Until(millis) => Timestamp::from_millis(millis),
-            WaitInfo::SecondsPath(load) => self.seconds_path(frame, load, value)?,
-            WaitInfo::TimestampPath(load) => self.timestamp_path(frame, load, value)?,
+            WaitInfo::SecondsPath(load) => self.seconds_path(frame, load, registers.value)?,
+            WaitInfo::TimestampPath(load) => self.timestamp_path(frame, load, registers.value)?,
+            WaitInfo::SecondsExpression(expression) => {
+                self.seconds_expression(frame, expression, registers)?
+            }
+            WaitInfo::TimestampExpression(expression) => {
+                self.timestamp_expression(frame, expression, registers)?
+            }
         };
         if until <= self.now {
             return Ok(false);

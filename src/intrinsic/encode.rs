@@ -45,20 +45,25 @@ pub(super) fn hash(scope: &mut Scope<'_>, data: Val, algorithm: Val) -> Result<V
         None => values.to_json(data).into(),
     };
     check_length(&text)?;
-    let bytes = text.as_bytes();
-    let hex = match &*scope.string(algorithm)? {
+    let algorithm = scope.string(algorithm)?;
+    let Some(hex) = hash_text(text.as_bytes(), &algorithm) else {
+        return Err(
+            "The algorithm must be one of MD5, SHA-1, SHA-256, SHA-384, SHA-512".to_owned(),
+        );
+    };
+    Ok(scope.doc.push_string(&hex))
+}
+
+/// The hash in hexadecimal; `None` if there is no such algorithm.
+pub(crate) fn hash_text(bytes: &[u8], algorithm: &str) -> Option<String> {
+    Some(match algorithm {
         "MD5" => hex(&md5::Md5::digest(bytes)),
         "SHA-1" => hex(&sha1::Sha1::digest(bytes)),
         "SHA-256" => hex(&sha2::Sha256::digest(bytes)),
         "SHA-384" => hex(&sha2::Sha384::digest(bytes)),
         "SHA-512" => hex(&sha2::Sha512::digest(bytes)),
-        _ => {
-            return Err(
-                "The algorithm must be one of MD5, SHA-1, SHA-256, SHA-384, SHA-512".to_owned(),
-            );
-        }
-    };
-    Ok(scope.doc.push_string(&hex))
+        _ => return None,
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

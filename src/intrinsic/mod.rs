@@ -15,6 +15,7 @@ mod parse;
 mod random;
 mod text;
 
+pub(crate) use encode::hash_text;
 pub use parse::{is_call, parse};
 pub use random::{JavaRandom, Random};
 

@@ -26,7 +26,7 @@ impl Random {
     }
 
     /// A number in [0, span).
-    pub(super) fn below(&mut self, span: u64) -> u64 {
+    pub(crate) fn below(&mut self, span: u64) -> u64 {
         let scaled = u128::from(self.next_u64()) * u128::from(span);
         (scaled >> 64) as u64
     }

@@ -35,6 +35,7 @@ pub(crate) enum Root {
 /// What an expression runs in.
 pub(crate) trait Scope {
     /// The document that all values but constants are in.
+    #[expect(dead_code, reason = "lowered expressions use it")]
     fn doc(&mut self) -> &mut Doc;
     /// The document and the constants together, to read and to make values.
     fn parts(&mut self) -> (&mut Doc, &Doc);
@@ -49,10 +50,13 @@ pub(crate) trait Scope {
 /// Where lowering puts literals and names.
 pub(crate) trait Constants {
     /// The constant of this JSON text.
+    #[expect(dead_code, reason = "lowering uses it")]
     fn literal(&mut self, json: &str) -> Val;
     /// A string constant, from its decoded text.
+    #[expect(dead_code, reason = "lowering uses it")]
     fn string(&mut self, text: &str) -> Val;
     /// A member's name.
+    #[expect(dead_code, reason = "lowering uses it")]
     fn key(&mut self, name: &str) -> Key;
     /// The number of a variable's name (without `$`); `None` if nothing of that name can be in scope.
     fn variable(&mut self, name: &str) -> Option<u32>;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Base, LoadId, NumberOperand, Op, Pc, Program, Source, StateId, TestOperand, TextOperand,
-    WaitInfo,
+    Base, ExpressionId, LoadId, MapItems, NumberOperand, Op, Pc, Program, Source, StateId,
+    TestOperand, TextOperand, WaitInfo,
 };
 use crate::value::{Key, Val, Values};
 
@@ -67,11 +67,18 @@ impl Program {
                 f.write_str("merge        $")?;
                 for step in &self.merges[merge.index()] {
                     match step {
-                        super::Step::Child(name, _) => write!(f, "['{}']", name.raw())?,
+                        super::Step::Child(member) => write!(f, "['{}']", member.name.raw())?,
                         super::Step::Index(index) => write!(f, "[{index}]")?,
                     }
                 }
                 Ok(())
+            }
+            Op::Eval(expression) => {
+                write!(f, "eval         {}", self.expression_text(expression))
+            }
+            Op::ConditionElse(expression, to) => {
+                let text = self.expression_text(expression);
+                write!(f, "if-else      {text} -> {}", to.0)
             }
             Op::KeepInput => f.write_str("keep-input"),
             Op::Assign(assign) => {
@@ -97,7 +104,14 @@ impl Program {
             Op::Fork(fork) => write!(f, "fork         -> {}", places(&self.forks[fork.index()])),
             Op::Map(map) => {
                 let map = &self.maps[map.index()];
-                write!(f, "map          {} -> {}", map.items_text, map.iteration.0)?;
+                let items = match map.items {
+                    MapItems::Value | MapItems::Load(_) | MapItems::Input => {
+                        map.items_text.to_string()
+                    }
+                    MapItems::Popped => "popped".to_owned(),
+                    MapItems::Expression(expression) => self.expression_text(expression),
+                };
+                write!(f, "map          {items} -> {}", map.iteration.0)?;
                 match &map.max_concurrency {
                     Some(operand) => write!(f, ", {} at a time", self.number_text(operand)),
                     None => Ok(()),
@@ -125,11 +139,11 @@ impl Program {
         write!(f, "{op:12} ")?;
         for (i, member) in self.objects[object.index()].members.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            let source = match member.source {
-                Source::Const(val) => self.constant(val),
-                Source::Path { load, .. }
-                | Source::ItemValue { load, .. }
-                | Source::ItemIndex(load) => self.loads[load.index()].path.text().to_owned(),
+            let source = match &member.source {
+                Source::Const(val) => self.constant(*val),
+                Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
+                    self.loads[load.index()].path.text().to_owned()
+                }
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;
@@ -200,6 +214,12 @@ impl Program {
         )
     }
 
+    /// The expression, and how it is evaluated.
+    fn expression_text(&self, expression: ExpressionId) -> String {
+        let compiled = &self.expressions[expression.index()].compiled;
+        format!("{{% {} %}} ({})", compiled.text(), compiled.manner())
+    }
+
     fn wait_text(&self, wait: &WaitInfo) -> String {
         match wait {
             WaitInfo::Seconds(seconds) => format!("{seconds} s"),
@@ -210,6 +230,12 @@ impl Program {
             WaitInfo::TimestampPath(load) => {
                 format!("until {}", self.loads[load.index()].path.text())
             }
+            WaitInfo::SecondsExpression(expression) => {
+                format!("{} s", self.expression_text(*expression))
+            }
+            WaitInfo::TimestampExpression(expression) => {
+                format!("until {}", self.expression_text(*expression))
+            }
         }
     }
 
@@ -217,6 +243,7 @@ impl Program {
         match operand {
             NumberOperand::Literal(n) => n.to_string(),
             NumberOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
+            NumberOperand::Expression(expression) => self.expression_text(*expression),
         }
     }
 
@@ -226,6 +253,7 @@ impl Program {
             TextOperand::Literal(text) => format!("{text:?}"),
             TextOperand::Load(load) => self.loads[load.index()].path.text().to_owned(),
             TextOperand::Popped => "popped".to_owned(),
+            TextOperand::Expression(expression) => self.expression_text(*expression),
         }
     }
 }

@@ -8,15 +8,16 @@ mod disassemble;
 mod op;
 
 pub use op::{
-    AssignId, CallId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc, StateId, TaskId,
-    TestId, VariableId, WaitId,
+    AssignId, CallId, ExpressionId, FailId, ForkId, LoadId, MapId, MergeId, ObjectId, Op, Pc,
+    StateId, TaskId, TestId, VariableId, WaitId,
 };
 
 use std::ops::Range;
 
 use crate::asl::{JitterStrategy, Operator, Resource};
+use crate::jsonata::Compiled;
 use crate::path::Path;
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, Layout, MemberName, Val};
 
 /// A compiled state machine definition.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Program {
     pub(crate) merges: Box<[Box<[Step]>]>,
     pub(crate) objects: Box<[ObjectInfo]>,
     pub(crate) calls: Box<[CallInfo]>,
+    pub(crate) expressions: Box<[ExpressionInfo]>,
     pub(crate) tests: Box<[Test]>,
     pub(crate) assigns: Box<[Box<[VariableId]>]>,
     pub(crate) tasks: Box<[TaskInfo]>,
@@ -183,11 +185,12 @@ impl ContextBase {
 /// An object that a template makes.
 #[derive(Debug)]
 pub(crate) struct ObjectInfo {
+    pub(crate) layout: Layout,
     pub(crate) members: Box<[Member]>,
     /// How many of the members are popped.
     pub(crate) popped: usize,
-    /// Whether one of the members is `$$.Map.Item.Index`.
-    pub(crate) has_index: bool,
+    /// Bytes of it that are known beforehand: names, punctuation and literals.
+    pub(crate) known_size: usize,
 }
 
 /// A member of an object that a template makes.
@@ -198,18 +201,15 @@ pub(crate) struct Member {
 }
 
 /// Where the value of a member comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Source {
     /// A literal.
     Const(Val),
-    /// A definite path: its steps from the frame's value, and the load that words its errors.
+    /// A member of the frame's value, and the load that words the error if there is none. Most paths are such.
+    Member(MemberName, LoadId),
+    /// Any other definite path: its start, its steps, and the load that words its errors.
     Path {
-        first_step: u32,
-        end_step: u32,
-        load: LoadId,
-    },
-    /// A definite path from `$$.Map.Item.Value`.
-    ItemValue {
+        start: PathStart,
         first_step: u32,
         end_step: u32,
         load: LoadId,
@@ -220,11 +220,20 @@ pub(crate) enum Source {
     Popped,
 }
 
+/// What the path of a [`Source`] starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PathStart {
+    /// The frame's value.
+    Value,
+    /// `$$.Map.Item.Value`
+    ItemValue,
+}
+
 /// One step of a definite path, or of a `ResultPath`.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A member, by its name. The key tells at once whether a member that a template has made is the one.
-    Child(Name, Key),
+    /// A member, by its name.
+    Child(MemberName),
     /// An element; a negative index counts from the end.
     Index(i64),
 }
@@ -235,6 +244,14 @@ pub(crate) struct CallInfo {
     pub(crate) arguments: u32,
     /// The call as written.
     pub(crate) text: Box<str>,
+}
+
+/// A JSONata expression.
+#[derive(Debug)]
+pub(crate) struct ExpressionInfo {
+    pub(crate) compiled: Compiled,
+    /// Where it stands in its state, for errors: `Output/total`.
+    pub(crate) field: Box<str>,
 }
 
 /// One Choice comparison.
@@ -268,6 +285,7 @@ pub(crate) enum PatternPart {
 pub(crate) enum NumberOperand {
     Literal(u64),
     Load(LoadId),
+    Expression(ExpressionId),
 }
 
 /// A Task state's target.
@@ -288,6 +306,8 @@ pub(crate) enum WaitInfo {
     Until(i64),
     SecondsPath(LoadId),
     TimestampPath(LoadId),
+    SecondsExpression(ExpressionId),
+    TimestampExpression(ExpressionId),
 }
 
 /// A Fail state's error and cause.
@@ -305,19 +325,34 @@ pub(crate) enum TextOperand {
     Load(LoadId),
     /// Its value is on the stack; error below cause.
     Popped,
+    Expression(ExpressionId),
 }
 
 /// A Map state.
 #[derive(Debug)]
 pub(crate) struct MapInfo {
-    /// `ItemsPath`, unless it is all of the value.
-    pub(crate) items: Option<LoadId>,
+    pub(crate) items: MapItems,
     /// `ItemsPath` as written.
     pub(crate) items_text: Box<str>,
     /// Where the ops of `ItemSelector` begin: they end with `SetValue` and run at the head of each iteration.
     pub(crate) iteration: Pc,
     pub(crate) has_selector: bool,
     pub(crate) max_concurrency: Option<NumberOperand>,
+}
+
+/// Where the items of a Map come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MapItems {
+    /// All of the value.
+    Value,
+    /// `ItemsPath`
+    Load(LoadId),
+    /// All of the value, of a JSONata state.
+    Input,
+    /// The stack: `Items` of a JSONata state that is a list.
+    Popped,
+    /// `Items` of a JSONata state that is an expression.
+    Expression(ExpressionId),
 }
 
 /// Keys that the interpreter itself makes objects with, in the constants of every program.

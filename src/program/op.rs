@@ -35,6 +35,8 @@ ids! {
     CallId;
     /// Index of a Choice comparison.
     TestId;
+    /// Index of a JSONata expression.
+    ExpressionId;
     /// Index of the variables that an `Assign` sets.
     AssignId;
     /// Index of a Task.
@@ -77,6 +79,10 @@ pub enum Op {
     MakeArray(u32),
     /// Pops the arguments of an intrinsic function, pushes its result.
     Call(Function, CallId),
+    /// Pushes the value of a JSONata expression.
+    Eval(ExpressionId),
+    /// Goes on if the expression is true, else jumps.
+    ConditionElse(ExpressionId, Pc),
     /// `value` becomes `data` with `value` put in at `ResultPath`.
     Merge(MergeId),
     /// `value` becomes `data`: `"ResultPath": null`.

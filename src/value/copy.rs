@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::doc::{Node, Ref};
-use super::{CONSTANT, Doc, Key, Kind, Name, Val, Values};
+use super::doc::{Form, Node, Ref};
+use super::{CONSTANT, Doc, Key, Kind, MemberName, Name, Opened, Val, Values};
 
 /// Bytes that a short copy moves at once.
 const STRIDE: usize = 16;
@@ -54,118 +54,134 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The member `name` of an object that was ingested and has no index: the place of its node.
+/// Names up to this length are compared as one number.
+const SHORT_NAME_MAX: usize = 8;
+/// For the searches: the name has 1 to [`SHORT_NAME_MAX`] bytes.
+const SHORT_NAME: bool = true;
+/// For the searches: the name has any length.
+const ANY_NAME: bool = false;
+
+/// The member `name` of an object, by its text alone.
+pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
+    let (bit, index) = (object.0 & CONSTANT, object.0 & !CONSTANT);
+    let doc = values.home(object.0);
+    let node = &doc.nodes[index as usize];
+    let found = match node.tag.form() {
+        Form::Object => among_nodes::<ANY_NAME>(doc, index + 1, node.next, name),
+        Form::IndexedObject => doc.indexed_member(index, name.raw().as_bytes()),
+        Form::OverlaidObject => {
+            return among_refs::<ANY_NAME>(values, values.refs(*node), name, Key::NONE);
+        }
+        Form::Other => None,
+    };
+    found.map(|at| Val(at | bit))
+}
+
+/// The same for a name that a path reads.
 #[inline(always)]
-fn find_ingested(doc: &Doc, object: usize, name: &Name) -> Option<usize> {
+pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberName) -> Option<Val> {
+    let Opened { val, node } = object;
+    if node.tag == member.expected {
+        let r = &values.doc.refs[node.start as usize + member.position as usize];
+        debug_assert!(r.key == member.key, "objects of one layout begin alike");
+        return Some(r.val);
+    }
+    if let Form::Object = node.tag.form() {
+        let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
+        let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
+        return found.map(|at| Val(at | bit));
+    }
+    search_other(values, val, member)
+}
+
+/// Short names are looked for without a call, so that this function saves no registers.
+#[inline(never)]
+fn search_nodes(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
+    match name.raw().len() {
+        1..=SHORT_NAME_MAX => among_nodes::<SHORT_NAME>(doc, first, end, name),
+        _ => search_nodes_long(doc, first, end, name),
+    }
+}
+
+#[inline(never)]
+fn search_nodes_long(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
+    among_nodes::<ANY_NAME>(doc, first, end, name)
+}
+
+#[inline(never)]
+fn search_other(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
+    let node = values.node(object);
+    match (node.tag.form(), member.name.raw().len()) {
+        (Form::OverlaidObject, 1..=SHORT_NAME_MAX) => {
+            let refs = values.refs(node);
+            among_refs::<SHORT_NAME>(values, refs, &member.name, member.key)
+        }
+        (Form::OverlaidObject, _) => {
+            let refs = values.refs(node);
+            among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
+        }
+        _ => self::member(values, object, &member.name),
+    }
+}
+
+/// The member `name` among the nodes from `first` to `end`, which are children of one object.
+#[inline(always)]
+fn among_nodes<const IS_SHORT: bool>(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
     let nodes = doc.nodes.as_slice();
-    let len = name.raw().len();
-    // Names of more than eight bytes are compared by their last eight first; the empty one has nothing to compare.
-    let shift = 64 - 8 * len.min(8);
-    let end = nodes[object].next as usize;
-    assert!(end <= nodes.len(), "an object ends within its document");
-    let mut at = object + 1;
+    assert!(
+        end as usize <= nodes.len(),
+        "an object ends within its document"
+    );
+    let mut at = first;
     while at < end {
         // SAFETY: `at` lies before `end`, which lies within the nodes.
-        let node = unsafe { nodes.get_unchecked(at) };
-        if node.tag.key_len() as usize == len {
-            // SAFETY: ingest has written the name right before the value, its closing quote and its colon in between.
-            // Every document starts with more than ten bytes of other text, so that eight bytes can be read that end
-            // where the name does.
-            let tail = unsafe {
-                let name_end = doc.bytes.as_ptr().add(node.start as usize - 2);
-                u64::from_le(name_end.sub(8).cast::<u64>().read_unaligned())
-            };
-            if len == 0
-                || tail >> shift == name.tail()
-                    && (len <= 8 || doc.key_bytes(node) == name.raw().as_bytes())
-            {
-                return Some(at);
-            }
+        let node = unsafe { nodes.get_unchecked(at as usize) };
+        // Ingest has written the name right before the value, its closing quote and its colon in between.
+        if node.tag.key_len() as usize == name.raw().len()
+            && is_name::<IS_SHORT>(&doc.bytes, node.start as usize - 2, name)
+        {
+            return Some(at);
         }
-        at = node.next as usize;
+        at = node.next;
     }
     None
 }
 
-/// The member `name` of an object, by its text alone.
-pub(super) fn member(values: Values<'_>, object: Val, name: &Name) -> Option<Val> {
-    match Opened::new(values, object) {
-        Opened::Overlay { refs, .. } => {
-            let found = refs.iter().find(|r| is_text(values, r.key, name));
-            found.map(|r| r.val)
-        }
-        opened => opened.ingested(name),
-    }
-}
-
-fn is_text(values: Values<'_>, key: Key, name: &Name) -> bool {
-    key.len as usize == name.raw().len() && values.key_text(key) == name.raw()
-}
-
-/// An object that is about to be asked for several members.
-#[derive(Clone, Copy)]
-pub(crate) enum Opened<'a> {
-    /// Made of values that exist elsewhere.
-    Overlay { values: Values<'a>, refs: &'a [Ref] },
-    /// Ingested into a document; the bit tells which.
-    Ingested { doc: &'a Doc, object: u32, bit: u32 },
-    /// No object.
-    Other,
-}
-
-impl<'a> Opened<'a> {
-    #[inline(always)]
-    pub(crate) fn new(values: Values<'a>, object: Val) -> Opened<'a> {
-        let doc = values.home(object.0);
-        let index = object.0 & !CONSTANT;
-        let node = &doc.nodes[index as usize];
-        if node.tag.kind() != Kind::Object {
-            return Opened::Other;
-        }
-        if node.tag.is_overlay() {
-            let (start, count) = (node.start as usize, node.end as usize);
-            return Opened::Overlay {
-                values,
-                refs: &values.doc.refs[start..start + count],
+/// The member `name` of an overlay. `key` is the name in the program's constants, if it is known: what a template has
+/// made has such keys, what was ingested has brought its own.
+#[inline(always)]
+fn among_refs<const IS_SHORT: bool>(
+    values: Values<'_>,
+    refs: &[Ref],
+    name: &Name,
+    key: Key,
+) -> Option<Val> {
+    for r in refs {
+        let is_it = r.key.start == key.start
+            || r.key.len as usize == name.raw().len() && {
+                let end = (r.key.start & !CONSTANT) as usize + r.key.len as usize;
+                is_name::<IS_SHORT>(&values.home(r.key.start).bytes, end, name)
             };
-        }
-        Opened::Ingested {
-            doc,
-            object: index,
-            bit: object.0 & CONSTANT,
+        if is_it {
+            return Some(r.val);
         }
     }
+    None
+}
 
-    /// The member `name`. `key` is the name in the program's constants: of one program, equal keys are equal names,
-    /// and other keys are other names.
-    #[inline(always)]
-    pub(crate) fn member(self, name: &Name, key: Key) -> Option<Val> {
-        match self {
-            Opened::Overlay { values, refs } => {
-                for r in refs {
-                    if r.key == key || r.key.start & CONSTANT == 0 && is_text(values, r.key, name) {
-                        return Some(r.val);
-                    }
-                }
-                None
-            }
-            opened => opened.ingested(name),
-        }
+/// True if `name`, which is as long as the one that ends at `end`, is that one.
+#[inline(always)]
+fn is_name<const IS_SHORT: bool>(bytes: &[u8], end: usize, name: &Name) -> bool {
+    let len = name.raw().len();
+    if !IS_SHORT {
+        return bytes.get(end.wrapping_sub(len)..end) == Some(name.raw().as_bytes());
     }
-
-    #[inline(never)]
-    fn ingested(self, name: &Name) -> Option<Val> {
-        let Opened::Ingested { doc, object, bit } = self else {
-            return None;
-        };
-        let found = if doc.nodes[object as usize].tag.is_indexed() {
-            doc.indexed_member(object, name.raw().as_bytes())
-        } else {
-            // The place came from 31 bits.
-            find_ingested(doc, object as usize, name).map(|at| at as u32)
-        };
-        found.map(|at| Val(at | bit))
-    }
+    // Before every name there are at least eight bytes: a document starts with other text.
+    let Some(last) = bytes.get(end.wrapping_sub(SHORT_NAME_MAX)..end) else {
+        return false;
+    };
+    let last = last.try_into().map_or(0, u64::from_le_bytes);
+    last >> (8 * (SHORT_NAME_MAX - len)) == name.tail()
 }
 
 /// Appends `text` to a document's bytes.
@@ -185,16 +201,25 @@ struct Sink<'v> {
     out: &'v mut Vec<u8>,
     at: *mut u8,
     end: *mut u8,
+    /// Longest text that is copied as two strides, whatever its length.
+    short_max: usize,
 }
 
 impl<'v> Sink<'v> {
-    fn new(out: &'v mut Vec<u8>, size: usize) -> Sink<'v> {
+    fn new(values: Values<'_>, out: &'v mut Vec<u8>, size: usize) -> Sink<'v> {
         out.reserve(size + 2 * STRIDE);
         let room = out.spare_capacity_mut();
         let at = room.as_mut_ptr().cast::<u8>();
         // SAFETY: `end` lies within the spare capacity, which is at least `size + 2 * STRIDE`.
         let end = unsafe { at.add(size) };
-        Sink { out, at, end }
+        let has_slack = |bytes: &Vec<u8>| bytes.capacity() - bytes.len() >= 2 * STRIDE;
+        let both = has_slack(&values.doc.bytes) && has_slack(&values.constants.bytes);
+        Sink {
+            out,
+            at,
+            end,
+            short_max: if both { 2 * STRIDE } else { 0 },
+        }
     }
 
     #[inline(always)]
@@ -207,25 +232,28 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Copies `len` bytes of `text` from `start` on. Short texts are copied as one or two fixed strides.
+    /// Copies `len` bytes of one of the two documents from `start` on.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a slice would not reach past the text, into the rest of the allocation"
+    )]
     #[inline(always)]
-    fn copy(&mut self, text: Text<'_>, start: u32, len: u32) {
-        let (start, len) = (start as usize, len as usize);
+    fn copy(&mut self, bytes: &Vec<u8>, start: usize, len: usize) {
         assert!(
             len <= self.end as usize - self.at as usize,
             "a value is larger than its size"
         );
         assert!(
-            start + len <= text.bytes.len(),
+            start + len <= bytes.len(),
             "a text lies within its document"
         );
         // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
-        // end are reserved. `has_slack` says that strides past the end of the source stay within its allocation; bytes
-        // that were never written may be copied, since nobody reads the copies. They cannot overlap: the destination is
-        // spare capacity that nobody else can see.
+        // end are reserved. `short_max` says whether two strides past the end of either document stay within its
+        // allocation; bytes that were never written may be copied, since nobody reads the copies. They cannot overlap:
+        // the destination is spare capacity that nobody else can see.
         unsafe {
-            let from = text.bytes.as_ptr().add(start);
-            if len <= 2 * STRIDE && text.has_slack {
+            let from = bytes.as_ptr().add(start);
+            if len <= self.short_max {
                 std::ptr::copy_nonoverlapping(from, self.at, STRIDE);
                 std::ptr::copy_nonoverlapping(from.add(STRIDE), self.at.add(STRIDE), STRIDE);
             } else {
@@ -245,41 +273,37 @@ impl<'v> Sink<'v> {
     }
 }
 
-/// The bytes of a document, and whether two strides past their end are still within their allocation.
-#[derive(Clone, Copy)]
-struct Text<'a> {
-    bytes: &'a Vec<u8>,
-    has_slack: bool,
-}
-
-impl<'a> Text<'a> {
-    fn new(bytes: &'a Vec<u8>) -> Text<'a> {
-        Text {
-            bytes,
-            has_slack: bytes.capacity() - bytes.len() >= 2 * STRIDE,
-        }
-    }
-}
-
-/// A container of which a part has been written: references from `at` to `end` are left.
-#[derive(Clone, Copy)]
-struct Open {
-    at: u32,
-    end: u32,
-    close: u8,
+/// A container of which a part has been written.
+#[derive(Clone)]
+struct Open<'a> {
+    rest: std::slice::Iter<'a, Ref>,
+    is_object: bool,
 }
 
 /// Containers in which the writer stands; the outermost few need no memory of their own.
-struct Opens {
-    outer: [Open; Opens::INLINE],
-    inner: Vec<Open>,
+struct Opens<'a> {
+    outer: [Open<'a>; Opens::INLINE],
+    inner: Vec<Open<'a>>,
     len: usize,
 }
 
-impl Opens {
-    const INLINE: usize = 8;
+impl<'a> Opens<'a> {
+    const INLINE: usize = 4;
 
-    fn push(&mut self, open: Open) {
+    fn new() -> Opens<'a> {
+        let none = || Open {
+            rest: [].iter(),
+            is_object: false,
+        };
+        Opens {
+            outer: [none(), none(), none(), none()],
+            inner: Vec::new(),
+            len: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, open: Open<'a>) {
         match self.outer.get_mut(self.len) {
             Some(slot) => *slot = open,
             None => self.inner.push(open),
@@ -287,12 +311,12 @@ impl Opens {
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<Open> {
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Open<'a>> {
         self.len = self.len.checked_sub(1)?;
-        if self.len < Opens::INLINE {
-            Some(self.outer[self.len])
-        } else {
-            self.inner.pop()
+        match self.outer.get(self.len) {
+            Some(open) => Some(open.clone()),
+            None => self.inner.pop(),
         }
     }
 }
@@ -301,70 +325,57 @@ impl Opens {
 pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
     let node = values.node(v);
     if !node.tag.is_overlay() {
-        out.extend_from_slice(&values.home(v.0).bytes[node.start as usize..node.end as usize]);
+        let (start, size) = (node.start as usize, node.size as usize);
+        out.extend_from_slice(&values.home(v.0).bytes[start..start + size]);
         return;
     }
-    let (text, constant_text) = (
-        Text::new(&values.doc.bytes),
-        Text::new(&values.constants.bytes),
-    );
-    let text_of = |bits: u32| {
-        if bits & CONSTANT == 0 {
-            text
-        } else {
-            constant_text
-        }
-    };
-    let mut sink = Sink::new(out, node.next as usize);
-    let mut open = enter(node, &mut sink);
-    let mut opens = Opens {
-        outer: [open; Opens::INLINE],
-        inner: Vec::new(),
-        len: 0,
-    };
+    let mut sink = Sink::new(values, out, node.size as usize);
+    let mut open = enter(values, node, &mut sink);
+    let mut opens = Opens::new();
     loop {
-        if open.at == open.end {
-            sink.byte(open.close);
-            match opens.pop() {
-                Some(parent) => open = parent,
-                None => break,
-            }
-        } else {
-            let r = values.doc.refs[open.at as usize];
-            open.at += 1;
-            if open.close == b'}' {
+        while let Some(r) = open.rest.next() {
+            if open.is_object {
                 // The name with its quotes and its colon stands in one piece.
+                let start = (r.key.start & !CONSTANT) as usize - 1;
                 sink.copy(
-                    text_of(r.key.start),
-                    (r.key.start & !CONSTANT) - 1,
-                    r.key.len + 3,
+                    &values.home(r.key.start).bytes,
+                    start,
+                    r.key.len as usize + 3,
                 );
             }
             let node = values.node(r.val);
             if node.tag.is_overlay() {
                 opens.push(open);
-                open = enter(node, &mut sink);
+                open = enter(values, node, &mut sink);
                 continue;
             }
-            sink.copy(text_of(r.val.0), node.start, node.end - node.start);
+            sink.copy(
+                &values.home(r.val.0).bytes,
+                node.start as usize,
+                node.size as usize,
+            );
+            if !open.rest.as_slice().is_empty() {
+                sink.byte(b',');
+            }
         }
-        if open.at != open.end {
+        sink.byte(if open.is_object { b'}' } else { b']' });
+        match opens.pop() {
+            Some(parent) => open = parent,
+            None => break,
+        }
+        if !open.rest.as_slice().is_empty() {
             sink.byte(b',');
         }
     }
     sink.finish();
 }
 
-fn enter(node: Node, sink: &mut Sink<'_>) -> Open {
-    let (open, close) = if node.tag.kind() == Kind::Array {
-        (b'[', b']')
-    } else {
-        (b'{', b'}')
-    };
-    sink.byte(open);
+#[inline(always)]
+fn enter<'a>(values: Values<'a>, node: Node, sink: &mut Sink<'_>) -> Open<'a> {
+    let is_object = node.tag.kind() == Kind::Object;
+    sink.byte(if is_object { b'{' } else { b'[' });
     Open {
-        at: node.start,
-        end: node.start + node.end,
-        close,
+        rest: values.refs(node).iter(),
+        is_object,
     }
 }

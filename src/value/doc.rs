@@ -1,7 +1,8 @@
 //! The storage of values: [`Doc`], its nodes, and what appends to it.
 
+use super::index::MemberIndex;
 use super::text::escape;
-use super::{CONSTANT, Kind, Name, Val, Values, copy};
+use super::{CONSTANT, Kind, Layout, Name, Val, Values, copy};
 use crate::stdx::{FixedMap, narrow};
 
 /// Where the text of a member name stands: in the execution's document or in the program's constants.
@@ -14,6 +15,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// A key that no name has.
+    pub(super) const NONE: Key = Key {
+        start: u32::MAX,
+        len: 0,
+    };
+
     /// The same name of a program's constants, as the executions of that program address it.
     #[must_use]
     pub const fn as_constant(self) -> Key {
@@ -24,18 +31,19 @@ impl Key {
     }
 }
 
-/// One value. Ingested values lie in pre-order: a container's children follow it, and `next` skips them.
+/// One value: where its text starts, and how many bytes it has. Ingested values lie in pre-order: a container's children
+/// follow it, and `next` skips them.
 ///
-/// For an overlay, `start` is the index of its first [`Ref`], `end` the number of them, `next` its size in bytes.
+/// For an overlay, `start` is the index of its first [`Ref`], and `next` the number of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) start: u32,
-    pub(super) end: u32,
+    pub(super) size: u32,
     pub(super) next: u32,
     pub(super) tag: Tag,
 }
 
-/// Kind and flags of a node, and the length of the member name that stands before its text.
+/// Kind and flags of a node, and the length of the member name that stands before its text; the layout of an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 
@@ -48,6 +56,22 @@ impl Tag {
 
     /// Longest member name that a tag can hold, in bytes.
     pub(super) const KEY_BYTES_MAX: usize = (1 << (32 - Tag::KEY_SHIFT)) - 1;
+    /// The highest layout that a tag can hold.
+    pub(super) const LAYOUT_MAX: usize = Tag::KEY_BYTES_MAX;
+    /// The tag of no node: overlays have no index.
+    pub(super) const IMPOSSIBLE: Tag = Tag(Tag::OVERLAY | Tag::INDEXED);
+
+    /// The tag of an object that was made of values.
+    #[inline(always)]
+    pub(super) const fn of_layout(layout: Layout) -> Tag {
+        Tag::new(Kind::Object, layout.0).with_overlay()
+    }
+
+    /// The layout of an overlay.
+    #[inline(always)]
+    pub(super) const fn layout(self) -> Layout {
+        Layout(self.0 >> Tag::KEY_SHIFT)
+    }
 
     #[inline(always)]
     pub(super) const fn new(kind: Kind, key_len: u32) -> Tag {
@@ -64,6 +88,17 @@ impl Tag {
             4 => Kind::String,
             5 => Kind::Array,
             _ => Kind::Object,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn form(self) -> Form {
+        const OBJECT: u32 = Kind::Object as u32;
+        match self.0 & (Tag::KIND | Tag::OVERLAY | Tag::INDEXED) {
+            OBJECT => Form::Object,
+            bits if bits == OBJECT | Tag::OVERLAY => Form::OverlaidObject,
+            bits if bits == OBJECT | Tag::INDEXED => Form::IndexedObject,
+            _ => Form::Other,
         }
     }
 
@@ -96,11 +131,18 @@ impl Tag {
     pub(super) const fn is_escaped(self) -> bool {
         self.0 & Tag::ESCAPED != 0
     }
+}
 
-    #[inline(always)]
-    pub(super) const fn is_indexed(self) -> bool {
-        self.0 & Tag::INDEXED != 0
-    }
+/// How the members of a value are found.
+pub(super) enum Form {
+    /// An ingested object: one after the other.
+    Object,
+    /// A large ingested object: by its index.
+    IndexedObject,
+    /// An object made of values that exist elsewhere.
+    OverlaidObject,
+    /// No object.
+    Other,
 }
 
 /// A member or an element of an overlay; the key of an element is empty and never read.
@@ -108,13 +150,6 @@ impl Tag {
 pub(crate) struct Ref {
     pub(super) key: Key,
     pub(super) val: Val,
-}
-
-/// The hash table of one large ingested object: open addressing over the indexes of its members' nodes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MemberIndex {
-    pub(super) first_slot: u32,
-    pub(super) mask: u32,
 }
 
 /// The values of one execution, or the constants of one program. Append-only.
@@ -155,19 +190,19 @@ impl Doc {
     pub fn new() -> Doc {
         let mut bytes = Vec::with_capacity(4096);
         bytes.extend_from_slice(PREAMBLE);
-        let node = |kind, start, end, at: u32| Node {
+        let node = |kind, start, size, at: u32| Node {
             start,
-            end,
+            size,
             next: at + 1,
             tag: Tag::new(kind, 0),
         };
         let mut nodes = Vec::with_capacity(256);
         nodes.extend([
             node(Kind::Null, 0, 4, 0),
-            node(Kind::True, 4, 8, 1),
-            node(Kind::False, 8, 13, 2),
-            node(Kind::Object, 13, 15, 3),
-            node(Kind::Array, 15, 17, 4),
+            node(Kind::True, 4, 4, 1),
+            node(Kind::False, 8, 5, 2),
+            node(Kind::Object, 13, 2, 3),
+            node(Kind::Array, 15, 2, 4),
         ]);
         Doc {
             bytes,
@@ -254,7 +289,7 @@ impl Doc {
     #[inline]
     pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
         let start = mark.0 as usize;
-        let escaped = self.bytes[start + 1..].contains(&b'\\');
+        let escaped = memchr::memchr(b'\\', &self.bytes[start + 1..]).is_some();
         self.bytes.push(b'"');
         let tag = Tag::new(Kind::String, 0);
         self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })
@@ -290,7 +325,7 @@ impl Doc {
         let index = narrow(self.nodes.len());
         self.nodes.push(Node {
             start,
-            end: narrow(self.bytes.len()),
+            size: narrow(self.bytes.len()) - start,
             next: index + 1,
             tag,
         });
@@ -328,35 +363,50 @@ impl Doc {
                 val,
             });
         }
-        self.push_overlay(Kind::Array, first, size)
+        self.push_overlay(Tag::new(Kind::Array, 0).with_overlay(), first, size)
     }
 
     /// Appends an object of values that exist already. The names must be distinct.
     pub fn push_object(&mut self, constants: &Doc, members: &[(Key, Val)]) -> Val {
-        let values = Values {
-            doc: self,
-            constants,
-        };
-        let size = members
-            .iter()
-            .map(|&(key, val)| member_size(key, values.size(val)))
-            .sum();
-        self.push_sized_object(members.iter().copied(), size)
+        let mut size = 0;
+        let object = self.begin_object(members.len());
+        for &(key, val) in members {
+            let values = Values {
+                doc: self,
+                constants,
+            };
+            size += member_size(key, values.size(val));
+            self.push_member(key, val);
+        }
+        self.end_object(object, Layout::UNKNOWN, size)
     }
 
-    /// Appends an object whose size is known: the sum of [`member_size`].
+    /// Starts an object to which [`Doc::push_member`] adds members, and which ends with [`Doc::end_object`]. No other
+    /// array or object may be appended in between.
     #[inline(always)]
-    pub(crate) fn push_sized_object(
-        &mut self,
-        members: impl ExactSizeIterator<Item = (Key, Val)>,
-        size: usize,
-    ) -> Val {
-        if members.len() == 0 {
+    pub(crate) fn begin_object(&mut self, members: usize) -> ObjectMark {
+        self.refs.reserve(members);
+        ObjectMark(self.refs.len())
+    }
+
+    /// Adds a member to the object that was begun. Its name must differ from theirs.
+    #[inline(always)]
+    pub(crate) fn push_member(&mut self, key: Key, val: Val) {
+        self.refs.push(Ref { key, val });
+    }
+
+    /// Ends an object; `size` is the sum of [`member_size`] over its members.
+    #[inline(always)]
+    pub(crate) fn end_object(&mut self, mark: ObjectMark, layout: Layout, size: usize) -> Val {
+        if self.refs.len() == mark.0 {
             return Val::EMPTY_OBJECT;
         }
-        let first = self.refs.len();
-        self.refs.extend(members.map(|(key, val)| Ref { key, val }));
-        self.push_overlay(Kind::Object, first, size + 1)
+        self.push_overlay(Tag::of_layout(layout), mark.0, size + 1)
+    }
+
+    /// Drops an object that was begun.
+    pub(crate) fn abandon_object(&mut self, mark: ObjectMark) {
+        self.refs.truncate(mark.0);
     }
 
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
@@ -374,9 +424,11 @@ impl Doc {
         };
         let new_size = values.size(val);
         let first = self.refs.len();
+        let mut layout = Layout::UNKNOWN;
         if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
+            layout = node.tag.layout();
             self.refs
-                .extend_from_within(node.start as usize..(node.start + node.end) as usize);
+                .extend_from_within(node.start as usize..(node.start + node.next) as usize);
         } else {
             let mut refs = std::mem::take(&mut self.refs);
             refs.extend(
@@ -408,7 +460,7 @@ impl Doc {
             Some(at) => self.refs[first + at].val = val,
             None => self.refs.push(Ref { key, val }),
         }
-        self.push_overlay(Kind::Object, first, size)
+        self.push_overlay(Tag::of_layout(layout), first, size)
     }
 
     /// `array` with the element at `index`, which must exist, set to `val`.
@@ -427,16 +479,14 @@ impl Doc {
     }
 
     #[inline(always)]
-    fn push_overlay(&mut self, kind: Kind, first: usize, size: usize) -> Val {
+    fn push_overlay(&mut self, tag: Tag, first: usize, size: usize) -> Val {
         let index = narrow(self.nodes.len());
-        let count = narrow(self.refs.len() - first);
-        let tag = Tag::new(kind, 0).with_overlay();
-        // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let end = narrow(self.refs.len());
         self.nodes.push(Node {
-            start: narrow(first),
-            end: count,
-            next: size,
+            start: first as u32,
+            // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            next: end - first as u32,
             tag,
         });
         Val(index)
@@ -447,6 +497,11 @@ impl Doc {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct StringMark(u32);
+
+/// Where an object that is being put together began.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct ObjectMark(usize);
 
 /// Bytes that a member adds to its object: the name, its quotes and its colon, the value, and a separator.
 #[inline(always)]

@@ -12,12 +12,9 @@
     reason = "the scanner reads through pointers that the padding keeps in bounds"
 )]
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
-
-use super::doc::{MemberIndex, Node, Tag};
+use super::doc::{Node, Tag};
 use super::error::{IngestError, Stop, describe};
+use super::rewrite::{is_space, rewrite};
 use super::{Doc, Kind, Val, number, text};
 use crate::stdx::narrow;
 
@@ -31,14 +28,15 @@ pub(super) const TEXT_BYTES_MAX: usize = 1 << 30;
 const PADDING: usize = 32;
 
 /// Objects with more members than this get a hash table.
-const SCAN_MEMBERS_MAX: u32 = 32;
+const SCAN_MEMBERS_MAX: usize = 32;
 
 /// An open container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     node: u32,
-    is_object: bool,
-    count: u32,
+    /// The bracket that ends it.
+    close: u32,
+    count: usize,
     /// A bit for each name seen, by hash: most objects of distinct names never compare two names.
     names: u64,
 }
@@ -134,6 +132,18 @@ impl Doc {
         }
     }
 
+    /// Scans the value once more without its duplicate names.
+    #[cold]
+    fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
+        let text = self.without_duplicates(start, root);
+        self.nodes.truncate(root.0 as usize);
+        self.bytes.truncate(start);
+        self.bytes.extend_from_slice(&text);
+        match self.scan(start, DEPTH_MAX)? {
+            Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
+        }
+    }
+
     /// Appends canonical text that this crate has written, however deep it is nested.
     pub(super) fn ingest_own(&mut self, json: &[u8]) -> Val {
         let start = self.bytes.len();
@@ -143,152 +153,11 @@ impl Doc {
             Err(stop) => panic!("own text is not canonical JSON: {stop:?}"),
         }
     }
-
-    /// Writes the value once more, each name once with its last value in its first place, and scans that.
-    #[cold]
-    fn deduplicate(&mut self, start: usize, root: Val) -> Result<Val, Stop> {
-        let mut text = Vec::with_capacity(self.bytes.len() - start);
-        let mut stack = vec![Piece::Value(root.0)];
-        while let Some(piece) = stack.pop() {
-            match piece {
-                Piece::Byte(byte) => text.push(byte),
-                Piece::Name(at) => {
-                    text.push(b'"');
-                    text.extend_from_slice(self.key_bytes(&self.nodes[at as usize]));
-                    text.extend_from_slice(b"\":");
-                }
-                Piece::Value(at) => self.take_apart(at, &mut text, &mut stack),
-            }
-        }
-        self.nodes.truncate(root.0 as usize);
-        self.bytes.truncate(start);
-        self.bytes.extend_from_slice(&text);
-        match self.scan(start, DEPTH_MAX)? {
-            Scanned::Distinct(root) | Scanned::Duplicates(root) => Ok(root),
-        }
-    }
-
-    fn take_apart(&self, at: u32, text: &mut Vec<u8>, stack: &mut Vec<Piece>) {
-        let node = self.nodes[at as usize];
-        let is_object = match node.tag.kind() {
-            Kind::Object => true,
-            Kind::Array => false,
-            Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
-                text.extend_from_slice(&self.bytes[node.start as usize..node.end as usize]);
-                return;
-            }
-        };
-        let mut children: Vec<(u32, u32)> = Vec::new();
-        let mut places: BTreeMap<&[u8], usize> = BTreeMap::new();
-        let mut child = at + 1;
-        while child < node.next {
-            let member = &self.nodes[child as usize];
-            if is_object {
-                let place = *places
-                    .entry(self.key_bytes(member))
-                    .or_insert(children.len());
-                if place < children.len() {
-                    children[place].1 = child;
-                } else {
-                    children.push((child, child));
-                }
-            } else {
-                children.push((child, child));
-            }
-            child = member.next;
-        }
-        text.push(if is_object { b'{' } else { b'[' });
-        stack.push(Piece::Byte(if is_object { b'}' } else { b']' }));
-        for (i, &(name, value)) in children.iter().enumerate().rev() {
-            stack.push(Piece::Value(value));
-            if is_object {
-                stack.push(Piece::Name(name));
-            }
-            if i > 0 {
-                stack.push(Piece::Byte(b','));
-            }
-        }
-    }
-
-    /// The node of the member `raw` of a large object that was ingested.
-    pub(super) fn indexed_member(&self, object: u32, raw: &[u8]) -> Option<u32> {
-        let index = self.indexes.get(&object)?;
-        let mut slot = hash(raw) & index.mask;
-        loop {
-            let at = self.slots[(index.first_slot + slot) as usize];
-            if at == EMPTY_SLOT {
-                return None;
-            }
-            if self.key_bytes(&self.nodes[at as usize]) == raw {
-                return Some(at);
-            }
-            slot = (slot + 1) & index.mask;
-        }
-    }
-
-    /// Builds the hash table of a large object; true if it has two members of one name.
-    #[cold]
-    fn index_members(&mut self, object: u32, count: u32) -> bool {
-        let size = (count * 2).next_power_of_two();
-        let index = MemberIndex {
-            first_slot: narrow(self.slots.len()),
-            mask: size - 1,
-        };
-        self.slots
-            .resize(self.slots.len() + size as usize, EMPTY_SLOT);
-        let end = narrow(self.nodes.len());
-        let mut child = object + 1;
-        let mut duplicates = false;
-        'members: while child < end {
-            let name = self.key_bytes(&self.nodes[child as usize]);
-            let mut slot = hash(name) & index.mask;
-            let empty = loop {
-                let place = (index.first_slot + slot) as usize;
-                let at = self.slots[place];
-                if at == EMPTY_SLOT {
-                    break place;
-                }
-                if self.key_bytes(&self.nodes[at as usize]) == name {
-                    duplicates = true;
-                    child = self.nodes[child as usize].next;
-                    continue 'members;
-                }
-                slot = (slot + 1) & index.mask;
-            };
-            self.slots[empty] = child;
-            child = self.nodes[child as usize].next;
-        }
-        let tag = self.nodes[object as usize].tag;
-        self.nodes[object as usize].tag = tag.with_indexed();
-        self.indexes.insert(object, index);
-        duplicates
-    }
 }
 
 enum Scanned {
     Distinct(Val),
     Duplicates(Val),
-}
-
-/// What is left to write of a value with duplicate names.
-enum Piece {
-    Byte(u8),
-    Name(u32),
-    Value(u32),
-}
-
-const EMPTY_SLOT: u32 = u32::MAX;
-
-/// Keyed anew in every process, so that nobody can prepare names that all fall together. The order of the slots shows
-/// nowhere.
-fn hash(name: &[u8]) -> u32 {
-    static KEYS: OnceLock<RandomState> = OnceLock::new();
-    let hash = KEYS.get_or_init(RandomState::new).hash_one(name);
-    (hash >> 32) as u32 ^ hash as u32
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 fn trim(mut json: &[u8]) -> &[u8] {
@@ -303,62 +172,6 @@ fn trim(mut json: &[u8]) -> &[u8] {
         json = rest;
     }
     json
-}
-
-/// Copies `json` to `out` without white space and with canonical escapes. It need not be JSON, but what comes out is
-/// not JSON either then: white space that separates two words or numbers is not dropped silently.
-fn rewrite(json: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
-    let is_word = |b: u8| !matches!(b, b'{' | b'}' | b'[' | b']' | b',' | b':' | b'"');
-    let mut at = 0;
-    while let Some(&byte) = json.get(at) {
-        if is_space(byte) {
-            let next = json[at..]
-                .iter()
-                .position(|&b| !is_space(b))
-                .map_or(json.len(), |n| at + n);
-            let before = at.checked_sub(1).map(|i| json[i]);
-            if before.is_some_and(is_word) && json.get(next).copied().is_some_and(is_word) {
-                return Err(Stop::Syntax);
-            }
-            at = next;
-        } else if byte == b'"' {
-            let close = string_end(json, at).ok_or(Stop::Syntax)?;
-            let inside = &json[at + 1..close];
-            out.push(b'"');
-            if inside.contains(&b'\\') {
-                let inside = simdutf8::basic::from_utf8(inside).map_err(|_| Stop::Syntax)?;
-                out.extend_from_slice(text::canonical(inside).as_bytes());
-            } else {
-                out.extend_from_slice(inside);
-            }
-            out.push(b'"');
-            at = close + 1;
-        } else {
-            out.push(byte);
-            at += 1;
-        }
-    }
-    Ok(())
-}
-
-/// The closing quote of the string that opens at `open`, if all its escapes are well formed.
-fn string_end(json: &[u8], open: usize) -> Option<usize> {
-    let mut at = open + 1;
-    loop {
-        match json.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => match json.get(at + 1)? {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
-                b'u' => {
-                    text::unicode_unit(json, at)?;
-                    at += 6;
-                }
-                _ => return None,
-            },
-            0..0x20 => return None,
-            _ => at += 1,
-        }
-    }
 }
 
 /// One pass over canonical text. Every read lies before `end + PADDING`: a position moves on only past a byte that is
@@ -381,15 +194,10 @@ impl Frame {
     /// What is around the outermost value.
     const OUTSIDE: Frame = Frame {
         node: u32::MAX,
-        is_object: false,
+        close: 0,
         count: 0,
         names: 0,
     };
-
-    #[inline(always)]
-    const fn is_outside(&self) -> bool {
-        self.node == u32::MAX
-    }
 }
 
 /// A position in the text.
@@ -409,11 +217,11 @@ fn skip(at: At, n: usize) -> At {
     unsafe { at.add(n) }
 }
 
-/// The position before one that lies behind a quote.
+/// The two bytes before a position that lies behind a quote, as one number.
 #[inline(always)]
-fn skip_back(at: At) -> At {
+fn last_two(at: At) -> u32 {
     // SAFETY: a document starts with other text.
-    unsafe { at.sub(1) }
+    u32::from(unsafe { at.sub(2).cast::<u16>().read_unaligned() })
 }
 
 impl Scanner {
@@ -427,7 +235,7 @@ impl Scanner {
     fn push(&mut self, start: At, end: At, tag: Tag) {
         let node = Node {
             start: self.offset(start),
-            end: self.offset(end),
+            size: (end as usize - start as usize) as u32,
             next: self.node_count + 1,
             tag,
         };
@@ -456,9 +264,15 @@ impl Scanner {
         reason = "the one hot loop, whose state is to stay in registers"
     )]
     fn run(&mut self, doc: &mut Doc, start: At, depth_max: usize) -> Result<(), Stop> {
-        let (mut at, mut key_len) = (start, 0);
+        const IN_OBJECT: u32 = b'}' as u32;
+        let first_node = self.node_count;
+        let mut at = start;
         let mut top = Frame::OUTSIDE;
         loop {
+            let mut key_len = 0;
+            if top.close == IN_OBJECT {
+                (at, key_len) = self.name(doc, at, &mut top)?;
+            }
             let first = byte(at);
             match first {
                 b'"' => {
@@ -474,62 +288,57 @@ impl Scanner {
                     at = end;
                 }
                 b'{' | b'[' => {
-                    let is_object = first == b'{';
-                    let kind = if is_object { Kind::Object } else { Kind::Array };
                     if doc.frames.len() >= depth_max {
                         return Err(Stop::Depth);
                     }
+                    let kind = if first == b'{' {
+                        Kind::Object
+                    } else {
+                        Kind::Array
+                    };
                     let node = self.node_count;
                     self.push(at, skip(at, 2), Tag::new(kind, key_len));
                     at = skip(at, 1);
                     // The closing bracket lies two past the opening one in ASCII, for both kinds.
-                    if byte(at) == first + 2 {
-                        at = skip(at, 1);
-                    } else {
+                    let close = first + 2;
+                    if byte(at) != close {
                         doc.frames.push(top);
                         top = Frame {
                             node,
-                            is_object,
+                            close: u32::from(close),
                             count: 0,
                             names: 0,
                         };
-                        key_len = 0;
-                        if is_object {
-                            (at, key_len) = self.name(doc, at, &mut top)?;
-                        }
                         continue;
                     }
+                    at = skip(at, 1);
                 }
                 b't' => at = self.literal(at, b"true", Tag::new(Kind::True, key_len))?,
                 b'f' => at = self.literal(at, b"false", Tag::new(Kind::False, key_len))?,
                 b'n' => at = self.literal(at, b"null", Tag::new(Kind::Null, key_len))?,
                 _ => return Err(unexpected(first)),
             }
-            // Behind a value: close what ends here, then go on to the next value.
+            // Behind a value: close what ends here, then go on to the next one.
             loop {
                 let next = byte(at);
-                if next == b',' && top.is_object {
-                    (at, key_len) = self.name(doc, skip(at, 1), &mut top)?;
-                    break;
-                }
-                if top.is_outside() {
-                    return if at == self.end {
-                        Ok(())
-                    } else {
-                        Err(unexpected(next))
-                    };
-                }
                 if next == b',' {
-                    (at, key_len) = (skip(at, 1), 0);
                     break;
                 }
-                if next != if top.is_object { b'}' } else { b']' } {
+                if u32::from(next) != top.close {
                     return Err(unexpected(next));
+                }
+                if top.close == 0 {
+                    // Commas around the outermost value were not looked for; but what they separate is no part of it.
+                    // SAFETY: the node of the outermost value was written.
+                    let next = unsafe { (*self.nodes.add(first_node as usize)).next };
+                    let is_whole = at == self.end && next == self.node_count;
+                    return if is_whole { Ok(()) } else { Err(Stop::Syntax) };
                 }
                 at = skip(at, 1);
                 self.close(doc, &top, at);
                 top = doc.frames.pop().unwrap_or(Frame::OUTSIDE);
             }
+            at = skip(at, 1);
         }
     }
 
@@ -587,17 +396,16 @@ impl Scanner {
     /// Looks for a duplicate of a name, in objects that are too small for a hash table.
     #[inline(always)]
     fn note_name(&mut self, doc: &mut Doc, start: At, close: At, len: usize, top: &mut Frame) {
-        // Names of one object differ in length, first or last letter more often than not. The bytes around an empty
-        // name are its quotes.
-        let (first, last) = (u32::from(byte(start)), u32::from(byte(skip_back(close))));
-        let bit = 1_u64 << ((first * 7 + last * 11 + len as u32 * 3) & 63);
+        // Names of one object differ in length or in their last two bytes more often than not. The byte before a short
+        // name is its quote.
+        let hash = last_two(close).wrapping_mul(0x9E35) / 1024 + len as u32;
+        let bit = 1_u64 << (hash & 63);
         top.count += 1;
-        let seen = top.names & bit != 0;
-        top.names |= bit;
-        if seen && top.count <= SCAN_MEMBERS_MAX {
+        if top.names & bit != 0 && top.count <= SCAN_MEMBERS_MAX {
             self.commit(doc);
             self.duplicates |= has_member(doc, top.node, self.offset(start) as usize, len);
         }
+        top.names |= bit;
     }
 
     #[inline(always)]
@@ -606,7 +414,7 @@ impl Scanner {
         // SAFETY: the node of an open container was written when it was opened.
         unsafe {
             let node = self.nodes.add(frame.node as usize);
-            (*node).end = end;
+            (*node).size = end - (*node).start;
             (*node).next = next;
         }
         if frame.count > SCAN_MEMBERS_MAX {
@@ -868,6 +676,8 @@ mod tests {
             ("{\n \"a\": x}", 2, 7),
             ("[1 2]", 1, 4),
             ("[1,]", 1, 4),
+            ("1,2", 1, 2),
+            ("{},[1]", 1, 3),
             ("{\"a\" 1}", 1, 6),
             ("\"a\u{1}\"", 1, 3),
             ("tr ue", 1, 3),

@@ -21,17 +21,21 @@ mod copy;
 mod doc;
 mod equal;
 mod error;
+mod index;
 mod ingest;
+mod layout;
 mod number;
+mod rewrite;
 mod text;
 mod view;
 
-pub(crate) use copy::Opened;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use ingest::DEPTH_MAX;
+pub(crate) use layout::{Layout, MemberName};
 pub use text::{Name, escape, unescape};
+pub(crate) use view::Opened;
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Name {
     raw: Box<str>,
-    /// The last bytes of the text, eight at most, as one number: what is compared first.
+    /// The last bytes of the text, eight at most, as one number: what is compared of short names.
     tail: u64,
 }
 

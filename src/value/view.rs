@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::doc::{Node, Ref};
-use super::{CONSTANT, Doc, Key, Kind, Name, Val, copy, number, text};
+use super::{CONSTANT, Doc, Key, Kind, MemberName, Name, Val, copy, number, text};
 
 /// A read-only view of an execution's values and of its program's constants.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,13 @@ pub struct Values<'a> {
     pub doc: &'a Doc,
     /// The program's constants, all of them ingested.
     pub constants: &'a Doc,
+}
+
+/// A value that several members are about to be read from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(super) val: Val,
+    pub(super) node: Node,
 }
 
 impl<'a> Values<'a> {
@@ -42,12 +49,7 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub fn size(self, v: Val) -> usize {
-        let node = self.node(v);
-        if node.tag.is_overlay() {
-            node.next as usize
-        } else {
-            (node.end - node.start) as usize
-        }
+        self.node(v).size as usize
     }
 
     /// The member `name` of an object; `None` also for anything but an object.
@@ -56,10 +58,26 @@ impl<'a> Values<'a> {
         copy::member(self, object, name)
     }
 
-    #[inline]
-    fn refs(self, node: Node) -> &'a [Ref] {
+    /// Opens a value to which paths are applied.
+    #[inline(always)]
+    pub(crate) fn open(self, val: Val) -> Opened {
+        Opened {
+            val,
+            node: self.node(val),
+        }
+    }
+
+    /// The member that a path names; `None` also for anything but an object.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn get_named(self, object: Opened, member: &MemberName) -> Option<Val> {
+        copy::named_member(self, object, member)
+    }
+
+    #[inline(always)]
+    pub(super) fn refs(self, node: Node) -> &'a [Ref] {
         // Only the execution's own document holds overlays.
-        &self.doc.refs[node.start as usize..(node.start + node.end) as usize]
+        &self.doc.refs[node.start as usize..node.start as usize + node.next as usize]
     }
 
     /// The element at `index`; `None` past the end, and for anything but an array.
@@ -77,7 +95,7 @@ impl<'a> Values<'a> {
     pub fn len(self, v: Val) -> usize {
         let node = self.node(v);
         match node.tag.kind() {
-            Kind::Array | Kind::Object if node.tag.is_overlay() => node.end as usize,
+            Kind::Array | Kind::Object if node.tag.is_overlay() => node.next as usize,
             Kind::Array => self.elements(v).count(),
             Kind::Object => self.members(v).count(),
             Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => 0,
@@ -136,7 +154,8 @@ impl<'a> Values<'a> {
     #[inline]
     pub(super) fn text_range(self, v: Val) -> Range<usize> {
         let node = self.node(v);
-        let (start, end) = (node.start as usize, node.end as usize);
+        let start = node.start as usize;
+        let end = start + node.size as usize;
         match node.tag.kind() {
             Kind::Null | Kind::False | Kind::True | Kind::Number => start..end,
             Kind::String => start + 1..end - 1,
@@ -188,6 +207,20 @@ impl<'a> Values<'a> {
         let mut out = Vec::with_capacity(self.size(v));
         self.write(v, &mut out);
         String::from_utf8(out).unwrap_or_else(|error| panic!("a document holds UTF-8: {error}"))
+    }
+
+    /// True if both are strings, and the same.
+    #[must_use]
+    #[inline]
+    pub(crate) fn equal_strings(self, a: Val, b: Val) -> bool {
+        let text = |v: Val, node: Node| {
+            let (start, size) = (node.start as usize, node.size as usize);
+            &self.home(v.0).bytes[start..start + size]
+        };
+        let (x, y) = (self.node(a), self.node(b));
+        let both = x.tag.kind() == Kind::String && y.tag.kind() == Kind::String;
+        // Equal strings are equal bytes, quotes included.
+        both && x.size == y.size && copy::equal(text(a, x), text(b, y))
     }
 
     /// Java's order of two strings; `None` unless both are strings.

@@ -113,11 +113,12 @@ impl Bindings {
         } else {
             expected
         };
-        // The one placeholder without brackets inside other text.
-        let expected = expected.replace(
-            ":function:lambda_function_1_name",
-            ":function:<lambda_function_1_name>",
-        );
+        // The placeholders without brackets inside other text.
+        let expected = ["lambda_function_1_name", "lambda_function_name"]
+            .iter()
+            .fold(expected.to_owned(), |text, name| {
+                text.replace(&format!(":function:{name}"), &format!(":function:<{name}>"))
+            });
         let pieces = pieces(&expected);
         if !pieces.iter().any(|piece| matches!(piece, Piece::Hole(_))) {
             return false;

@@ -161,6 +161,7 @@ impl<'n> Reader<'n> {
         Some(ChoiceRule {
             condition,
             assign,
+            output: None,
             next,
         })
     }

@@ -24,9 +24,9 @@ const DISTRIBUTED_HEEDS: &[&str] = &[
 
 /// What a Map runs for each item, and how.
 pub(super) struct Processor {
-    scope: Scope,
-    mode: MapMode,
-    location: Location,
+    pub(super) scope: Scope,
+    pub(super) mode: MapMode,
+    pub(super) location: Location,
 }
 
 impl<'n> Reader<'n> {
@@ -54,6 +54,7 @@ impl<'n> Reader<'n> {
         self.tolerance(state);
         Map {
             items_path,
+            items: None,
             item_selector,
             processor: scope,
             mode,
@@ -328,7 +329,7 @@ impl<'n> Reader<'n> {
         }
     }
 
-    fn label(&mut self, place: &Place<'_, 'n>) {
+    pub(super) fn label(&mut self, place: &Place<'_, 'n>) {
         let Some(label) = self.string(place) else {
             return;
         };

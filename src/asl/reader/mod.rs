@@ -158,9 +158,6 @@ impl<'n> Reader<'n> {
         self.duplicates(root);
         if let Some(place) = root.get("QueryLanguage") {
             self.language = self.query_language(&place);
-            if self.language == QueryLanguage::Jsonata {
-                self.language_not_supported(&place);
-            }
         }
         if let Some(version) = root.get("Version") {
             self.string(&version);
@@ -362,15 +359,6 @@ impl<'n> Reader<'n> {
             Some(0) => QueryLanguage::JsonPath,
             _ => QueryLanguage::Jsonata,
         }
-    }
-
-    fn language_not_supported(&mut self, place: &Place<'_, 'n>) {
-        self.sink.error(
-            Code::QueryLanguageNotSupported,
-            place.node.span,
-            place.at.to_string(),
-            "The QueryLanguage 'JSONata' is not supported yet",
-        );
     }
 }
 

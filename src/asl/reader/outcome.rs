@@ -1,9 +1,13 @@
 //! `ResultSelector`, `ResultPath`, `Retry` and `Catch`: what Task, Parallel and Map share.
 
+use super::jsonata::Spot;
 use super::place::Place;
 use super::{Here, Reader, SECONDS_MAX};
 use crate::asl::graph::Via;
-use crate::asl::model::{Catcher, JitterStrategy, OutcomeFields, QueryLanguage, Retrier};
+use crate::asl::model::{
+    Catcher, JitterStrategy, OutcomeFields, QueryLanguage, ResultPath, Retrier,
+};
+use crate::jsonata::Available;
 use crate::stdx::narrow;
 
 const MAX_ATTEMPTS_MAX: u64 = 99_999_999;
@@ -102,7 +106,7 @@ impl<'n> Reader<'n> {
         }
     }
 
-    /// `Catch`; of a JSONata state only what does not depend on the language is read.
+    /// `Catch`.
     pub(super) fn catch(
         &mut self,
         state: &Place<'_, 'n>,
@@ -132,20 +136,27 @@ impl<'n> Reader<'n> {
             let last = i + 1 == place.elements().len();
             let error_equals = self.error_equals(&element, last);
             let next = self.required_target(&element, here, Via::Catch(narrow(i)));
-            let (result_path, assign) = match language {
+            let (result_path, assign, output) = match language {
                 QueryLanguage::JsonPath => (
                     self.result_path(&element),
                     self.assign(&element, here.scope),
+                    None,
                 ),
                 QueryLanguage::Jsonata => {
-                    self.assign_names(&element, here.scope);
-                    (crate::asl::model::ResultPath::Whole, Vec::new())
+                    let spot =
+                        |name| Spot::new(format!("Catch[{i}]/{name}"), Available::ErrorOutput);
+                    (
+                        ResultPath::Whole,
+                        self.jsonata_assign(&element, &spot("Assign"), here.scope),
+                        self.jsonata_field(&element, "Output", &spot("Output")),
+                    )
                 }
             };
             catchers.push(Catcher {
                 error_equals,
                 result_path,
                 assign,
+                output,
                 next,
             });
         }

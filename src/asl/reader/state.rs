@@ -106,17 +106,19 @@ impl<'n> Reader<'n> {
                 self.next(place, here)
             }
         };
-        let (input_path, output_path, assign, kind) = match query_language {
+        let (input_path, output_path, assign, output, kind) = match query_language {
             QueryLanguage::JsonPath => (
                 self.path_field(place, "InputPath"),
                 self.path_field(place, "OutputPath"),
                 self.assign(place, here.scope),
+                None,
                 self.state_kind(place, kind, here),
             ),
             QueryLanguage::Jsonata => (
                 PathField::Whole,
                 PathField::Whole,
-                Vec::new(),
+                self.jsonata_assign_of_state(place, kind, here),
+                self.output(place, kind),
                 self.jsonata_state(place, kind, here),
             ),
         };
@@ -127,6 +129,7 @@ impl<'n> Reader<'n> {
             input_path,
             output_path,
             assign,
+            output,
             next,
             kind,
         })
@@ -138,20 +141,12 @@ impl<'n> Reader<'n> {
             return self.language;
         };
         let language = self.query_language(&place);
-        match (self.language, language) {
-            (QueryLanguage::Jsonata, QueryLanguage::JsonPath) => {
-                self.refuse_part(
-                    state,
-                    place.node.span,
-                    "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine",
-                );
-            }
-            // Where the whole machine is JSONata, that has been reported once.
-            (QueryLanguage::JsonPath, QueryLanguage::Jsonata) => {
-                self.language_not_supported(&place);
-            }
-            (QueryLanguage::JsonPath, QueryLanguage::JsonPath)
-            | (QueryLanguage::Jsonata, QueryLanguage::Jsonata) => {}
+        if (self.language, language) == (QueryLanguage::Jsonata, QueryLanguage::JsonPath) {
+            self.refuse_part(
+                state,
+                place.node.span,
+                "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine",
+            );
         }
         language
     }
@@ -345,17 +340,7 @@ impl<'n> Reader<'n> {
         };
         let timeout = self.number_field(state, "TimeoutSeconds", 1..=SECONDS_MAX);
         let heartbeat = self.number_field(state, "HeartbeatSeconds", 1..=SECONDS_MAX);
-        if let Some(NumberField::Literal(timeout)) = timeout
-            && let Some(NumberField::Literal(heartbeat)) = heartbeat
-            && timeout > 0
-            && heartbeat >= timeout
-            && let Some(place) = state.get("HeartbeatSeconds")
-        {
-            self.refuse(
-                &place,
-                "'HeartbeatSeconds' must be smaller than 'TimeoutSeconds'",
-            );
-        }
+        self.heartbeat_within_timeout(state, timeout.as_ref(), heartbeat.as_ref());
         Task {
             resource: resource.unwrap_or_default().to_owned(),
             parameters: self.template_field(state, "Parameters"),
@@ -363,6 +348,25 @@ impl<'n> Reader<'n> {
             timeout,
             heartbeat,
             outcome: self.outcome(state, here),
+        }
+    }
+
+    pub(super) fn heartbeat_within_timeout(
+        &mut self,
+        state: &Place<'_, 'n>,
+        timeout: Option<&NumberField>,
+        heartbeat: Option<&NumberField>,
+    ) {
+        if let Some(NumberField::Literal(timeout)) = timeout
+            && let Some(NumberField::Literal(heartbeat)) = heartbeat
+            && *timeout > 0
+            && heartbeat >= timeout
+            && let Some(place) = state.get("HeartbeatSeconds")
+        {
+            self.refuse(
+                &place,
+                "'HeartbeatSeconds' must be smaller than 'TimeoutSeconds'",
+            );
         }
     }
 
