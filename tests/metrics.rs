@@ -254,6 +254,24 @@ fn times_are_exact() {
 }
 
 #[test]
+fn expressions_are_counted() {
+    let engine = Engine::builder().build().unwrap();
+    let machine = machine(
+        "query",
+        r#"{"QueryLanguage":"JSONata","StartAt":"C","States":{
+          "C":{"Type":"Choice","Choices":[{"Condition":"{% $states.input > 1 %}","Next":"P"}],"Default":"P"},
+          "P":{"Type":"Pass","Output":{"a":"{% 1 + 1 %}","b":"{% $states.input %}"},"End":true}}}"#,
+    );
+    for input in [&b"1"[..], b"2"] {
+        let result = engine.run(&machine, input).unwrap();
+        assert_eq!(result.status, Status::Succeeded);
+    }
+    let labels = ["query", "JSONata"];
+    let expected = [("query_evaluations_total", &labels[..], 6)];
+    check(&engine.metrics().snapshot(), &expected);
+}
+
+#[test]
 fn tasks_that_come_later() {
     let engine = Engine::builder()
         .task_async("*:never", |_: OwnedTaskRequest| std::future::pending())

@@ -16,6 +16,8 @@ pub struct Counts {
     pub retries: u32,
     /// Failures that a `Catch` took up.
     pub catches: u32,
+    /// JSONata expressions that were evaluated.
+    pub evaluations: u32,
 }
 
 impl Counts {

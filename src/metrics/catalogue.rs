@@ -115,6 +115,8 @@ catalogue! {
         "Attempts that a Retry arranged.";
     CATCHES = "quickstep_catches_total", Counter, Count, &["state_machine"],
         "Failures that a Catch took up.";
+    EVALUATIONS = "quickstep_query_evaluations_total", Counter, Count, &["state_machine", "language"],
+        "Expressions in JSONata that were evaluated; paths are too quick to be counted.";
     TASKS = "quickstep_tasks_total", Counter, Count, &["state_machine", "integration", "resource", "outcome"],
         "Tasks done, by what they call and by outcome; CALLED_OFF are those whose branch or execution ended first.";
     TASK_DURATION = "quickstep_task_duration_seconds", Histogram, Seconds, TASK,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::catalogue::{
-    BILLED_DURATION, BILLED_MEMORY, BUILD_INFO, CATALOGUE, CATCHES, DURATION, Descriptor, FINISHED,
-    JOURNAL_BYTES, JOURNAL_COMMIT_SECONDS, JOURNAL_COMMITS, JOURNAL_ENDS, JOURNAL_FILE_BYTES,
-    JOURNAL_REFUSED, JOURNAL_STARTS, JOURNAL_UNFINISHED, LOG_DROPPED, LOG_EVENTS, LOG_QUEUE,
-    MEMORY, REFUSED, RETRIES, RUNNING, STARTED, TASK_DURATION, TASKS, THROTTLED, TRANSITIONS,
+    BILLED_DURATION, BILLED_MEMORY, BUILD_INFO, CATALOGUE, CATCHES, DURATION, Descriptor,
+    EVALUATIONS, FINISHED, JOURNAL_BYTES, JOURNAL_COMMIT_SECONDS, JOURNAL_COMMITS, JOURNAL_ENDS,
+    JOURNAL_FILE_BYTES, JOURNAL_REFUSED, JOURNAL_STARTS, JOURNAL_UNFINISHED, LOG_DROPPED,
+    LOG_EVENTS, LOG_QUEUE, MEMORY, REFUSED, RETRIES, RUNNING, STARTED, TASK_DURATION, TASKS,
+    THROTTLED, TRANSITIONS,
 };
 use super::counters::{
     BILLED_BYTES, BILLED_NANOS, ENDS, MachineCounters, TaskCounters, TaskOutcome, read,
@@ -112,7 +113,7 @@ fn machine(found: &mut Collection, name: &str, row: &Row<MachineCounters>) {
     });
     let mut memory = Distribution::new(&SIZE_BOUNDS);
     let (mut started, mut entered) = ([0; 4], [0; StateType::ALL.len()]);
-    let (mut refused, mut retries, mut catches) = (0, 0, 0);
+    let (mut refused, mut retries, mut catches, mut evaluations) = (0, 0, 0, 0);
     let (mut billed_time, mut billed_memory) = (0_u64, 0_u64);
     row.each(|cell| {
         cell.document_bytes.add_to(&mut memory);
@@ -125,6 +126,7 @@ fn machine(found: &mut Collection, name: &str, row: &Row<MachineCounters>) {
         refused += read(&cell.refused);
         retries += read(&cell.retries);
         catches += read(&cell.catches);
+        evaluations += read(&cell.evaluations);
         billed_time += read(&cell.billed_time);
         billed_memory += read(&cell.billed_memory);
     });
@@ -155,6 +157,7 @@ fn machine(found: &mut Collection, name: &str, row: &Row<MachineCounters>) {
     found.number(&REFUSED, &[name], refused);
     found.number(&RETRIES, &[name], retries);
     found.number(&CATCHES, &[name], catches);
+    found.number(&EVALUATIONS, &[name, "JSONata"], evaluations);
     found.distribution(&MEMORY, &[name], memory);
     let nanos = billed_time.saturating_mul(BILLED_NANOS);
     found.number(&BILLED_DURATION, &[name], nanos);

@@ -22,6 +22,7 @@ pub(super) struct MachineCounters {
     pub(super) entered: [AtomicU64; StateType::ALL.len()],
     pub(super) retries: AtomicU64,
     pub(super) catches: AtomicU64,
+    pub(super) evaluations: AtomicU64,
     pub(super) document_bytes: Histogram<{ SIZE_BOUNDS.len() }>,
     /// Of [`BILLED_NANOS`], begun ones counted in full.
     pub(super) billed_time: AtomicU64,
@@ -118,6 +119,7 @@ impl Default for MachineCounters {
             entered: Default::default(),
             retries: AtomicU64::new(0),
             catches: AtomicU64::new(0),
+            evaluations: AtomicU64::new(0),
             document_bytes: Histogram::new(&SIZE_BOUNDS),
             billed_time: AtomicU64::new(0),
             billed_memory: AtomicU64::new(0),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::journal;
+
 /// Reads figures.
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 
@@ -60,4 +62,22 @@ pub struct JournalFigures {
     pub unfinished: u64,
     /// Bytes of its files, now.
     pub file_bytes: u64,
+}
+
+impl From<&journal::Counters> for JournalFigures {
+    fn from(counters: &journal::Counters) -> JournalFigures {
+        JournalFigures {
+            starts: counters.starts,
+            ends: counters.ends,
+            commits: counters.commits,
+            commit_nanos: counters.commit_nanos,
+            bytes: counters.bytes,
+            refused: vec![
+                ("full", counters.refused_full),
+                ("busy", counters.refused_busy),
+            ],
+            unfinished: counters.unfinished,
+            file_bytes: counters.file_bytes,
+        }
+    }
 }

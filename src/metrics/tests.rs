@@ -431,12 +431,13 @@ fn others_figures_are_shown() {
             sinks: vec![sink(events, dropped)],
         });
     }
-    metrics.add_journal(|| JournalFigures {
+    let counters = crate::journal::Counters {
         starts: 7,
         commit_nanos: 1_500_000_000,
-        refused: vec![("full", 2)],
-        ..JournalFigures::default()
-    });
+        refused_full: 2,
+        ..crate::journal::Counters::default()
+    };
+    metrics.add_journal(move || JournalFigures::from(&counters));
     metrics.throttled(Api::StartExecution, Throttle::StartRate);
     let text = prometheus::render(&metrics.snapshot());
     for line in [

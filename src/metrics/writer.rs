@@ -65,9 +65,10 @@ impl Writer {
         for (number, (_, entered)) in self.machine.entered.iter().zip(counts.entered()) {
             add(number, entered.into());
         }
-        if counts.retries > 0 || counts.catches > 0 {
+        if counts.retries | counts.catches | counts.evaluations > 0 {
             add(&self.machine.retries, counts.retries.into());
             add(&self.machine.catches, counts.catches.into());
+            add(&self.machine.evaluations, counts.evaluations.into());
         }
     }
 
