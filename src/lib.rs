@@ -26,7 +26,8 @@
 //! - [`engine`] is all that most programs need: [`Engine`], [`StateMachine`], streams of events, time.
 //! - [`task`] has handlers, in process and asynchronous, and answers from files for tests.
 //! - [`metrics`](mod@metrics) has what engines count, as text for Prometheus and for recorders of the crate `metrics`.
-//! - [`history`] has the events of executions, as AWS's logs and histories show them.
+//! - [`history`] has the events of executions, as AWS's logs and histories show them; [`log`] streams them to files,
+//!   pipes and subscribers.
 //! - [`asl`], [`mod@compile`], [`program`] and [`interp`] are the way from a definition's text to an execution;
 //!   [`value`], [`path`] and [`intrinsic`] are what they are made of.
 //!
@@ -45,16 +46,16 @@ pub mod interp;
 pub mod intrinsic;
 mod journal;
 pub(crate) mod jsonata;
+pub mod log;
 pub mod metrics;
 pub mod path;
 pub mod program;
+pub(crate) mod runtime;
 pub mod stdx;
 pub mod task;
 pub mod value;
 
-pub use engine::{
-    Engine, EngineBuilder, ExecutionRequest, ExecutionResult, StateMachine, TimeMode,
-};
+pub use engine::{Engine, EngineBuilder, ExecutionResult, StateMachine, TimeMode};
 pub use history::Failure;
 pub use interp::Status;
 

@@ -13,6 +13,8 @@ mod examples;
 mod exec;
 #[path = "cli/journal.rs"]
 mod journal;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/metrics.rs"]
 mod metrics;
 #[path = "cli/output.rs"]

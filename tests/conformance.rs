@@ -13,9 +13,11 @@ mod conformance {
     pub(crate) mod aws;
     pub(crate) mod cases;
     pub(crate) mod difference;
+    pub(crate) mod logs;
     pub(crate) mod machine;
     pub(crate) mod pattern;
     pub(crate) mod replay;
+    pub(crate) mod runtime;
 }
 
 use conformance::machine::Turns;
@@ -30,13 +32,13 @@ fn main() -> ExitCode {
         let name = format!("aws/{} {}", case.group, case.id);
         let known = known.remove(&name);
         let kind = if case.has_history() { "" } else { "no history" };
-        let check = move || both_ways(|turns| case.run(turns));
+        let check = move || all_ways(|turns| case.run(turns));
         trials.push(trial(name, kind, known, check));
     }
     for case in cases::cases(&corpus.join("cases")) {
         let name = format!("cases/{}", case.name);
         let known = known.remove(&name);
-        let check = move || both_ways(|turns| case.run(turns));
+        let check = move || all_ways(|turns| case.run(turns));
         trials.push(trial(name, "", known, check));
     }
     for (name, _) in known {
@@ -72,8 +74,8 @@ fn summarize(trials: &[Trial]) {
     }
 }
 
-/// Runs a case in the turns that the product has, and in the shortest ones, which must not change what comes of it.
-fn both_ways(run: impl Fn(Turns) -> Result<(), String>) -> Result<(), String> {
+/// Runs a case in the turns that the product has, and in others, which must not change what comes of it.
+fn all_ways(run: impl Fn(Turns) -> Result<(), String>) -> Result<(), String> {
     for turns in Turns::ALL {
         run(turns).map_err(|differences| format!("in {turns:?} turns: {differences}"))?;
     }

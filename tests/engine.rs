@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quickstep::asl::MachineType;
 use quickstep::engine::{
-    Clock, ErrorKind, Order, Pipeline, PipelineEvent, StreamEnd, StreamOptions,
+    Clock, ErrorKind, Order, Pipeline, PipelineEvent, StartRequest, StreamEnd, StreamOptions,
 };
 use quickstep::history::EachEvent;
 use quickstep::stdx::Timestamp;
@@ -77,8 +77,9 @@ fn names_and_seeds_of_the_callers() {
         })
         .build()
         .unwrap();
-    let execution = engine.execution(&named).name("order-17").seed(7);
-    let result = execution.run(b"{}").unwrap();
+    let run = |request| engine.start_sync(&named, request);
+    let request = StartRequest::new(b"{}").name("order-17").seed(7);
+    let result = run(request).unwrap();
     assert_eq!(result.name(), "order-17");
     let output = result.output.clone().unwrap();
     assert!(
@@ -88,21 +89,17 @@ fn names_and_seeds_of_the_callers() {
         "{output}"
     );
     // The same seed gives the same random numbers; EXPRESS executions may share a name.
-    assert_eq!(execution.run(b"{}").unwrap().output, result.output);
-    let other_seed = engine.execution(&named).name("order-17").run(b"{}");
+    assert_eq!(run(request).unwrap().output, result.output);
+    let other_seed = run(StartRequest::new(b"{}").name("order-17"));
     assert_ne!(other_seed.unwrap().output, result.output);
-    let other_name = engine
-        .execution(&named)
-        .name("other")
-        .seed(7)
-        .run(b"{}")
-        .unwrap();
+    let other_name = run(request.name("other")).unwrap();
     assert_ne!(other_name.output, result.output);
     let random = |output: &str| output.rsplit('"').nth(1).map(str::to_owned);
     assert_eq!(random(&other_name.output.unwrap()), random(&output));
     for name in ["", "order 17", "a/b", &"x".repeat(81)] {
-        let error = engine.execution(&named).name(name).run(b"{}").unwrap_err();
+        let error = run(request.name(name)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{name}");
+        assert!(engine.start(&named, request.name(name)).is_err());
     }
 }
 
@@ -273,7 +270,7 @@ fn virtual_time_of_one_execution() {
     let retry = r#","Retry":[{"ErrorEquals":["Busy"],"IntervalSeconds":10,"BackoffRate":2,"MaxAttempts":3}]"#;
     let mut times = Vec::new();
     let mut observer = EachEvent(|event: &quickstep::history::HistoryEvent<'_>| {
-        if event.details.event_type() == "LambdaFunctionScheduled" {
+        if event.details.event_type().as_str() == "LambdaFunctionScheduled" {
             times.push(event.timestamp.millis());
         }
     });
@@ -386,29 +383,23 @@ fn pipe(
 
 #[test]
 fn pipelines_lose_and_swap_nothing() {
-    let engines = [
-        Engine::builder().task("*", echo).build().unwrap(),
-        Engine::builder()
-            .task_async("*", echo_later)
-            .build()
-            .unwrap(),
-    ];
-    for engine in &engines {
-        for (workers, in_flight, order) in [
-            (1, 1, Order::Events),
-            (1, 10_000, Order::Events),
-            (2, 3, Order::Events),
-            (3, 100, Order::Events),
-            (1, 1, Order::Completion),
-            (2, 100, Order::Completion),
-            (3, 2, Order::Completion),
-        ] {
-            let options = StreamOptions {
-                workers,
-                in_flight,
-                order,
-            };
-            let mut results = pipe(engine, &task(""), options, 3_000);
+    for (workers, in_flight, order) in [
+        (1, 1, Order::Events),
+        (1, 10_000, Order::Events),
+        (2, 3, Order::Events),
+        (3, 100, Order::Events),
+        (1, 1, Order::Completion),
+        (2, 100, Order::Completion),
+        (3, 2, Order::Completion),
+    ] {
+        let builder = || Engine::builder().workers(workers);
+        let engines = [
+            builder().task("*", echo).build().unwrap(),
+            builder().task_async("*", echo_later).build().unwrap(),
+        ];
+        for engine in engines {
+            let options = StreamOptions { in_flight, order };
+            let mut results = pipe(&engine, &task(""), options, 3_000);
             if order == Order::Completion {
                 results.sort_by_key(|event| event.number);
             }

@@ -108,7 +108,7 @@ fn step(
     loop {
         execution.refuel(fuel);
         let mut observer =
-            EachEvent(|event: &HistoryEvent<'_>| types.push(event.details.event_type()));
+            EachEvent(|event: &HistoryEvent<'_>| types.push(event.details.event_type().as_str()));
         let now = Timestamp::from_millis(millis);
         match execution.step(machine.program(), now, &mut observer) {
             Yield::Done | Yield::Parked(_) => return,

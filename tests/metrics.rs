@@ -85,10 +85,10 @@ fn run_shop(metrics: &Metrics) {
             .task("*", sell)
             .time(TimeMode::Virtual)
             .metrics(metrics)
+            .workers(workers)
             .build()
             .unwrap();
         let options = StreamOptions {
-            workers,
             in_flight: 100,
             order,
         };

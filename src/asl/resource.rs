@@ -1,5 +1,7 @@
 //! What the `Resource` of a Task names: a function, a service integration or an activity.
 
+use std::borrow::Cow;
+
 /// Who runs a Task.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Resource {
@@ -107,21 +109,24 @@ impl Resource {
 
     /// The history's `resourceType`: `lambda`, `sqs`, `aws-sdk:s3`, `activity`.
     #[must_use]
-    pub fn resource_type(&self) -> String {
+    pub fn resource_type(&self) -> Cow<'_, str> {
         match self {
-            Resource::Lambda { .. } => "lambda".to_owned(),
-            Resource::Service(i) if i.sdk => format!("aws-sdk:{}", i.service),
-            Resource::Service(i) => i.service.clone(),
-            Resource::Activity { .. } => "activity".to_owned(),
+            Resource::Lambda { .. } => "lambda".into(),
+            Resource::Service(i) if i.sdk => format!("aws-sdk:{}", i.service).into(),
+            Resource::Service(i) => i.service.as_str().into(),
+            Resource::Activity { .. } => "activity".into(),
         }
     }
 
     /// The history's `resource`: `sendMessage.waitForTaskToken`, or the ARN of a function or an activity.
     #[must_use]
-    pub fn resource(&self) -> String {
+    pub fn resource(&self) -> Cow<'_, str> {
         match self {
-            Resource::Lambda { arn, .. } | Resource::Activity { arn, .. } => arn.clone(),
-            Resource::Service(i) => format!("{}{}", i.action, i.pattern.suffix()),
+            Resource::Lambda { arn, .. } | Resource::Activity { arn, .. } => arn.as_str().into(),
+            Resource::Service(i) if i.pattern == Pattern::RequestResponse => {
+                i.action.as_str().into()
+            }
+            Resource::Service(i) => format!("{}{}", i.action, i.pattern.suffix()).into(),
         }
     }
 

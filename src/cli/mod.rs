@@ -4,6 +4,7 @@ mod definition;
 mod disassemble;
 mod journal;
 mod log;
+mod logs;
 mod plain;
 mod record;
 mod report;
@@ -14,6 +15,8 @@ pub mod validate;
 
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
+pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
+pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 pub use stdout::refuse_without;
 
@@ -53,6 +56,7 @@ enum Command {
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
     Journal(JournalArgs),
+    Logs(LogsArgs),
 }
 
 impl Cli {
@@ -70,6 +74,7 @@ impl Cli {
             Command::Journal(args) => {
                 journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
+            Command::Logs(args) => logs::run(args),
         }
     }
 }

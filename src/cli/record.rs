@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
 use super::log::Log;
 use crate::engine::{Ended, Recorder, Refused};
-use crate::history::{Failure, HistoryEvent, Observer};
+use crate::history::{Failure, HistoryEvent, LogLevel, Observer};
 use crate::interp::{MachineIdentity, Status};
 use crate::value::escape;
 
@@ -142,17 +143,22 @@ fn one_line(text: &str) -> String {
 impl<L: Log> Observer for LineRecorder<L> {
     const ENABLED: bool = L::ENABLED;
 
+    #[inline(always)]
+    fn wants(&self, level: LogLevel) -> bool {
+        self.log.wants(level)
+    }
+
     #[inline]
     fn observe(&mut self, event: &HistoryEvent<'_>) {
         self.log.observe(event);
     }
 }
 
-impl<L: Log> Recorder for LineRecorder<L> {
+impl<L: Log + 'static> Recorder for LineRecorder<L> {
     type Page = Page;
 
-    fn turn_to(&mut self, _: &MachineIdentity, seed: u64) {
-        self.log.turn_to(seed);
+    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, seed: u64) {
+        self.log.turn_to(machine, seed);
     }
 
     #[inline]

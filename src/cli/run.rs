@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::log::{FileLog, Log, LogFile, NoLog};
+use super::log::{self, Log, LogArgs, NoLog};
 use super::plain::Plain;
 use super::record::{Form, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
@@ -20,7 +20,8 @@ use crate::engine::{
     Clock, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading, Source,
     StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode, check_name,
 };
-use crate::history::LogLevel;
+use crate::log::LogCounters;
+use crate::metrics::LogFigures;
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
@@ -71,15 +72,9 @@ pub struct RunArgs {
     /// Go on after lines that are not JSON.
     #[arg(long)]
     pub keep_going: bool,
-    /// Write the executions' events to a file, one JSON object a line, as AWS logs them.
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<String>,
-    /// Which events are logged.
-    #[arg(long, value_enum, ignore_case = true, default_value_t = LevelArg::All, requires = "log")]
-    pub log_level: LevelArg,
-    /// Log no inputs, outputs and parameters.
-    #[arg(long, requires = "log")]
-    pub log_without_data: bool,
+    /// What is logged, and where it goes.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Let Prometheus scrape http://HOST:PORT/metrics while this runs. With port 0 any free one is taken. Where it listens is
     /// said on the standard error, unless --quiet.
     #[arg(long, value_name = "HOST:PORT")]
@@ -97,6 +92,7 @@ Examples:
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
   quickstep run order.asl.json orders.ndjson --metrics 127.0.0.1:9464
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
+  quickstep run order.asl.json orders.ndjson --log events.qslog --log-format compact --log-rotate-bytes 100000000
 
 A file of answers for --tasks; `exec` names a program that answers JSON lines:
   {\"tasks\": {
@@ -119,31 +115,6 @@ pub enum TimeArg {
     Real,
     /// They take none.
     Virtual,
-}
-
-/// `--log-level`
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-#[value(rename_all = "UPPER")]
-pub enum LevelArg {
-    /// Every event.
-    All,
-    /// Failures of states, tasks and executions.
-    Error,
-    /// Executions that did not succeed.
-    Fatal,
-    /// Nothing.
-    Off,
-}
-
-impl From<LevelArg> for LogLevel {
-    fn from(arg: LevelArg) -> LogLevel {
-        match arg {
-            LevelArg::All => LogLevel::All,
-            LevelArg::Error => LogLevel::Error,
-            LevelArg::Fatal => LogLevel::Fatal,
-            LevelArg::Off => LogLevel::Off,
-        }
-    }
 }
 
 /// What cannot be done, for the standard error.
@@ -186,30 +157,48 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         );
     }
     let source = open(args)?;
+    let opened = args.log.open();
+    let opened = opened.map_err(|error| Trouble(error.to_string()))?;
+    if let Some(log) = &opened {
+        let counters = log.counters_reader();
+        let metrics = engine.metrics();
+        metrics.add_log(move || LogFigures::from(&counters()));
+    }
     if let Some(address) = &args.metrics {
         serve_metrics(args, address, &engine, err)?;
     }
-    match &args.log {
-        None => Ok(stream(args, &engine, &machine, source, &NoLog)),
-        Some(path) => {
-            let file = LogFile::create(path)
-                .map_err(|error| Trouble(format!("failed to create {path}: {error}")))?;
-            let log = FileLog::new(
-                &file,
-                machine.identity(),
-                args.log_level.into(),
-                !args.log_without_data,
-            );
-            let code = stream(args, &engine, &machine, source, &log);
-            let mut file = file
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            match file.take_error() {
-                Some(error) => Err(Trouble(format!("failed to write {path}: {error}"))),
-                None => Ok(code),
+    match opened {
+        None => Ok(stream(args, &engine, &machine, source, || NoLog)),
+        Some(log) => {
+            let recorder = || log::Stream(log.recorder());
+            let code = stream(args, &engine, &machine, source, recorder);
+            let counters = args.log.close(log);
+            if let Some(error) = unwritten(&counters) {
+                return Err(Trouble(error));
             }
+            let dropped = counters.dropped();
+            if dropped > 0 {
+                // As above.
+                let _ = writeln!(
+                    err,
+                    "warning: {dropped} events are missing in the log, which was too slow; --log-policy block waits for it"
+                );
+            }
+            Ok(code)
         }
     }
+}
+
+/// What went wrong in writing the log.
+fn unwritten(counters: &LogCounters) -> Option<String> {
+    counters.sinks.iter().find_map(|sink| {
+        let error = sink.error.as_deref()?;
+        let lost = sink.dropped.write_failed;
+        Some(format!(
+            "failed to write {}: {error}; {lost} events are lost",
+            sink.name
+        ))
+    })
 }
 
 fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
@@ -223,11 +212,12 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         TimeArg::Real => TimeMode::Real,
         TimeArg::Virtual => TimeMode::Virtual,
     };
-    Engine::builder()
-        .tasks(tasks)
-        .time(time)
-        .build()
-        .map_err(|error| Trouble(error.to_string()))
+    let engine = Engine::builder().tasks(tasks).time(time);
+    let engine = match args.workers {
+        Some(workers) => engine.workers(workers.get()),
+        None => engine,
+    };
+    engine.build().map_err(|error| Trouble(error.to_string()))
 }
 
 fn serve_metrics(
@@ -309,12 +299,12 @@ fn open(args: &RunArgs) -> Attempt<Input> {
 }
 
 /// Runs the stream and reports; returns the exit code.
-fn stream<L: Log + Sync>(
+fn stream<L: Log + 'static>(
     args: &RunArgs,
     engine: &Engine,
     machine: &StateMachine,
     source: Input,
-    log: &L,
+    log: impl Fn() -> L + Sync,
 ) -> u8 {
     let clock = SystemClock::new();
     let options = StreamOptions {
@@ -324,11 +314,6 @@ fn stream<L: Log + Sync>(
         } else {
             Order::Events
         },
-        ..StreamOptions::default()
-    };
-    let options = StreamOptions {
-        workers: args.workers.map_or(options.workers, NonZero::get),
-        ..options
     };
     let stream = Stream::new(engine, machine, options);
     stop_when_interrupted(&stream);
@@ -344,7 +329,7 @@ fn stream<L: Log + Sync>(
     };
     let bar = if args.quiet { None } else { report::progress() };
     let mut printer = Printer::new(io::stdout().lock(), Plain(io::stderr()), bar);
-    let recorder = || LineRecorder::new(form, on_invalid, log.clone());
+    let recorder = || LineRecorder::new(form, on_invalid, log());
     let (end, recorders) = stream.run(source, recorder, &mut printer);
     printer.finish();
     let mut tally = Tally::new();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::runtime::admission::Throttled;
+
 /// Why the engine could not do what it was asked for. The failure of an execution is not an error: see
 /// [`ExecutionResult`](super::ExecutionResult).
 pub struct Error(Box<Inner>);
@@ -10,6 +12,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Box<str>,
+    throttled: Option<Throttled>,
 }
 
 /// What kind of error it is.
@@ -20,7 +23,13 @@ pub enum ErrorKind {
     InvalidInput,
     /// The name cannot be one of an execution or of a state machine.
     InvalidName,
-    /// The asynchronous runtime could not be started.
+    /// The engine has as much to do as it may, or is shutting down: see [`Error::throttled`].
+    Throttled,
+    /// There is no such execution or task, or it has ended.
+    Stale,
+    /// The engine was shut down before the execution ended.
+    Abandoned,
+    /// The asynchronous runtime, or a worker, could not be started.
     Runtime,
     /// Events could not be read.
     Read,
@@ -33,13 +42,30 @@ impl Error {
         Error(Box::new(Inner {
             kind,
             message: message.into(),
+            throttled: None,
         }))
+    }
+
+    /// For a start that was refused: which limit it was, and when another attempt may be worth it.
+    #[must_use]
+    pub fn throttled(&self) -> Option<&Throttled> {
+        self.0.throttled.as_ref()
     }
 
     /// What kind of error it is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+}
+
+impl From<Throttled> for Error {
+    fn from(throttled: Throttled) -> Error {
+        Error(Box::new(Inner {
+            kind: ErrorKind::Throttled,
+            message: throttled.to_string().into(),
+            throttled: Some(throttled),
+        }))
     }
 }
 

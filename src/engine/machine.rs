@@ -24,7 +24,7 @@ pub struct StateMachine(Arc<Machine>);
 
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) program: Program,
+    pub(crate) program: Arc<Program>,
     pub(crate) identity: Arc<MachineIdentity>,
     warnings: Vec<Diagnostic>,
 }
@@ -127,7 +127,7 @@ impl StateMachineBuilder {
             return Err(diagnostics);
         }
         Ok(StateMachine(Arc::new(Machine {
-            program: compile::compile(&model),
+            program: Arc::new(compile::compile(&model)),
             identity: Arc::new(MachineIdentity::local(&self.name, self.machine_type)),
             warnings: diagnostics,
         })))

@@ -1,31 +1,37 @@
-//! The engine: runs executions of state machines, one at a time or as a stream.
+//! The engine: runs executions of state machines, one at a time, by the batch or as a stream.
 //!
-//! [`Engine::run`] runs one execution on the caller's thread; [`Engine::execution`] does so with a name or a seed of the
-//! caller's. A [`Stream`] runs one execution for every event of a
-//! source on worker threads, and hands over what comes of them in the order of the events or as they end; a
-//! [`Pipeline`] is a stream between two channels.
+//! [`Engine::start`] takes in an execution and returns at once; [`Engine::start_sync`] runs it on the caller's thread, as
+//! far as that goes, and waits for its end; [`Engine::start_batch`] takes in many, whose results go to a [`ResultSink`]. A
+//! [`Stream`] runs one execution for every event of a source, and hands over what comes of them in the order of the
+//! events or as they end; a [`Pipeline`] is a stream between two channels. All of them share the engine's workers.
 //!
 //! The engine performs what the interpreter asks for: it gives it the time, waits, and calls the handlers of tasks. It
 //! knows neither files nor sockets.
 
-mod clock;
+mod builder;
 mod error;
+mod handle;
 mod machine;
 mod name;
-mod request;
-mod result;
 mod run;
+mod simulation;
 mod stream;
-mod turn;
 
-pub use clock::{Clock, SystemClock, TimeMode};
+pub use crate::runtime::admission::{
+    EXECUTIONS_LIMIT_MAX, EXECUTIONS_MAX, INPUT_BYTES_MAX, Limit, Limits, Refusals, StartRate,
+    Throttled,
+};
+pub use crate::runtime::clock::{Clock, SystemClock, TimeMode};
+pub use crate::runtime::result::ExecutionResult;
+pub use crate::runtime::{Counts, Ended};
+pub use builder::EngineBuilder;
 pub use error::{Error, ErrorKind};
+pub use handle::{ExecutionHandle, ResultSink, StartRequest};
 pub use machine::{StateMachine, StateMachineBuilder};
 pub use name::check_name;
-pub use request::ExecutionRequest;
-pub use result::ExecutionResult;
-pub use run::{Engine, EngineBuilder};
+pub use run::{Engine, Report};
+pub use simulation::Simulation;
 pub use stream::{
-    EVENT_BYTES_MAX, Ended, Events, LineSource, Order, Pipeline, PipelineEvent, Reading, Recorder,
+    EVENT_BYTES_MAX, Events, LineSource, Order, Pipeline, PipelineEvent, Reading, Recorder,
     Refusal, Refused, Sink, Source, Stopper, Stream, StreamEnd, StreamOptions,
 };

@@ -1,25 +1,25 @@
-//! [`Engine`]: handlers, time and randomness, and [`Engine::run`].
+//! [`Engine`]: starts executions, on the caller's thread or on the workers.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::Duration;
 
-use super::clock::{Anchor, Clock, SystemClock, TimeMode};
+use super::builder::{EngineBuilder, Futures};
 use super::error::{Error, ErrorKind};
+use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_size, of_ticket};
 use super::machine::{Machine, StateMachine};
-use super::request::ExecutionRequest;
-use super::result::ExecutionResult;
-use super::turn::{Run, Surroundings, Turn};
-use crate::history::Observer;
-use crate::interp::Invocation;
-use crate::interp::Start;
-use crate::metrics::{Metrics, Writer};
+use crate::history::{NoEvents, Observer};
+use crate::interp::{Invocation, Start};
+use crate::metrics::{Api, Metrics, Throttle, Writer};
+use crate::runtime::admission::{Limit, Refusals};
+use crate::runtime::outlet::{Group, Outlet};
+use crate::runtime::result::ExecutionResult;
+use crate::runtime::start::StartBatch;
+use crate::runtime::ticket::Tickets;
+use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
+use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
-use crate::task::{
-    Address, Answer, AsyncTaskHandler, Bindings, Inbox, TaskHandler, TaskRegistry, lock,
-};
+use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
 
 /// Runs executions. It can be shared by any number of threads; cloning it copies a pointer.
 ///
@@ -47,26 +47,24 @@ use crate::task::{
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
-pub(super) struct Inner {
+struct Inner {
     tasks: TaskRegistry,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) time: TimeMode,
-    seed: u64,
+    futures: Futures,
     metrics: Metrics,
-    started: AtomicU64,
-    runtime: Runtime,
-    bound: Mutex<FixedMap<usize, Bound>>,
+    shared: Arc<Shared>,
+    bound: Mutex<FixedMap<usize, Known>>,
     runners: Mutex<Vec<Runner>>,
+    /// What the workers own, until they start.
+    owns: Mutex<Vec<Own>>,
+    start_workers: Once,
 }
 
-/// A machine's handlers, for as long as there is the machine.
-type Bound = (Weak<Machine>, Arc<Bindings>);
-
-/// Where futures run.
-enum Runtime {
-    None,
-    Given(tokio::runtime::Handle),
-    Own(Option<tokio::runtime::Runtime>),
+/// What is known of a machine, for as long as there is the machine.
+#[derive(Clone)]
+struct Known {
+    machine: Weak<Machine>,
+    synchronous: Arc<Group>,
+    asynchronous: Arc<Group>,
 }
 
 /// Memory of an execution that runs on its caller's thread.
@@ -74,19 +72,38 @@ struct Runner {
     run: Run,
     response: Vec<u8>,
     answers: Vec<Answer>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<ThreadInbox>,
     generation: u32,
     bound: Option<(StateMachine, Arc<Tools>)>,
 }
 
 /// What a runner has for the machine that it ran last.
 struct Tools {
-    bindings: Arc<Bindings>,
+    group: Arc<Group>,
     metrics: Writer,
+}
+
+impl Tools {
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            bound: &self.group.bound,
+            metrics: &self.metrics,
+        }
+    }
 }
 
 /// Runners that are kept.
 const RUNNERS_MAX: usize = 256;
+
+/// What was left when an engine was shut down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Executions that had not ended.
+    pub left: usize,
+    /// What the engine has done until then.
+    pub counts: Counts,
+}
 
 impl Engine {
     /// Makes an engine.
@@ -95,52 +112,143 @@ impl Engine {
         EngineBuilder::default()
     }
 
-    /// Runs one execution to its end, on this thread.
+    pub(super) fn new(
+        tasks: TaskRegistry,
+        futures: Futures,
+        metrics: Metrics,
+        shared: Arc<Shared>,
+        owns: Vec<Own>,
+    ) -> Engine {
+        Engine(Arc::new(Inner {
+            tasks,
+            futures,
+            metrics,
+            shared,
+            bound: Mutex::default(),
+            runners: Mutex::default(),
+            owns: Mutex::new(owns),
+            start_workers: Once::new(),
+        }))
+    }
+
+    /// Takes in an execution and returns at once, as `StartExecution` does.
+    ///
+    /// # Errors
+    ///
+    /// If the engine has as much to do as it may ([`ErrorKind::Throttled`]), or if the input cannot be one for its size.
+    /// That the input is not JSON is told by the handle.
+    pub fn start(
+        &self,
+        machine: &StateMachine,
+        request: StartRequest<'_>,
+    ) -> Result<ExecutionHandle, Error> {
+        request.check()?;
+        let shared = self.workers()?;
+        let group = self.known(machine).asynchronous;
+        self.admit(Api::StartExecution, 1, request.input.len() as u64)?;
+        let ticket = shared.start(&group, request.input, request.name, request.seed);
+        Ok(ExecutionHandle {
+            ticket,
+            shared: Arc::clone(shared),
+            name: request.name.map(Into::into),
+        })
+    }
+
+    /// Takes in an execution for every input, all or none of them, and returns at once. What comes of them goes to
+    /// `sink`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::start`].
+    pub fn start_batch<'i>(
+        &self,
+        machine: &StateMachine,
+        inputs: impl IntoIterator<Item = &'i [u8]>,
+        sink: impl ResultSink,
+    ) -> Result<(), Error> {
+        let shared = self.workers()?;
+        let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
+        // Copied first: what is admitted is what is there.
+        let mut batches: Vec<Box<StartBatch>> = Vec::new();
+        let (mut line, mut bytes) = (0, 0);
+        for input in inputs {
+            check_size(input)?;
+            if batches.last().is_none_or(|batch| batch.is_full()) {
+                batches.push(shared.new_batch(&group, line, 0));
+            }
+            if let Some(batch) = batches.last_mut() {
+                batch.push(input, None, None);
+            }
+            line += 1;
+            bytes += input.len() as u64;
+        }
+        let count = usize::try_from(line).unwrap_or(usize::MAX);
+        self.admit(Api::StartExecution, count, bytes)?;
+        let first_number = shared.take_numbers(line);
+        for mut batch in batches {
+            batch.first_number = first_number.wrapping_add(batch.first_line);
+            shared.start_batch(batch);
+        }
+        Ok(())
+    }
+
+    /// Runs one execution to its end, as `StartSyncExecution` does: on this thread for as long as it need not wait, then
+    /// on the workers, while this thread waits.
     ///
     /// A failure of the execution is a result, not an error.
     ///
     /// # Errors
     ///
-    /// If the input is not JSON, or larger than [`PAYLOAD_BYTES_MAX`](crate::interp::PAYLOAD_BYTES_MAX).
-    pub fn run(&self, machine: &StateMachine, input: &[u8]) -> Result<ExecutionResult, Error> {
-        self.execution(machine).run(input)
+    /// If the input is not JSON, or larger than [`PAYLOAD_BYTES_MAX`](crate::interp::PAYLOAD_BYTES_MAX); if the name cannot
+    /// be one; if the engine has as much to do as it may.
+    pub fn start_sync(
+        &self,
+        machine: &StateMachine,
+        request: StartRequest<'_>,
+    ) -> Result<ExecutionResult, Error> {
+        request.check()?;
+        // Nobody may do what a worker waits for.
+        if is_worker() {
+            return self
+                .with_runner(|runner| self.observed_on(runner, machine, request, &mut NoEvents));
+        }
+        self.with_runner(|runner| self.sync_on(runner, machine, request))
     }
 
-    /// Runs one execution to its end, and shows its events to `observer`.
+    /// Runs one execution to its end: [`Engine::start_sync`] for an input alone.
     ///
     /// # Errors
     ///
-    /// As [`Engine::run`].
+    /// As [`Engine::start_sync`].
+    pub fn run(&self, machine: &StateMachine, input: &[u8]) -> Result<ExecutionResult, Error> {
+        self.start_sync(machine, StartRequest::new(input))
+    }
+
+    /// Runs one execution to its end on this thread, and shows its events to `observer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::start_sync`].
     pub fn run_with<O: Observer>(
         &self,
         machine: &StateMachine,
         input: &[u8],
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        self.execution(machine).run_with(input, observer)
+        let request = StartRequest::new(input);
+        self.with_runner(|runner| self.observed_on(runner, machine, request, observer))
     }
 
-    /// An execution that is given a name, or a seed, and then run.
-    pub fn execution<'a>(&'a self, machine: &'a StateMachine) -> ExecutionRequest<'a> {
-        ExecutionRequest::new(self, machine)
-    }
-
-    pub(super) fn run_request<O: Observer>(
+    fn with_runner<T>(
         &self,
-        request: &ExecutionRequest<'_>,
-        input: &[u8],
-        observer: &mut O,
-    ) -> Result<ExecutionResult, Error> {
+        run: impl FnOnce(&mut Runner) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let taken = lock(&self.0.runners).pop();
-        let mut runner = match taken {
-            Some(runner) if runner.inbox.is_of_this_thread() => runner,
-            Some(mut runner) => {
-                runner.inbox = Inbox::of_this_thread();
-                runner
-            }
-            None => Runner::new(),
-        };
-        let result = self.run_on(&mut runner, request, input, observer);
+        let mut runner = taken.unwrap_or_else(Runner::new);
+        if !runner.inbox.is_of_this_thread() {
+            runner.inbox = ThreadInbox::of_this_thread();
+        }
+        let result = run(&mut runner);
         runner.run.reset();
         let mut runners = lock(&self.0.runners);
         if runners.len() < RUNNERS_MAX {
@@ -149,108 +257,217 @@ impl Engine {
         result
     }
 
-    fn run_on<O: Observer>(
+    fn sync_on(
         &self,
         runner: &mut Runner,
-        request: &ExecutionRequest<'_>,
-        input: &[u8],
+        machine: &StateMachine,
+        request: StartRequest<'_>,
+    ) -> Result<ExecutionResult, Error> {
+        let shared = &self.0.shared;
+        let tools = runner.tools(self, machine);
+        let around = tools.surroundings();
+        let input_bytes = request.input.len() as u64;
+        self.admit(Api::StartSyncExecution, 1, input_bytes)?;
+        let admitted = shared.admitted(1, input_bytes);
+        let inbox = Arc::clone(shared) as Arc<dyn Inbox>;
+        let mut driver = runner.driver(shared, inbox);
+        let started_nanos = driver.tick();
+        let seed = request.seed.unwrap_or_else(|| shared.new_seed());
+        begin(
+            &driver,
+            &mut runner.run,
+            around,
+            request,
+            seed,
+            &mut NoEvents,
+        )?;
+        let mut held = None;
+        if around.bound.bindings.has_tokens {
+            let place = shared.outside_place(&mut held);
+            runner.run.execution.set_place(place.as_number());
+        }
+        let mut address = || shared.outside_place(&mut held).into();
+        let turn = driver.turn(around, &mut runner.run, &mut address, &mut NoEvents);
+        if turn == Turn::Done {
+            if let Some(held) = held {
+                shared.vacate(held);
+            }
+            let result = end(&mut driver, &runner.run, around, seed, started_nanos);
+            runner.response = driver.response;
+            return Ok(result);
+        }
+        runner.response = std::mem::take(&mut driver.response);
+        if let Err(error) = self.workers() {
+            driver.give_up(around.metrics, &mut runner.run);
+            return Err(error);
+        }
+        admitted.keep();
+        let ticket = shared.adopt(
+            held,
+            &tools.group,
+            &mut runner.run,
+            Meta {
+                line: 0,
+                seed,
+                started_nanos,
+                input_bytes,
+            },
+        );
+        of_ticket(ticket.wait())
+    }
+
+    fn observed_on<O: Observer>(
+        &self,
+        runner: &mut Runner,
+        machine: &StateMachine,
+        request: StartRequest<'_>,
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        let machine = request.machine;
-        let seed = match request.seed {
-            Some(seed) => seed,
-            None => self.seed(self.take_numbers(1)),
-        };
+        let shared = &self.0.shared;
         let tools = runner.tools(self, machine);
-        let clock = &*self.0.clock;
-        let anchor = Anchor::new(clock);
-        let mut surroundings = Surroundings {
-            program: machine.program(),
-            bindings: &tools.bindings,
-            metrics: &tools.metrics,
-            clock,
-            anchor,
-            mode: self.0.time,
-            inbox: Arc::clone(&runner.inbox),
-            response: std::mem::take(&mut runner.response),
-            nanos: anchor.nanos(),
-        };
-        let run = &mut runner.run;
-        run.reset();
-        let start = Start {
-            invocation: Invocation::Synchronous,
-            input,
-            machine: machine.identity(),
-            name: request.name,
-            now: surroundings.now(run),
-            seed,
-        };
-        run.execution
-            .start(machine.program(), &start, observer)
-            .map_err(|error| {
-                tools.metrics.refused();
-                Error::new(ErrorKind::InvalidInput, error.to_string())
-            })?;
-        tools.metrics.started(start.invocation);
+        let around = tools.surroundings();
+        let input_bytes = request.input.len() as u64;
+        self.admit(Api::StartSyncExecution, 1, input_bytes)?;
+        let _admitted = shared.admitted(1, input_bytes);
+        let inbox = Arc::clone(&runner.inbox) as Arc<dyn Inbox>;
+        let mut driver = runner.driver(shared, inbox);
+        let started_nanos = driver.tick();
+        let seed = request.seed.unwrap_or_else(|| shared.new_seed());
+        begin(&driver, &mut runner.run, around, request, seed, observer)?;
         runner.generation = runner.generation.wrapping_add(1);
         let address = Address {
             slot: 0,
             generation: runner.generation,
         };
         loop {
-            match surroundings.turn(run, address, observer) {
+            let turn = driver.turn(around, &mut runner.run, &mut || address, observer);
+            match turn {
                 Turn::Done => break,
                 Turn::OutOfFuel => {
-                    surroundings.tick();
+                    driver.tick();
                 }
                 Turn::Parked(at) => {
-                    wait(&mut surroundings, run, at, &mut runner.answers);
+                    wait(
+                        &mut driver,
+                        &runner.inbox,
+                        &runner.run,
+                        at,
+                        &mut runner.answers,
+                    );
                     for answer in runner.answers.drain(..) {
                         if answer.address == address {
-                            surroundings.answer(run, &answer, observer);
+                            driver.answer(around, &mut runner.run, &answer, observer);
                         }
                     }
                 }
             }
         }
-        let nanos = surroundings.tick();
-        let nanos = nanos - anchor.nanos();
-        tools.metrics.ended(&run.execution, nanos);
-        let duration = Duration::from_nanos(nanos);
-        let result = ExecutionResult::new(
-            run,
-            machine.program(),
-            seed,
-            surroundings.now(run),
-            duration,
-        );
-        runner.response = surroundings.response;
+        let result = end(&mut driver, &runner.run, around, seed, started_nanos);
+        runner.response = driver.response;
         Ok(result)
     }
 
-    /// The handlers of a machine's Tasks, looked up once.
-    pub(super) fn bindings(&self, machine: &StateMachine) -> Arc<Bindings> {
-        let mut bound = lock(&self.0.bound);
-        let key = Arc::as_ptr(machine.machine()).addr();
-        if let Some((held, bindings)) = bound.get(&key)
-            && held.ptr_eq(&Arc::downgrade(machine.machine()))
-        {
-            return Arc::clone(bindings);
+    /// The workers, which are started if they have not been.
+    pub(super) fn workers(&self) -> Result<&Arc<Shared>, Error> {
+        let mut failed = None;
+        self.0.start_workers.call_once(|| {
+            for mut own in lock(&self.0.owns).drain(..) {
+                let shared = Arc::clone(&self.0.shared);
+                let started = std::thread::Builder::new()
+                    .name("quickstep-worker".to_owned())
+                    .spawn(move || Worker::new(&shared, &mut own).run());
+                failed = started.err().or(failed.take());
+            }
+        });
+        match failed {
+            None => Ok(&self.0.shared),
+            Some(error) => {
+                let message = format!("failed to start a worker: {error}");
+                Err(Error::new(ErrorKind::Runtime, message))
+            }
         }
-        bound.retain(|_, (held, _)| held.strong_count() > 0);
-        let runtime = self.0.runtime.handle();
-        let bindings = Arc::new(self.0.tasks.bind(machine.program(), runtime));
-        bound.insert(
-            key,
-            (Arc::downgrade(machine.machine()), Arc::clone(&bindings)),
-        );
-        bindings
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Admits executions; a refusal is counted.
+    fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
+        self.0.shared.admit(count, bytes).map_err(|throttled| {
+            let reason = match throttled.limit {
+                Limit::Executions => Throttle::Executions,
+                Limit::InputBytes => Throttle::InputBytes,
+                Limit::StartRate => Throttle::StartRate,
+                Limit::Closed => Throttle::Closed,
+            };
+            self.0.metrics.throttled(api, reason, count as u64);
+            throttled.into()
+        })
+    }
+
+    /// Counters for a thread that runs executions of a machine.
+    fn writer(&self, machine: &StateMachine) -> Writer {
+        self.0.metrics.writer(machine.identity(), machine.program())
+    }
+
+    /// A group of executions whose results go to `outlet`.
+    pub(super) fn group(
+        &self,
+        machine: &StateMachine,
+        outlet: Arc<dyn Outlet>,
+        invocation: Invocation,
+    ) -> Arc<Group> {
+        let bound = Arc::clone(&self.known(machine).synchronous.bound);
+        Arc::new(Group {
+            bound,
+            outlet,
+            invocation,
+        })
+    }
+
+    /// What is known of a machine; its handlers are looked up once.
+    fn known(&self, machine: &StateMachine) -> Known {
+        let mut known = lock(&self.0.bound);
+        let key = Arc::as_ptr(machine.machine()).addr();
+        if let Some(found) = known.get(&key)
+            && found.machine.ptr_eq(&Arc::downgrade(machine.machine()))
+        {
+            return found.clone();
+        }
+        known.retain(|_, known| known.machine.strong_count() > 0);
+        let bound = Arc::new(Bound {
+            program: Arc::clone(&machine.machine().program),
+            identity: Arc::clone(machine.identity()),
+            bindings: self
+                .0
+                .tasks
+                .bind(machine.program(), self.0.futures.handle()),
+            writers: (0..self.0.shared.workers())
+                .map(|_| self.writer(machine))
+                .collect(),
+        });
+        let group = |invocation| {
+            Arc::new(Group {
+                bound: Arc::clone(&bound),
+                outlet: Arc::new(Tickets),
+                invocation,
+            })
+        };
+        let found = Known {
+            machine: Arc::downgrade(machine.machine()),
+            synchronous: group(Invocation::Synchronous),
+            asynchronous: group(Invocation::Asynchronous),
+        };
+        known.insert(key, found.clone());
+        found
     }
 
     /// The resources of a machine's Tasks that no handler answers for, each once, with one state that names it.
     #[must_use]
     pub fn unhandled<'m>(&self, machine: &'m StateMachine) -> Vec<(&'m str, &'m str)> {
-        let bindings = self.bindings(machine);
+        let known = self.known(machine);
+        let bindings = &known.synchronous.bound.bindings;
         let mut found: Vec<(&str, &str)> = Vec::new();
         for ((state, info), binding) in machine.program().tasks().zip(bindings.iter()) {
             let resource = &*info.resource_text;
@@ -261,49 +478,125 @@ impl Engine {
         found
     }
 
+    /// Says what became of a task, by its token: its result, its failure, that it goes on. Waits until a worker has looked,
+    /// which takes a turn or two; a handler, which runs on a worker, does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such task, or if it has ended ([`ErrorKind::Stale`]).
+    pub fn complete(&self, token: &TaskToken, answer: TaskAnswer) -> Result<(), Error> {
+        if self.0.shared.answer(token, answer) {
+            return Ok(());
+        }
+        let message = "there is no such task, or it has ended";
+        Err(Error::new(ErrorKind::Stale, message))
+    }
+
+    /// Says that a task is alive: [`Engine::complete`] with [`TaskAnswer::Heartbeat`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::complete`].
+    pub fn heartbeat(&self, token: &TaskToken) -> Result<(), Error> {
+        self.complete(token, TaskAnswer::Heartbeat)
+    }
+
+    /// Executions in flight: queued, running and parked.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.shared.admission.in_flight()
+    }
+
+    /// Bytes of the inputs of executions in flight.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        self.0.shared.admission.input_bytes()
+    }
+
+    /// What the workers have done so far. Executions that ended on their caller's thread are not among it.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.shared.counts()
+    }
+
     /// What this engine has counted, for reading at any time.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Counters for a thread that runs executions of a machine.
-    pub(super) fn writer(&self, machine: &StateMachine) -> Writer {
-        self.0.metrics.writer(machine.identity(), machine.program())
+    /// How many executions were refused so far, and why.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.0.shared.admission.refusals()
     }
 
-    pub(super) fn inner(&self) -> &Inner {
-        &self.0
-    }
-
-    /// The seed of the `number`th execution.
-    #[inline]
-    pub(super) fn seed(&self, number: u64) -> u64 {
-        mix(self.0.seed.wrapping_add(number))
-    }
-
-    /// Takes `count` numbers for executions; returns the first.
-    pub(super) fn take_numbers(&self, count: u64) -> u64 {
-        self.0.started.fetch_add(count, Ordering::Relaxed)
+    /// Takes nothing in any more, waits until everything has ended, for `patience` at most, and ends the workers. Who
+    /// waits for an execution that is left waits for ever, unless it is a stream.
+    pub fn shutdown(&self, patience: Duration) -> Report {
+        let shared = &self.0.shared;
+        let left = shared.drain(patience);
+        shared.close();
+        Report {
+            left,
+            counts: shared.counts(),
+        }
     }
 }
 
-/// Spreads neighbouring numbers over all 64 bits, one to one (the finalizer of MurmurHash3).
-#[inline]
-const fn mix(mut n: u64) -> u64 {
-    n ^= n >> 33;
-    n = n.wrapping_mul(0xFF51_AFD7_ED55_8CCD);
-    n ^= n >> 33;
-    n = n.wrapping_mul(0xC4CE_B9FE_1A85_EC53);
-    n ^ (n >> 33)
+/// Starts an execution on the caller's thread.
+fn begin<O: Observer>(
+    driver: &Driver,
+    run: &mut Run,
+    around: Surroundings<'_>,
+    request: StartRequest<'_>,
+    seed: u64,
+    observer: &mut O,
+) -> Result<(), Error> {
+    run.reset();
+    let start = Start {
+        invocation: Invocation::Synchronous,
+        input: request.input,
+        machine: &around.bound.identity,
+        name: request.name,
+        now: driver.now(run),
+        seed,
+    };
+    run.execution
+        .start(&around.bound.program, &start, observer)
+        .map_err(|error| {
+            around.metrics.refused();
+            Error::new(ErrorKind::InvalidInput, error.to_string())
+        })?;
+    around.metrics.started(start.invocation);
+    Ok(())
+}
+
+fn end(
+    driver: &mut Driver,
+    run: &Run,
+    around: Surroundings<'_>,
+    seed: u64,
+    started_nanos: u64,
+) -> ExecutionResult {
+    let nanos = driver.tick().saturating_sub(started_nanos);
+    around.metrics.ended(&run.execution, nanos);
+    let duration = Duration::from_nanos(nanos);
+    ExecutionResult::new(run, &around.bound.program, seed, driver.now(run), duration)
 }
 
 /// Waits for `at` of the execution's own clock, or for an answer.
-fn wait(surroundings: &mut Surroundings<'_>, run: &Run, at: Timestamp, answers: &mut Vec<Answer>) {
+fn wait(
+    driver: &mut Driver,
+    inbox: &ThreadInbox,
+    run: &Run,
+    at: Timestamp,
+    answers: &mut Vec<Answer>,
+) {
     loop {
-        surroundings.inbox.take(answers);
-        surroundings.tick();
-        let left = at.millis().saturating_sub(surroundings.now(run).millis());
+        inbox.take(answers);
+        driver.tick();
+        let left = at.millis().saturating_sub(driver.now(run).millis());
         if !answers.is_empty() || left <= 0 {
             return;
         }
@@ -312,7 +605,9 @@ fn wait(surroundings: &mut Surroundings<'_>, run: &Run, at: Timestamp, answers: 
         } else {
             left.unsigned_abs()
         };
-        std::thread::park_timeout(Duration::from_millis(left));
+        let left = Duration::from_millis(left);
+        let poll = driver.clock.poll_interval();
+        std::thread::park_timeout(poll.map_or(left, |poll| left.min(poll)));
     }
 }
 
@@ -322,7 +617,7 @@ impl Runner {
             run: Run::default(),
             response: Vec::new(),
             answers: Vec::new(),
-            inbox: Inbox::of_this_thread(),
+            inbox: ThreadInbox::of_this_thread(),
             generation: 0,
             bound: None,
         }
@@ -335,7 +630,7 @@ impl Runner {
             }
             _ => {
                 let tools = Arc::new(Tools {
-                    bindings: engine.bindings(machine),
+                    group: engine.known(machine).synchronous,
                     metrics: engine.writer(machine),
                 });
                 self.bound = Some((machine.clone(), Arc::clone(&tools)));
@@ -343,26 +638,18 @@ impl Runner {
             }
         }
     }
-}
 
-impl Runtime {
-    fn handle(&self) -> Option<&tokio::runtime::Handle> {
-        match self {
-            Runtime::None => None,
-            Runtime::Given(handle) => Some(handle),
-            Runtime::Own(runtime) => runtime.as_ref().map(tokio::runtime::Runtime::handle),
-        }
+    fn driver(&mut self, shared: &Shared, inbox: Arc<dyn Inbox>) -> Driver {
+        let mut driver = Driver::new(&shared.clock, shared.anchor, shared.mode, inbox);
+        driver.response = std::mem::take(&mut self.response);
+        driver
     }
 }
 
-impl Drop for Runtime {
+impl Drop for Inner {
     fn drop(&mut self) {
-        // An engine may be dropped where waiting is not allowed, as in a future.
-        if let Runtime::Own(runtime) = self
-            && let Some(runtime) = runtime.take()
-        {
-            runtime.shutdown_background();
-        }
+        // Nobody is left who could wait for what is in flight.
+        self.shared.close();
     }
 }
 
@@ -370,116 +657,7 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("tasks", &self.0.tasks)
-            .field("time", &self.0.time)
+            .field("shared", &self.0.shared)
             .finish_non_exhaustive()
     }
-}
-
-/// Made by [`Engine::builder`].
-#[derive(Debug, Default)]
-pub struct EngineBuilder {
-    tasks: TaskRegistry,
-    clock: Option<Arc<dyn Clock>>,
-    time: TimeMode,
-    seed: Option<u64>,
-    metrics: Option<Metrics>,
-    runtime: Option<tokio::runtime::Handle>,
-}
-
-impl EngineBuilder {
-    /// Registers a function that does the work of Tasks: see [`TaskRegistry`] for patterns.
-    #[must_use]
-    pub fn task(mut self, pattern: &str, handler: impl TaskHandler) -> EngineBuilder {
-        self.tasks.register(pattern, handler);
-        self
-    }
-
-    /// Registers an asynchronous function that does the work of Tasks.
-    #[must_use]
-    pub fn task_async(mut self, pattern: &str, handler: impl AsyncTaskHandler) -> EngineBuilder {
-        self.tasks.register_async(pattern, handler);
-        self
-    }
-
-    /// Replaces all handlers.
-    #[must_use]
-    pub fn tasks(mut self, tasks: TaskRegistry) -> EngineBuilder {
-        self.tasks = tasks;
-        self
-    }
-
-    /// Whether waiting takes time; it does, unless this is called.
-    #[must_use]
-    pub fn time(mut self, time: TimeMode) -> EngineBuilder {
-        self.time = time;
-        self
-    }
-
-    /// Another clock than the system's.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> EngineBuilder {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// What the executions' randomness comes from: names, `States.MathRandom`, `States.UUID`, jitter. Chosen at random
-    /// unless this is called.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> EngineBuilder {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// Counts together with others, or with other limits; the engine has metrics of its own unless this is called.
-    #[must_use]
-    pub fn metrics(mut self, metrics: &Metrics) -> EngineBuilder {
-        self.metrics = Some(metrics.clone());
-        self
-    }
-
-    /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
-    #[must_use]
-    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
-        self.runtime = Some(runtime);
-        self
-    }
-
-    /// Makes the engine.
-    ///
-    /// # Errors
-    ///
-    /// If there are asynchronous handlers and their runtime cannot be started.
-    pub fn build(self) -> Result<Engine, Error> {
-        let runtime = match self.runtime {
-            Some(handle) => Runtime::Given(handle),
-            None if self.tasks.needs_runtime() => Runtime::Own(Some(start_runtime()?)),
-            None => Runtime::None,
-        };
-        let seed = self.seed.unwrap_or_else(|| {
-            // The one source of randomness in the standard library.
-            std::hash::RandomState::new().build_hasher().finish()
-        });
-        Ok(Engine(Arc::new(Inner {
-            tasks: self.tasks,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            time: self.time,
-            seed,
-            metrics: self.metrics.unwrap_or_default(),
-            started: AtomicU64::new(0),
-            runtime,
-            bound: Mutex::default(),
-            runners: Mutex::default(),
-        })))
-    }
-}
-
-fn start_runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("quickstep-tasks")
-        .build()
-        .map_err(|error| {
-            let message = format!("failed to start the runtime of asynchronous tasks: {error}");
-            Error::new(ErrorKind::Runtime, message)
-        })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::event_type::EventType;
 use crate::asl::Resource;
 use crate::program::StateType;
 use crate::stdx::Timestamp;
@@ -55,7 +56,7 @@ impl fmt::Display for Failure {
 }
 
 /// The levels of a log (`loggingConfiguration.level`), from most to least.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Every event.
     All,
@@ -64,7 +65,21 @@ pub enum LogLevel {
     /// Executions that did not succeed.
     Fatal,
     /// Nothing.
+    #[default]
     Off,
+}
+
+impl LogLevel {
+    /// The API's spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::All => "ALL",
+            LogLevel::Error => "ERROR",
+            LogLevel::Fatal => "FATAL",
+            LogLevel::Off => "OFF",
+        }
+    }
 }
 
 /// One event of an execution's history.
@@ -211,133 +226,53 @@ pub enum Details<'a> {
 }
 
 impl Details<'_> {
-    /// AWS's name of the type.
+    /// The type of the event.
     #[must_use]
-    pub fn event_type(&self) -> &'static str {
+    #[inline(always)]
+    pub const fn event_type(&self) -> EventType {
         match self {
-            Details::ExecutionStarted { .. } => "ExecutionStarted",
-            Details::ExecutionSucceeded { .. } => "ExecutionSucceeded",
-            Details::ExecutionFailed { .. } => "ExecutionFailed",
-            Details::ExecutionTimedOut { .. } => "ExecutionTimedOut",
-            Details::ExecutionAborted { .. } => "ExecutionAborted",
-            Details::StateEntered { state_type, .. } => entered_type(*state_type),
-            Details::StateExited { state_type, .. } => exited_type(*state_type),
-            Details::StateAborted { state_type } => aborted_type(*state_type),
-            Details::LambdaFunctionScheduled { .. } => "LambdaFunctionScheduled",
-            Details::LambdaFunctionStarted => "LambdaFunctionStarted",
-            Details::LambdaFunctionSucceeded { .. } => "LambdaFunctionSucceeded",
-            Details::LambdaFunctionFailed { .. } => "LambdaFunctionFailed",
-            Details::LambdaFunctionTimedOut { .. } => "LambdaFunctionTimedOut",
-            Details::ActivityScheduled { .. } => "ActivityScheduled",
-            Details::ActivityStarted { .. } => "ActivityStarted",
-            Details::ActivitySucceeded { .. } => "ActivitySucceeded",
-            Details::ActivityFailed { .. } => "ActivityFailed",
-            Details::ActivityTimedOut { .. } => "ActivityTimedOut",
-            Details::TaskScheduled { .. } => "TaskScheduled",
-            Details::TaskStarted { .. } => "TaskStarted",
-            Details::TaskSubmitted { .. } => "TaskSubmitted",
-            Details::TaskSucceeded { .. } => "TaskSucceeded",
-            Details::TaskFailed { .. } => "TaskFailed",
-            Details::TaskTimedOut { .. } => "TaskTimedOut",
-            Details::EvaluationFailed { .. } => "EvaluationFailed",
-            Details::ParallelStateStarted => "ParallelStateStarted",
-            Details::ParallelStateSucceeded => "ParallelStateSucceeded",
-            Details::ParallelStateFailed => "ParallelStateFailed",
-            Details::MapStateStarted { .. } => "MapStateStarted",
-            Details::MapStateSucceeded => "MapStateSucceeded",
-            Details::MapStateFailed => "MapStateFailed",
-            Details::MapIterationStarted { .. } => "MapIterationStarted",
-            Details::MapIterationSucceeded { .. } => "MapIterationSucceeded",
-            Details::MapIterationFailed { .. } => "MapIterationFailed",
-            Details::MapIterationAborted { .. } => "MapIterationAborted",
+            Details::ExecutionStarted { .. } => EventType::ExecutionStarted,
+            Details::ExecutionSucceeded { .. } => EventType::ExecutionSucceeded,
+            Details::ExecutionFailed { .. } => EventType::ExecutionFailed,
+            Details::ExecutionTimedOut { .. } => EventType::ExecutionTimedOut,
+            Details::ExecutionAborted { .. } => EventType::ExecutionAborted,
+            Details::StateEntered { state_type, .. } => EventType::entered(*state_type),
+            Details::StateExited { state_type, .. } => EventType::exited(*state_type),
+            Details::StateAborted { state_type } => EventType::aborted(*state_type),
+            Details::LambdaFunctionScheduled { .. } => EventType::LambdaFunctionScheduled,
+            Details::LambdaFunctionStarted => EventType::LambdaFunctionStarted,
+            Details::LambdaFunctionSucceeded { .. } => EventType::LambdaFunctionSucceeded,
+            Details::LambdaFunctionFailed { .. } => EventType::LambdaFunctionFailed,
+            Details::LambdaFunctionTimedOut { .. } => EventType::LambdaFunctionTimedOut,
+            Details::ActivityScheduled { .. } => EventType::ActivityScheduled,
+            Details::ActivityStarted { .. } => EventType::ActivityStarted,
+            Details::ActivitySucceeded { .. } => EventType::ActivitySucceeded,
+            Details::ActivityFailed { .. } => EventType::ActivityFailed,
+            Details::ActivityTimedOut { .. } => EventType::ActivityTimedOut,
+            Details::TaskScheduled { .. } => EventType::TaskScheduled,
+            Details::TaskStarted { .. } => EventType::TaskStarted,
+            Details::TaskSubmitted { .. } => EventType::TaskSubmitted,
+            Details::TaskSucceeded { .. } => EventType::TaskSucceeded,
+            Details::TaskFailed { .. } => EventType::TaskFailed,
+            Details::TaskTimedOut { .. } => EventType::TaskTimedOut,
+            Details::EvaluationFailed { .. } => EventType::EvaluationFailed,
+            Details::ParallelStateStarted => EventType::ParallelStateStarted,
+            Details::ParallelStateSucceeded => EventType::ParallelStateSucceeded,
+            Details::ParallelStateFailed => EventType::ParallelStateFailed,
+            Details::MapStateStarted { .. } => EventType::MapStateStarted,
+            Details::MapStateSucceeded => EventType::MapStateSucceeded,
+            Details::MapStateFailed => EventType::MapStateFailed,
+            Details::MapIterationStarted { .. } => EventType::MapIterationStarted,
+            Details::MapIterationSucceeded { .. } => EventType::MapIterationSucceeded,
+            Details::MapIterationFailed { .. } => EventType::MapIterationFailed,
+            Details::MapIterationAborted { .. } => EventType::MapIterationAborted,
         }
     }
 
-    /// The lowest level of log that holds the event (AWS's guide, "Log levels for Step Functions execution events").
+    /// The lowest level of log that holds the event.
     #[must_use]
-    pub fn level(&self) -> LogLevel {
-        match self {
-            Details::ExecutionAborted { .. }
-            | Details::ExecutionFailed { .. }
-            | Details::ExecutionTimedOut { .. } => LogLevel::Fatal,
-            Details::StateEntered {
-                state_type: StateType::Fail,
-                ..
-            }
-            | Details::LambdaFunctionFailed { .. }
-            | Details::LambdaFunctionTimedOut { .. }
-            | Details::MapIterationAborted { .. }
-            | Details::MapIterationFailed { .. }
-            | Details::MapStateFailed
-            | Details::StateAborted { .. }
-            | Details::ParallelStateFailed
-            | Details::TaskFailed { .. }
-            | Details::TaskTimedOut { .. }
-            | Details::ActivityFailed { .. }
-            | Details::ActivityTimedOut { .. }
-            // AWS's table does not name it; every other failure is an error.
-            | Details::EvaluationFailed { .. } => LogLevel::Error,
-            Details::ExecutionStarted { .. }
-            | Details::ExecutionSucceeded { .. }
-            | Details::StateEntered { .. }
-            | Details::StateExited { .. }
-            | Details::LambdaFunctionScheduled { .. }
-            | Details::LambdaFunctionStarted
-            | Details::LambdaFunctionSucceeded { .. }
-            | Details::ActivityScheduled { .. }
-            | Details::ActivityStarted { .. }
-            | Details::ActivitySucceeded { .. }
-            | Details::TaskScheduled { .. }
-            | Details::TaskStarted { .. }
-            | Details::TaskSubmitted { .. }
-            | Details::TaskSucceeded { .. }
-            | Details::ParallelStateStarted
-            | Details::ParallelStateSucceeded
-            | Details::MapStateStarted { .. }
-            | Details::MapStateSucceeded
-            | Details::MapIterationStarted { .. }
-            | Details::MapIterationSucceeded { .. } => LogLevel::All,
-        }
-    }
-}
-
-const fn entered_type(state_type: StateType) -> &'static str {
-    match state_type {
-        StateType::Pass => "PassStateEntered",
-        StateType::Task => "TaskStateEntered",
-        StateType::Choice => "ChoiceStateEntered",
-        StateType::Wait => "WaitStateEntered",
-        StateType::Succeed => "SucceedStateEntered",
-        StateType::Fail => "FailStateEntered",
-        StateType::Parallel => "ParallelStateEntered",
-        StateType::Map => "MapStateEntered",
-    }
-}
-
-const fn exited_type(state_type: StateType) -> &'static str {
-    match state_type {
-        StateType::Pass => "PassStateExited",
-        StateType::Task => "TaskStateExited",
-        StateType::Choice => "ChoiceStateExited",
-        StateType::Wait => "WaitStateExited",
-        StateType::Succeed => "SucceedStateExited",
-        // A Fail state is never left; the name completes the table.
-        StateType::Fail => "FailStateExited",
-        StateType::Parallel => "ParallelStateExited",
-        StateType::Map => "MapStateExited",
-    }
-}
-
-const fn aborted_type(state_type: StateType) -> &'static str {
-    match state_type {
-        StateType::Task => "TaskStateAborted",
-        StateType::Wait => "WaitStateAborted",
-        StateType::Parallel => "ParallelStateAborted",
-        StateType::Map => "MapStateAborted",
-        // These end in the turn that enters them, so that nothing can stop them; the names complete the table.
-        StateType::Pass => "PassStateAborted",
-        StateType::Choice => "ChoiceStateAborted",
-        StateType::Succeed => "SucceedStateAborted",
-        StateType::Fail => "FailStateAborted",
+    #[inline(always)]
+    pub const fn level(&self) -> LogLevel {
+        self.event_type().level()
     }
 }

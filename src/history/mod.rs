@@ -4,15 +4,26 @@
 //! wants to keep it renders it. This module knows nothing of how executions run.
 
 mod event;
+mod event_type;
+mod fields;
 mod json;
 
 pub use event::{Details, Failure, HistoryEvent, LogLevel};
-pub use json::LogContext;
+pub use event_type::EventType;
+pub(crate) use fields::{Field, Fields};
+pub use json::{LOG_DOCUMENT_BYTES_MAX, LogContext};
+pub(crate) use json::{LogLine, Object, Variables, write_log_line};
 
 /// Receives the events of executions.
 pub trait Observer {
     /// False if no event is wanted: then none is built.
     const ENABLED: bool;
+
+    /// False if no event of this level is wanted now: then it is not built. It may change between turns.
+    #[inline(always)]
+    fn wants(&self, _level: LogLevel) -> bool {
+        Self::ENABLED
+    }
 
     /// Receives one event.
     fn observe(&mut self, event: &HistoryEvent<'_>);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::execution::{Execution, Frame};
+use super::execution::{Execution, Frame, FrameHandle, FrameStatus, Stale};
 use crate::asl::MachineType;
 use crate::program::{ContextBase, Program};
 use crate::stdx::Timestamp;
@@ -49,24 +49,29 @@ impl MachineIdentity {
     /// ARN of an execution.
     #[must_use]
     pub fn execution_arn(&self, execution: &str, seed: u64) -> String {
-        let MachineIdentity {
-            name,
-            region,
-            account,
-            ..
-        } = self;
+        let prefix = self.execution_arn_prefix();
         match self.machine_type {
-            MachineType::Standard => {
-                format!("arn:aws:states:{region}:{account}:execution:{name}:{execution}")
-            }
-            MachineType::Express => {
-                format!(
-                    "arn:aws:states:{region}:{account}:express:{name}:{execution}:{}",
-                    uuid(seed ^ EXPRESS_SALT)
-                )
-            }
+            MachineType::Standard => format!("{prefix}{execution}"),
+            MachineType::Express => format!("{prefix}{execution}:{}", express_id(seed)),
         }
     }
+
+    /// What the ARNs of the machine's executions have in common: all before the execution's name.
+    pub(crate) fn execution_arn_prefix(&self) -> String {
+        let kind = match self.machine_type {
+            MachineType::Standard => "execution",
+            MachineType::Express => "express",
+        };
+        format!(
+            "arn:aws:states:{}:{}:{kind}:{}:",
+            self.region, self.account, self.name
+        )
+    }
+}
+
+/// The id at the end of an EXPRESS execution's ARN.
+pub(crate) fn express_id(seed: u64) -> uuid::Uuid {
+    uuid(seed ^ EXPRESS_SALT)
 }
 
 /// The name of an execution that was given none at its start: a UUID made of its seed.
@@ -78,8 +83,8 @@ pub fn name_of_seed(seed: u64) -> String {
 /// Tells the id at the end of an EXPRESS execution's ARN from a name made of the same seed.
 const EXPRESS_SALT: u64 = 0x5851_F42D_4C95_7F2D;
 
-/// A version 4 UUID made of a seed.
-fn uuid(seed: u64) -> uuid::Uuid {
+/// A version 4 UUID made of a seed: the name of an execution that was given none.
+pub(crate) fn uuid(seed: u64) -> uuid::Uuid {
     let mut random = crate::intrinsic::Random::new(seed);
     uuid::Builder::from_random_bytes(
         (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes(),
@@ -122,6 +127,8 @@ pub(super) struct Context {
     pub(super) start_time: Timestamp,
     pub(super) input: Val,
     pub(super) invocation: Invocation,
+    /// Where the runtime finds the execution again; 0 if nowhere. Its task tokens begin with it.
+    pub(super) place: u64,
     /// The input as it arrived, if events are wanted and it is not canonical.
     pub(super) input_text: Option<Box<str>>,
 }
@@ -135,6 +142,7 @@ impl Context {
             start_time: Timestamp::from_millis(0),
             input: Val::NULL,
             invocation: Invocation::Asynchronous,
+            place: 0,
             input_text: None,
         }
     }
@@ -248,18 +256,63 @@ impl Execution {
 
     /// The token of the frame's Task state, if it is one that has a token. Every attempt of every visit has its own.
     fn task_token(&self, program: &Program, frame: u32) -> Option<String> {
+        let task = program.states[self.frames[frame as usize].state.index()].task?;
+        program.tasks[task.index()]
+            .has_token()
+            .then(|| self.token_of(frame))
+    }
+
+    /// The place of the execution, and three numbers that only it can know.
+    fn token_of(&self, frame: u32) -> String {
         let frame = &self.frames[frame as usize];
-        let task = program.states[frame.state.index()].task?;
-        program.tasks[task.index()].has_token().then(|| {
-            let attempt = frame.entered_event << 32 | u64::from(frame.retry_count);
-            let mut random = crate::intrinsic::Random::new(self.context.seed ^ attempt);
-            let mut token = String::with_capacity(64);
-            for _ in 0..4 {
-                // Writing to a string cannot fail.
-                let _ = write!(token, "{:016x}", random.next_u64());
-            }
-            token
-        })
+        let attempt = frame.entered_event << 32 | u64::from(frame.retry_count);
+        let mut random = crate::intrinsic::Random::new(self.context.seed ^ attempt);
+        let mut token = String::with_capacity(64);
+        for part in 0..4 {
+            let secret = random.next_u64();
+            let number = match self.context.place {
+                place if part == 0 && place != 0 => place,
+                _ => secret,
+            };
+            // Writing to a string cannot fail.
+            let _ = write!(token, "{number:016x}");
+        }
+        token
+    }
+
+    /// Says where the execution is found again: task tokens begin with it. Before its first step.
+    pub fn set_place(&mut self, place: u64) {
+        self.context.place = place;
+    }
+
+    /// The token by which whoever does the task can name it: in the context object of `.waitForTaskToken` and `.sync`
+    /// states this is `$$.Task.Token`.
+    ///
+    /// # Errors
+    ///
+    /// If the task has ended already.
+    pub fn token(&self, handle: FrameHandle) -> Result<String, Stale> {
+        self.waiting_frame(handle)?;
+        Ok(self.token_of(handle.index))
+    }
+
+    /// The task that a token names.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or if it has ended.
+    pub fn task_of_token(&self, token: &str) -> Result<FrameHandle, Stale> {
+        let waiting = (0_u32..).zip(&self.frames);
+        let mut waiting = waiting.filter(|(_, frame)| frame.status == FrameStatus::Task);
+        let found = waiting.find(|(index, _)| {
+            let own = self.token_of(*index);
+            // All of it is looked at, whatever differs first.
+            let differing = own.bytes().zip(token.bytes()).map(|(a, b)| a ^ b);
+            own.len() == token.len() && differing.fold(0, |all, bits| all | bits) == 0
+        });
+        let (index, frame) = found.ok_or(Stale)?;
+        let generation = frame.generation;
+        Ok(FrameHandle { index, generation })
     }
 
     fn execution_object(&mut self, program: &Program) -> Val {

@@ -8,7 +8,7 @@ use super::counts::Counts;
 use super::join::Join;
 use super::{EXPRESS_SECONDS_MAX, FUEL, PAYLOAD_BYTES_MAX};
 use crate::asl::{MachineType, Resource};
-use crate::history::{Details, Failure, HistoryEvent, Observer};
+use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
 use crate::stdx::{FixedSet, Timestamp, narrow};
@@ -345,13 +345,14 @@ impl Execution {
         if size > PAYLOAD_BYTES_MAX {
             return Err(StartError::InputTooLarge(size));
         }
-        // What came in is live: an execution is not compacted for having a large input.
-        self.compact_at = self.compact_at.max(self.doc.memory() * 4);
+        self.keep_from_compaction();
         self.context.machine = Some(start.machine.clone());
         self.context.name = start.name.map(Into::into);
         self.context.seed = start.seed;
+        self.context.place = 0;
         self.context.invocation = start.invocation;
-        self.context.input_text = if O::ENABLED {
+        // Below ERROR no event shows an input.
+        self.context.input_text = if O::ENABLED && observer.wants(LogLevel::Error) {
             original_text(start.input, size)
         } else {
             None
@@ -373,7 +374,7 @@ impl Execution {
         root.value = input;
         self.ready.push_back(frame);
         self.last_event_id = 1;
-        if O::ENABLED {
+        if O::ENABLED && observer.wants(LogLevel::All) {
             let role_arn = &start.machine.role_arn;
             observer.observe(&HistoryEvent {
                 id: 1,
@@ -387,9 +388,13 @@ impl Execution {
         Ok(())
     }
 
+    /// What came in is live: an execution is not compacted for having a large input.
+    pub(super) fn keep_from_compaction(&mut self) {
+        self.compact_at = self.compact_at.max(self.doc.memory() * 4);
+    }
+
     fn reset(&mut self) {
-        self.doc.clear();
-        self.free_frames.clear();
+        self.clear();
         for (i, frame) in self.frames.iter_mut().enumerate().rev() {
             if frame.status != FrameStatus::Free {
                 frame.status = FrameStatus::Free;
@@ -397,8 +402,18 @@ impl Execution {
             }
             self.free_frames.push(narrow(i));
         }
-        self.free_joins.clear();
+        // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
+        for join in &mut self.joins {
+            join.in_use = false;
+        }
         self.free_joins.extend((0..narrow(self.joins.len())).rev());
+    }
+
+    /// Forgets everything but the frames and the joins.
+    pub(super) fn clear(&mut self) {
+        self.doc.clear();
+        self.free_frames.clear();
+        self.free_joins.clear();
         self.ready.clear();
         self.stack.clear();
         self.timers.clear();
@@ -576,7 +591,7 @@ impl Execution {
 }
 
 impl Frame {
-    fn new() -> Frame {
+    pub(super) fn new() -> Frame {
         Frame {
             pc: Pc(0),
             state: StateId(0),
@@ -604,7 +619,7 @@ impl Frame {
         }
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.status = FrameStatus::Ready;
         self.parent = None;
         self.item = None;
@@ -637,6 +652,9 @@ pub(super) fn after_seconds(now: Timestamp, seconds: u64) -> Timestamp {
 
 /// The text of an input that is not canonical: white space and needless escapes make it longer than its value.
 fn original_text(input: &[u8], size: usize) -> Option<Box<str>> {
-    let text = std::str::from_utf8(input).ok()?.trim_ascii();
-    (text.len() != size).then(|| text.into())
+    let text = input.trim_ascii();
+    if text.len() == size {
+        return None;
+    }
+    simdutf8::basic::from_utf8(text).ok().map(Into::into)
 }

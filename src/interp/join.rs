@@ -15,29 +15,29 @@ pub(super) struct Join {
     /// The frame that goes on when all have ended.
     pub(super) frame: u32,
     /// Outputs by index.
-    results: Vec<Val>,
+    pub(super) results: Vec<Val>,
     /// Items of a Map by index; empty for a Parallel.
-    items: Vec<Val>,
+    pub(super) items: Vec<Val>,
     /// How many have ended.
-    ended: usize,
+    pub(super) ended: usize,
     /// How many have been started.
-    started: usize,
+    pub(super) started: usize,
     /// Where iterations of a Map begin.
-    iteration: Option<Iteration>,
+    pub(super) iteration: Option<Iteration>,
     /// False if it can be taken for something else.
-    in_use: bool,
+    pub(super) in_use: bool,
 }
 
 /// What every iteration of a Map begins with.
 #[derive(Debug, Clone, Copy)]
-struct Iteration {
-    pc: Pc,
+pub(super) struct Iteration {
+    pub(super) pc: Pc,
     /// Effective input of the Map, if `ItemSelector` wants it.
-    input: Option<Val>,
+    pub(super) input: Option<Val>,
 }
 
 impl Join {
-    fn new() -> Join {
+    pub(super) fn new() -> Join {
         Join {
             frame: 0,
             results: Vec::new(),

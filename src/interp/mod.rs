@@ -12,6 +12,7 @@ mod context;
 mod counts;
 mod execution;
 mod failure;
+mod freeze;
 mod join;
 mod merge;
 mod query;
@@ -19,7 +20,10 @@ mod run;
 mod task;
 mod wait;
 
+pub use freeze::Freezer;
+
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
+pub(crate) use context::{express_id, uuid};
 pub use counts::Counts;
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,

@@ -3,7 +3,7 @@
 use super::context::values;
 use super::execution::{Execution, FrameHandle, FrameStatus, Outcome, Yield};
 use super::{ASSIGN_BYTES_MAX, FUEL, PAYLOAD_BYTES_MAX, VARIABLES_BYTES_MAX};
-use crate::history::{Details, Failure, HistoryEvent, Observer};
+use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic;
 use crate::path::{self, NotFound};
 use crate::program::{
@@ -158,7 +158,7 @@ impl<O: Observer> Run<'_, O> {
     pub(super) fn event(&mut self, previous_id: u64, details: Details<'_>) -> u64 {
         self.execution.last_event_id += 1;
         let id = self.execution.last_event_id;
-        if O::ENABLED {
+        if O::ENABLED && self.observer.wants(details.level()) {
             let values = values(self.execution, self.program);
             let (timestamp, original) = (self.now, self.execution.original());
             self.observer.observe(&HistoryEvent {
@@ -392,10 +392,15 @@ impl<O: Observer> Run<'_, O> {
         if size > PAYLOAD_BYTES_MAX {
             return Err(self.too_large(&self.program.states[state.index()].name));
         }
-        if O::ENABLED {
+        if O::ENABLED && self.observer.wants(LogLevel::All) {
             self.exit_event(frame, state, registers.value);
         } else {
             self.execution.last_event_id += 1;
+            if O::ENABLED {
+                // Events that are wanted follow from this one all the same.
+                let id = self.execution.last_event_id;
+                self.execution.frames[frame as usize].previous_event = id;
+            }
         }
         registers.data = registers.value;
         self.execution.frames[frame as usize].in_state = false;
@@ -700,7 +705,7 @@ impl<O: Observer> Run<'_, O> {
                 Some((_, old)) => *old = val,
                 None => set.push((variable, val)),
             }
-            if O::ENABLED {
+            if O::ENABLED && self.observer.wants(LogLevel::All) {
                 assigned.push((variable, val));
             }
         }

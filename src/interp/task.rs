@@ -15,7 +15,7 @@ const TIMEOUT_SECONDS_DEFAULT: u64 = 99_999_999;
 
 impl TaskInfo {
     /// True for `.waitForTaskToken`, and for `.sync`, which AWS gives a token too.
-    pub(super) fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         match &self.resource {
             Resource::Service(integration) => match integration.pattern {
                 Pattern::WaitForTaskToken | Pattern::Sync | Pattern::Sync2 => true,

@@ -11,6 +11,11 @@ impl Random {
         Random(seed)
     }
 
+    /// The seed of the sequence that is left.
+    pub(crate) const fn rest(&self) -> u64 {
+        self.0
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

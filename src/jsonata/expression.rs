@@ -370,4 +370,48 @@ mod tests {
         let look_ahead = problems("$contains('a', /a(?=b)/)", Available::Nothing);
         assert_eq!(look_ahead.len(), 1, "{look_ahead:?}");
     }
+
+    /// As deep as the parser goes, on a test's small stack.
+    #[test]
+    fn deep_expressions_are_read() {
+        for text in [
+            format!("{}1{}", "(".repeat(900), ")".repeat(900)),
+            format!("1{}", "+1".repeat(400)),
+            format!("$a{}", ".b".repeat(900)),
+            format!("{}1{}", "[".repeat(300), "]".repeat(300)),
+            format!("{}1{}", "{'a':".repeat(300), "}".repeat(300)),
+        ] {
+            let expression = Expression::parse(&text, Dialect::Aws, Available::Nothing);
+            assert!(expression.is_ok(), "{text:.20}: {expression:?}");
+        }
+        let deeper = format!("{}1{}", "(".repeat(20_000), ")".repeat(20_000));
+        assert_eq!(problems(&deeper, Available::Nothing).len(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(PIECES), 0..24,
+            ),
+        ) {
+            let text = pieces.concat();
+            for dialect in [Dialect::Aws, Dialect::Plain] {
+                if let Err(problems) = Expression::parse(&text, dialect, Available::Nothing) {
+                    for problem in problems {
+                        // The place is within the text, at whole characters.
+                        let _ = &text[problem.at];
+                    }
+                }
+            }
+        }
+    }
+
+    #[rustfmt::skip]
+    const PIECES: &[&str] = &[
+        "$states.input", "$a", "$", "$$", "a", "`b c`", "'x'", "\"é", "1", "0.5e3", " ", "+", "-", "*", "**", "/", "%",
+        "&", "=", "!=", "<", ">=", "~>", ":=", "..", ".", ",", ";", ":", "?", "??", "?:", "@", "#", "^", "|", "(", ")",
+        "[", "]", "{", "}", "$sum(", "$map(", "function($x){", "λ", "/a+/i", "and ", "in ", "/*", "*/", "\\u12", "\n",
+        "true", "null", "%.", "@$v", "#$i", "[]", "<n:n>", "😀",
+    ];
 }

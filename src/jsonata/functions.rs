@@ -49,8 +49,6 @@ impl Functions {
 
     /// Gives an evaluator those of the functions that an expression names.
     pub(super) fn register(&self, evaluator: &mut Evaluator, dialect: Dialect, named: &[Box<str>]) {
-        let millis = self.now.millis() as f64;
-        override_with(evaluator, MILLIS, move |_| Ok(JValue::Number(millis)));
         for name in named {
             self.of_both(evaluator, name);
             if dialect == Dialect::Aws {
@@ -64,10 +62,15 @@ impl Functions {
         let random = self.random.clone();
         let millis = self.now.millis();
         match name {
-            // With arguments, it is rewritten as a call of `$fromMillis`.
-            "now" => override_with(evaluator, name, move |_| {
-                Ok(JValue::string(date_time(Timestamp::from_millis(millis))))
-            }),
+            "now" => {
+                // With arguments, it is rewritten as a call of `$fromMillis`.
+                override_with(evaluator, MILLIS, move |_| {
+                    Ok(JValue::Number(millis as f64))
+                });
+                override_with(evaluator, name, move |_| {
+                    Ok(JValue::string(date_time(Timestamp::from_millis(millis))))
+                });
+            }
             "millis" => override_with(evaluator, name, move |_| Ok(JValue::Number(millis as f64))),
             "shuffle" => override_with(evaluator, name, move |args| {
                 shuffle(args, &mut random.borrow_mut())

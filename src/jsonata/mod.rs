@@ -7,6 +7,7 @@
 //! - `syntax.rs`: what is wrong with a text, and where.
 //! - `reads.rs`: which parts of which values an expression names; `walk.rs` goes over a tree.
 //! - `compiled.rs`: an expression with its names resolved, and [`evaluate`].
+//! - `lower/`: an expression as ops over the document, where it is one of the common ones.
 //! - `slow.rs`: `jsonata-core`; `convert.rs`: values there and back; `functions.rs`: what AWS adds or has differently.
 //! - `guard.rs`, `weigh.rs`: what keeps a hostile expression within its memory; `limits.rs`: the bounds.
 //! - `error.rs`: AWS's texts.
@@ -18,6 +19,7 @@ mod expression;
 mod functions;
 mod guard;
 mod limits;
+mod lower;
 mod reads;
 mod scope;
 mod slow;
@@ -28,4 +30,5 @@ mod weigh;
 pub(crate) use compiled::{Compiled, evaluate};
 pub use expression::Expression;
 pub(crate) use expression::{Available, ProblemKind};
+pub(crate) use lower::{Bail, Lowered, Reason, lower};
 pub(crate) use scope::{Constants, Dialect, Root, Scope};

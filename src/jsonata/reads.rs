@@ -165,20 +165,3 @@ fn is_plain(step: &PathStep) -> bool {
         && !step.is_tuple
         && !step.inner_tuple
 }
-
-/// The names of a path that is nothing but a variable and names: `$states.input.id`.
-pub(super) fn plain_path(ast: &AstNode) -> Option<(&str, Vec<&str>)> {
-    match ast {
-        AstNode::Variable(name) if !name.is_empty() => Some((name, Vec::new())),
-        AstNode::Path { steps } => {
-            let (first, rest) = steps.split_first()?;
-            let AstNode::Variable(name) = &first.node else {
-                return None;
-            };
-            let names = names(rest);
-            let plain = steps.iter().all(is_plain) && names.len() == rest.len();
-            (plain && !name.is_empty()).then_some((name, names))
-        }
-        _ => None,
-    }
-}

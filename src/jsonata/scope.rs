@@ -50,13 +50,10 @@ pub(crate) trait Scope {
 /// Where lowering puts literals and names.
 pub(crate) trait Constants {
     /// The constant of this JSON text.
-    #[expect(dead_code, reason = "lowering uses it")]
     fn literal(&mut self, json: &str) -> Val;
     /// A string constant, from its decoded text.
-    #[expect(dead_code, reason = "lowering uses it")]
     fn string(&mut self, text: &str) -> Val;
     /// A member's name.
-    #[expect(dead_code, reason = "lowering uses it")]
     fn key(&mut self, name: &str) -> Key;
     /// The number of a variable's name (without `$`); `None` if nothing of that name can be in scope.
     fn variable(&mut self, name: &str) -> Option<u32>;

@@ -45,6 +45,9 @@ fn at_most(amount: usize, limit: usize) -> Result<(), EvaluatorError> {
 
 /// Gives an evaluator the guards of an expression.
 pub(super) fn register(evaluator: &mut Evaluator, dialect: Dialect, used: &[Guard]) {
+    if used.is_empty() {
+        return;
+    }
     let measured = Rc::new(RefCell::new(Measured {
         open: Vec::new(),
         collected: 0,

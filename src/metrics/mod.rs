@@ -208,9 +208,10 @@ impl Metrics {
         }))
     }
 
-    /// A start was not admitted. Unlike what is counted in executions, this may be called by several threads at a time.
-    pub fn throttled(&self, api: Api, reason: Throttle) {
-        self.0.throttled[api as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
+    /// So many starts were not admitted. Unlike what is counted in executions, this may be called by several threads at a
+    /// time.
+    pub fn throttled(&self, api: Api, reason: Throttle, starts: u64) {
+        self.0.throttled[api as usize][reason as usize].fetch_add(starts, Ordering::Relaxed);
     }
 
     /// A log stream's figures are shown with the others; `read` is called for each snapshot.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::journal;
+use crate::log::{LogCounters, SinkCounters};
 
 /// Reads figures.
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -62,6 +63,25 @@ pub struct JournalFigures {
     pub unfinished: u64,
     /// Bytes of its files, now.
     pub file_bytes: u64,
+}
+
+impl From<&LogCounters> for LogFigures {
+    fn from(counters: &LogCounters) -> LogFigures {
+        LogFigures {
+            sinks: counters.sinks.iter().map(SinkFigures::from).collect(),
+        }
+    }
+}
+
+impl From<&SinkCounters> for SinkFigures {
+    fn from(counters: &SinkCounters) -> SinkFigures {
+        SinkFigures {
+            name: counters.name.clone(),
+            events: counters.events,
+            dropped: counters.dropped.by_reason().into(),
+            queue_depth: counters.queue_blocks as u64,
+        }
+    }
 }
 
 impl From<&journal::Counters> for JournalFigures {

@@ -438,7 +438,7 @@ fn others_figures_are_shown() {
         ..crate::journal::Counters::default()
     };
     metrics.add_journal(move || JournalFigures::from(&counters));
-    metrics.throttled(Api::StartExecution, Throttle::StartRate);
+    metrics.throttled(Api::StartExecution, Throttle::StartRate, 1);
     let text = prometheus::render(&metrics.snapshot());
     for line in [
         "quickstep_log_events_total{sink=\"out.log\"} 30",

@@ -217,7 +217,10 @@ impl Program {
     /// The expression, and how it is evaluated.
     fn expression_text(&self, expression: ExpressionId) -> String {
         let compiled = &self.expressions[expression.index()].compiled;
-        format!("{{% {} %}} ({})", compiled.text(), compiled.manner())
+        match compiled.slow_path() {
+            None => format!("{{% {} %}} (lowered)", compiled.text()),
+            Some(reason) => format!("{{% {} %}} (slow path: {reason})", compiled.text()),
+        }
     }
 
     fn wait_text(&self, wait: &WaitInfo) -> String {

@@ -8,6 +8,7 @@
 //!
 //! This module knows nothing of threads, clocks or queues but `Reply`, the way back of an answer that comes later.
 
+mod limit;
 pub mod mock;
 mod registry;
 mod reply;
@@ -16,14 +17,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 
-use crate::interp::{Execution, TaskCall};
+use crate::interp::{Completion, Execution, FrameHandle, TaskCall};
 use crate::value::{Val, Values};
 
 pub use crate::history::Failure;
+pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
-pub(crate) use registry::{Answers, Bindings, Fixed, Handler};
-pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, lock};
+pub(crate) use registry::{Answers, Bindings, Fixed, Handler, Steps};
+pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, ThreadInbox, lock};
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///
@@ -66,12 +68,21 @@ where
 #[derive(Clone, Copy, Debug)]
 pub struct TaskRequest<'a> {
     call: TaskCall<'a>,
+    frame: FrameHandle,
     execution: &'a Execution,
 }
 
 impl<'a> TaskRequest<'a> {
-    pub(crate) fn new(call: TaskCall<'a>, execution: &'a Execution) -> TaskRequest<'a> {
-        TaskRequest { call, execution }
+    pub(crate) fn new(
+        call: TaskCall<'a>,
+        frame: FrameHandle,
+        execution: &'a Execution,
+    ) -> TaskRequest<'a> {
+        TaskRequest {
+            call,
+            frame,
+            execution,
+        }
     }
 
     /// `Resource` of the state, as written.
@@ -97,6 +108,14 @@ impl<'a> TaskRequest<'a> {
     #[must_use]
     pub fn execution_name(&self) -> String {
         self.execution.name()
+    }
+
+    /// What names the task, for whoever answers it later: see [`TaskRegistry::register_callback`]. It is made when asked
+    /// for.
+    #[must_use]
+    pub fn token(&self) -> TaskToken {
+        // The task waits for this very call.
+        TaskToken(self.execution.token(self.frame).unwrap_or_default())
     }
 
     /// The input, resolved by [`TaskRequest::values`].
@@ -132,6 +151,64 @@ impl<'a> TaskRequest<'a> {
             execution_name: self.execution_name(),
             input: self.input_json(),
         }
+    }
+}
+
+/// Names a task that is under way. Who has it can answer the task, and nobody can guess it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct TaskToken(String);
+
+impl TaskToken {
+    /// The token with that text, such as `$$.Task.Token` has given it.
+    #[must_use]
+    pub fn new(text: &str) -> TaskToken {
+        TaskToken(text.to_owned())
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What became of a task, by its token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskAnswer {
+    /// An activity worker of that name, if it gave one, has taken it.
+    Started(Option<String>),
+    /// It is alive.
+    Heartbeat,
+    /// It is done. JSON text of the result.
+    Succeeded(Vec<u8>),
+    /// It failed.
+    Failed(Failure),
+}
+
+impl TaskAnswer {
+    /// True if the task has ended with it.
+    pub(crate) const fn is_last(&self) -> bool {
+        match self {
+            TaskAnswer::Started(_) | TaskAnswer::Heartbeat => false,
+            TaskAnswer::Succeeded(_) | TaskAnswer::Failed(_) => true,
+        }
+    }
+
+    pub(crate) fn as_completion(&self) -> Completion<'_> {
+        match self {
+            TaskAnswer::Started(name) => Completion::Started {
+                worker_name: name.as_deref(),
+            },
+            TaskAnswer::Heartbeat => Completion::Heartbeat,
+            TaskAnswer::Succeeded(json) => Completion::Succeeded(json),
+            TaskAnswer::Failed(failure) => Completion::Failed(failure),
+        }
+    }
+}
+
+impl fmt::Display for TaskToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

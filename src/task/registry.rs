@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::limit::{ASYNC_TASKS_MAX, Limiter};
 use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHandler, panicked};
 use crate::asl::{Pattern, Resource};
 use crate::interp::Completion;
@@ -50,9 +51,18 @@ pub(crate) enum Handler {
     /// A function.
     Sync(Arc<dyn TaskHandler>),
     /// A future.
-    Async(Arc<dyn AsyncTaskHandler>),
+    Async(Arc<Limited>),
+    /// A function that hands the task on; whoever does it answers by its token.
+    Callback(Arc<dyn TaskHandler>),
     /// A child process.
     Exec(Arc<super::mock::Exec>),
+}
+
+/// An asynchronous handler, and how many of its futures run at a time.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    handler: Arc<dyn AsyncTaskHandler>,
+    limiter: Arc<Limiter>,
 }
 
 /// The answers of one state of a test case.
@@ -87,13 +97,42 @@ impl TaskRegistry {
         self.insert(pattern, Handler::Sync(Arc::new(handler)))
     }
 
-    /// Registers an asynchronous function for the resources that `pattern` matches.
+    /// Registers an asynchronous function for the resources that `pattern` matches. At most [`ASYNC_TASKS_MAX`] of its
+    /// futures run at a time.
     pub fn register_async(
         &mut self,
         pattern: &str,
         handler: impl AsyncTaskHandler,
     ) -> &mut TaskRegistry {
-        self.insert(pattern, Handler::Async(Arc::new(handler)))
+        self.register_async_limited(pattern, ASYNC_TASKS_MAX, handler)
+    }
+
+    /// Registers an asynchronous function of which `running_max` futures run at a time, one at least. Further tasks wait
+    /// for their turn, in order; the time counts for their timeouts.
+    pub fn register_async_limited(
+        &mut self,
+        pattern: &str,
+        running_max: usize,
+        handler: impl AsyncTaskHandler,
+    ) -> &mut TaskRegistry {
+        let limited = Limited {
+            handler: Arc::new(handler),
+            limiter: Arc::new(Limiter::new(running_max)),
+        };
+        self.insert(pattern, Handler::Async(Arc::new(limited)))
+    }
+
+    /// Registers a function that hands tasks on to somebody else, who answers by [`TaskRequest::token`]: with
+    /// `Engine::complete`, at any time. For `.waitForTaskToken` and `.sync` the function's response is what the service has
+    /// answered to the request (`TaskSubmitted`); for others it is not used. If the function fails, so does the task.
+    ///
+    /// [`TaskRequest::token`]: super::TaskRequest::token
+    pub fn register_callback(
+        &mut self,
+        pattern: &str,
+        handler: impl TaskHandler,
+    ) -> &mut TaskRegistry {
+        self.insert(pattern, Handler::Callback(Arc::new(handler)))
     }
 
     pub(crate) fn insert(&mut self, pattern: &str, handler: Handler) -> &mut TaskRegistry {
@@ -153,8 +192,13 @@ impl TaskRegistry {
                 handler: self.find_for(state, &info.resource_text),
             }
         });
+        let tasks: Box<[Binding]> = bindings.collect();
+        let has_callbacks = tasks
+            .iter()
+            .any(|binding| matches!(binding.handler, Some(Handler::Callback(_))));
         Bindings {
-            tasks: bindings.collect(),
+            has_tokens: has_callbacks || program.tasks().any(|(_, info)| info.has_token()),
+            tasks,
             runtime: runtime.cloned(),
         }
     }
@@ -185,6 +229,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Bindings {
     tasks: Box<[Binding]>,
+    /// True if a token of one of the Tasks can be known to somebody.
+    pub(crate) has_tokens: bool,
     runtime: Option<tokio::runtime::Handle>,
 }
 
@@ -234,17 +280,22 @@ impl Bindings {
     /// Starts a future that answers through `reply`.
     pub(crate) fn spawn(
         &self,
-        handler: &Arc<dyn AsyncTaskHandler>,
+        limited: &Limited,
         request: OwnedTaskRequest,
         reply: Reply,
     ) -> Pending {
         let Some(runtime) = &self.runtime else {
             let cause = "the engine has no tokio runtime for an asynchronous handler";
             reply.send(Err(Failure::new("States.Runtime", cause)));
-            return Pending::answered();
+            return Pending::outside();
         };
-        let handler = Arc::clone(handler);
-        let task = runtime.spawn(async move { reply.send(guarded(handler, request).await) });
+        let handler = Arc::clone(&limited.handler);
+        // The place in the queue is taken now: futures may begin in another order.
+        let turn = limited.limiter.join();
+        let task = runtime.spawn(async move {
+            (&turn).await;
+            reply.send(guarded(handler, request).await);
+        });
         Pending::future(task.abort_handle())
     }
 }

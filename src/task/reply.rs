@@ -1,7 +1,7 @@
 //! The way back of answers that come later: a [`Reply`] is handed out, an [`Inbox`] receives.
 //!
-//! 1. The thread that runs executions owns an inbox, and gives a reply to each task that it starts.
-//! 2. Whoever does the task sends the answer through the reply, from any thread; the inbox wakes its owner.
+//! 1. Who runs executions has an inbox, and gives a reply to each task that it starts.
+//! 2. Whoever does the task sends the answer through the reply, from any thread; the inbox wakes whom it concerns.
 //! 3. A reply that is dropped without an answer sends a failure: no task is forgotten.
 //! 4. The owner drops a task's [`Pending`] when the answer is of no use any more; whoever does the task learns of it.
 
@@ -30,17 +30,23 @@ pub(crate) struct Answer {
     pub(crate) result: Result<Vec<u8>, Failure>,
 }
 
+/// Takes answers, from any thread.
+pub(crate) trait Inbox: Send + Sync + std::fmt::Debug {
+    /// Takes an answer. Whether somebody still waits for it is not said.
+    fn post(&self, answer: Answer);
+}
+
 /// Answers for one thread.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct ThreadInbox {
     answers: Mutex<Vec<Answer>>,
     owner: Thread,
 }
 
-impl Inbox {
+impl ThreadInbox {
     /// An inbox that wakes the calling thread.
-    pub(crate) fn of_this_thread() -> Arc<Inbox> {
-        Arc::new(Inbox {
+    pub(crate) fn of_this_thread() -> Arc<ThreadInbox> {
+        Arc::new(ThreadInbox {
             answers: Mutex::new(Vec::new()),
             owner: std::thread::current(),
         })
@@ -55,7 +61,9 @@ impl Inbox {
     pub(crate) fn take(&self, answers: &mut Vec<Answer>) {
         answers.append(&mut lock(&self.answers));
     }
+}
 
+impl Inbox for ThreadInbox {
     fn post(&self, answer: Answer) {
         lock(&self.answers).push(answer);
         self.owner.unpark();
@@ -70,14 +78,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// To be answered once.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    inbox: Arc<Inbox>,
+    inbox: Arc<dyn Inbox>,
     address: Address,
     frame: FrameHandle,
     sent: bool,
 }
 
 impl Reply {
-    pub(crate) fn new(inbox: &Arc<Inbox>, address: Address, frame: FrameHandle) -> Reply {
+    pub(crate) fn new(inbox: &Arc<dyn Inbox>, address: Address, frame: FrameHandle) -> Reply {
         Reply {
             inbox: Arc::clone(inbox),
             address,
@@ -150,8 +158,8 @@ impl Pending {
         }
     }
 
-    /// One whose answer is in the inbox already.
-    pub(crate) const fn answered() -> Pending {
+    /// One that cannot be called off: its answer is on the way, or comes by its token.
+    pub(crate) const fn outside() -> Pending {
         Pending {
             work: None,
             begun: None,
@@ -167,6 +175,13 @@ impl Pending {
     /// What metrics want to know.
     pub(crate) const fn what_begun(&self) -> Option<Begun> {
         self.begun
+    }
+
+    /// It times out at another time, since it has given a sign of life.
+    pub(crate) fn put_off(&mut self, due: Timestamp) {
+        if let Some(begun) = &mut self.begun {
+            begun.due = due;
+        }
     }
 
     /// The answer has come: there is nothing to call off.

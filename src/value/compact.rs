@@ -8,6 +8,7 @@ impl Doc {
     /// where they are. What several roots share is kept once only where the roots are the same value.
     pub fn compact<'r>(&mut self, constants: &Doc, roots: impl Iterator<Item = &'r mut Val>) {
         let old = std::mem::take(self);
+        self.generation = old.generation.wrapping_add(1);
         let values = Values {
             doc: &old,
             constants,

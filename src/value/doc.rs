@@ -173,6 +173,8 @@ pub struct Doc {
     pub(super) slots: Vec<u32>,
     pub(super) indexes: FixedMap<u32, MemberIndex>,
     pub(super) frames: Vec<super::ingest::Frame>,
+    /// Grows with every compaction and every clearing.
+    pub(super) generation: u32,
 }
 
 /// The text of the five values that every document starts with.
@@ -211,11 +213,13 @@ impl Doc {
             slots: Vec::new(),
             indexes: FixedMap::default(),
             frames: Vec::new(),
+            generation: 0,
         }
     }
 
     /// Forgets every value but the first five; keeps the memory.
     pub fn clear(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
         self.bytes.truncate(PREAMBLE.len());
         self.nodes.truncate(5);
         self.refs.clear();

@@ -53,12 +53,126 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 8);
     escaped.push_str(&text[..first]);
     for c in text[first..].chars() {
-        push_escaped(&mut escaped, c);
+        push_char(&mut escaped, c);
     }
     Cow::Owned(escaped)
 }
 
-fn push_escaped(out: &mut String, c: char) {
+/// Appends `text` as the inside of a JSON string, escaped as by [`escape`].
+///
+/// Unlike that it is quick where much has to be escaped, as in JSON within JSON.
+pub(crate) fn push_escaped(text: &[u8], out: &mut Vec<u8>) {
+    let plain = plain_bytes(text);
+    out.extend_from_slice(&text[..plain]);
+    let mut rest = &text[plain..];
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.len().min(ESCAPED_AT_ONCE));
+        let start = out.len();
+        // Of JSON a sixth or so is quotes. Where there is no room for that, a byte can become six.
+        for room in [part.len() + part.len() / 4 + 64, part.len() * 6 + 8] {
+            out.resize(start + room, 0);
+            if let Some(written) = escape_part(part, &mut out[start..]) {
+                out.truncate(start + written);
+                break;
+            }
+        }
+        rest = after;
+    }
+}
+
+/// How many bytes at the beginning need no escape.
+fn plain_bytes(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let special = specials(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = rest.iter().position(|byte| needs_escape(*byte));
+    words.len() * 8 + plain.unwrap_or(rest.len())
+}
+
+#[inline(always)]
+const fn needs_escape(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// So many bytes of text are escaped at a time, so that their room need not be large.
+const ESCAPED_AT_ONCE: usize = 4 * 1024;
+
+/// Escapes `text` into `out`; says how much of it was used, or `None` if it is too small.
+fn escape_part(text: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (mut from, mut to) = (0, 0);
+    while let Some(word) = text.get(from..).and_then(<[u8]>::first_chunk::<8>) {
+        // Eight bytes and an escape at once; what is written behind the first byte that needs an escape is overwritten.
+        let room = out.get_mut(to..)?.first_chunk_mut::<16>()?;
+        let number = u64::from_le_bytes(*word);
+        let special = specials(number);
+        room[..8].copy_from_slice(word);
+        if special == 0 {
+            (from, to) = (from + 8, to + 8);
+            continue;
+        }
+        let plain = special.trailing_zeros() / 8;
+        // By far the most are quotes.
+        let (escape, len) = match (number >> (8 * plain)) as u8 {
+            b'"' => (u64::from_le_bytes(*b"\\\"\0\0\0\0\0\0"), 2),
+            byte => escape_of(byte),
+        };
+        let plain = plain as usize;
+        // Seven bytes are before it at most, so that eight fit behind them.
+        room[plain & 7..][..8].copy_from_slice(&escape.to_le_bytes());
+        to += plain + len;
+        from += plain + 1;
+    }
+    for &byte in &text[from..] {
+        let (bytes, len) = match needs_escape(byte) {
+            true => escape_of(byte),
+            false => (u64::from(byte), 1),
+        };
+        out.get_mut(to..to + 8)?
+            .copy_from_slice(&bytes.to_le_bytes());
+        to += len;
+    }
+    Some(to)
+}
+
+/// The escape of a byte that needs one, and its length.
+fn escape_of(byte: u8) -> (u64, usize) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x8 => b'b',
+        0xC => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let mut text = String::with_capacity(6);
+            push_unicode_escape(&mut text, u16::from(byte));
+            let mut bytes = [0; 8];
+            bytes[..6].copy_from_slice(text.as_bytes());
+            return (u64::from_le_bytes(bytes), 6);
+        }
+    };
+    (u64::from_le_bytes([b'\\', short, 0, 0, 0, 0, 0, 0]), 2)
+}
+
+/// Sets the top bit of the first byte that is `"`, `\` or a control character; bits above it mean nothing.
+#[inline(always)]
+const fn specials(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    // A borrow can only come from a byte further down that is found itself.
+    (quote.wrapping_sub(ONES) & !quote
+        | backslash.wrapping_sub(ONES) & !backslash
+        | word.wrapping_sub(ONES * b' ' as u64) & !word)
+        & TOPS
+}
+
+fn push_char(out: &mut String, c: char) {
     match c {
         '"' => out.push_str("\\\""),
         '\\' => out.push_str("\\\\"),
@@ -100,7 +214,7 @@ pub(super) fn canonical(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     decode(raw, |piece| match piece {
         Piece::Text(plain) => text.push_str(plain),
-        Piece::Char(c) => push_escaped(&mut text, c),
+        Piece::Char(c) => push_char(&mut text, c),
         Piece::LoneSurrogate(unit) => push_unicode_escape(&mut text, unit),
     });
     text
@@ -234,6 +348,28 @@ mod tests {
         }
         assert_eq!(escape("\u{1f}\"/"), r#"\u001F\"/"#);
         assert_eq!(unescape(r"\uD800"), "\u{FFFD}");
+    }
+
+    #[test]
+    fn bytes_are_escaped_like_text() {
+        let mut texts = vec![
+            String::new(),
+            "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}é😀/".repeat(700),
+        ];
+        // Every byte at every place of a word, with neighbours that borrow from each other.
+        for byte in 0..0x80_u8 {
+            for before in 0..9 {
+                for filler in ["a", "\"", " ", "!", "é", "\u{1}"] {
+                    let filler = filler.repeat(before);
+                    texts.push(format!("{filler}{}{filler}#]", char::from(byte)));
+                }
+            }
+        }
+        for text in texts {
+            let mut out = b"before".to_vec();
+            push_escaped(text.as_bytes(), &mut out);
+            assert_eq!(out, format!("before{}", escape(&text)).into_bytes());
+        }
     }
 
     #[test]

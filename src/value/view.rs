@@ -23,6 +23,14 @@ pub(crate) struct Opened {
     pub(super) node: Node,
 }
 
+impl Opened {
+    /// True if it has members.
+    #[inline(always)]
+    pub(crate) fn is_object(&self) -> bool {
+        self.node.tag.kind() == Kind::Object
+    }
+}
+
 impl<'a> Values<'a> {
     #[inline(always)]
     pub(super) fn home(self, bits: u32) -> &'a Doc {
@@ -181,8 +189,13 @@ impl<'a> Values<'a> {
 
     /// The nearest double of a number.
     #[must_use]
+    #[inline]
     pub fn as_f64(self, v: Val) -> Option<f64> {
-        (self.kind(v) == Kind::Number).then(|| number::to_f64(self.text(v)))
+        let node = self.node(v);
+        (node.tag.kind() == Kind::Number).then(|| {
+            let range = node.start as usize..(node.start + node.size) as usize;
+            number::to_f64(copy::text(&self.home(v.0).bytes, range))
+        })
     }
 
     /// The integer that a number is in value (`1`, `1.0`, `1e2`), if it fits.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::MachineType;
+use quickstep::history::LogLevel;
 use quickstep::interp::{Invocation, MachineIdentity};
 use quickstep::stdx::Timestamp;
 use serde::Deserialize;
@@ -14,7 +15,8 @@ use serde_json::value::RawValue;
 use super::difference::Differences;
 use super::machine::{self, Ending, Machine, Turns};
 use super::pattern::Bindings;
-use super::replay::{Replay, forget, parsed, parsed_text};
+use super::replay::{Replay, details, forget, parsed, parsed_text};
+use super::runtime::{self, Subject};
 
 /// One recorded execution.
 #[derive(Debug)]
@@ -152,7 +154,91 @@ impl Case {
             differences.add(difference);
         }
         self.compare(&machine, &identity, turns, &mut differences);
-        differences.verdict(&machine)
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "conformance",
+                definition: &self.definition,
+                machine_type,
+                input: self.sent_input(),
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
+        }
+        differences.verdict(&machine)?;
+        let (level, data) = self.logged();
+        let lines = machine.log(level, data)?;
+        if self.group == "logs" {
+            self.compare_log(&lines, level, data)?;
+        }
+        Ok(())
+    }
+
+    /// The logging configuration that the recording was made with, which its name ends with: `…_ERROR_True]#0`.
+    fn logged(&self) -> (LogLevel, bool) {
+        let level = [LogLevel::Off, LogLevel::Fatal, LogLevel::Error]
+            .into_iter()
+            .find(|level| self.id.contains(&format!("_{}_", level.as_str())));
+        (level.unwrap_or(LogLevel::All), !self.id.contains("_False]"))
+    }
+
+    /// Compares the lines of a log with what AWS's would be: the recorded history in the form of the log, of which the
+    /// level leaves the events that the guide's table has, and the configuration without data no documents.
+    fn compare_log(&self, lines: &[Value], level: LogLevel, data: bool) -> Result<(), String> {
+        let levels = |event_type: &str| match event_type {
+            "ExecutionFailed" | "ExecutionTimedOut" | "ExecutionAborted" => LogLevel::Fatal,
+            "FailStateEntered" => LogLevel::Error,
+            _ => LogLevel::All,
+        };
+        let mut expected = Vec::new();
+        for event in self.case["history"].as_array().into_iter().flatten() {
+            let event_type = event["type"].as_str().unwrap_or_default();
+            if levels(event_type) < level || level == LogLevel::Off {
+                continue;
+            }
+            let mut details = details(event).clone();
+            if details.is_null() {
+                details = serde_json::json!({});
+            }
+            if !data {
+                let documents = ["input", "inputDetails", "output", "outputDetails"];
+                forget(&mut details, &documents);
+            }
+            expected.push(serde_json::json!({
+                "id": event["id"].to_string(),
+                "type": event_type,
+                "details": details,
+                "previous_event_id": event["previousEventId"].to_string(),
+                "redrive_count": "0",
+            }));
+        }
+        let mut differences = Differences::default();
+        if expected.len() != lines.len() {
+            differences.add(format!("AWS logs {expected:?}, we {lines:?}"));
+        }
+        let mut bindings = Bindings::new();
+        for (expected, line) in expected.iter().zip(lines) {
+            let mut ours = line.clone();
+            for name in ["event_timestamp", "execution_arn"] {
+                if !ours[name].is_string() {
+                    differences.add(format!("{name} is no text: {line}"));
+                }
+            }
+            forget(&mut ours, &["event_timestamp", "execution_arn"]);
+            for name in ["input", "output"] {
+                if let Some(text) = ours["details"].get_mut(name) {
+                    *text = parsed_text(text, &expected["details"][name]);
+                }
+            }
+            bindings.compare(expected, &ours, "log", &mut differences);
+        }
+        match differences.is_empty() {
+            true => Ok(()),
+            false => Err(differences.text()),
+        }
     }
 
     /// What tasks answer where no history was recorded: in the only such case, `expect.output.final` holds it.
@@ -203,7 +289,7 @@ impl Case {
                 .map(|(at, event)| parsed(&event.json, recorded.get(at)))
                 .collect();
             // In the shortest turns branches take turns in another order, so that their events mix in another way.
-            if turns == Turns::Usual {
+            if turns.are_usual() {
                 compare_histories(recorded, &ours, &mut bindings, differences);
             }
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quickstep::asl::{MachineType, Severity};
-use quickstep::history::Failure;
+use quickstep::history::{Failure, LogLevel};
 use quickstep::interp::{Completion, FrameHandle, Invocation, MachineIdentity, Yield};
 use quickstep::stdx::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::difference::Differences;
 use super::machine::{self, Machine, Turns};
+use super::runtime::{self, Subject};
 
 /// More turns than any case takes.
 const TURNS_MAX: u32 = 1_000_000;
@@ -228,7 +229,22 @@ impl Case {
             differences.add(difference);
         }
         file.expect.compare(&machine, turns, &mut differences);
-        differences.verdict(&machine)
+        if differences.is_empty() && turns == Turns::Usual {
+            let subject = Subject {
+                name: "case",
+                definition: &definition,
+                machine_type,
+                input: &input,
+                start: now,
+                script: &machine.script,
+                ending: &machine.ending(),
+            };
+            if let Err(difference) = runtime::check(&subject) {
+                differences.add(difference);
+            }
+        }
+        differences.verdict(&machine)?;
+        machine.log(LogLevel::All, true).map(drop)
     }
 }
 
@@ -393,7 +409,7 @@ fn compare_history(
         .map(|event| Some(event.event_type.to_owned()))
         .collect();
     match turns {
-        Turns::Usual => {
+        Turns::Usual | Turns::Frozen => {
             for (i, (expected, event)) in expected.iter().zip(&machine.events).enumerate() {
                 for (name, value) in expected.as_object().into_iter().flatten() {
                     if event.json[name] != *value {
@@ -404,7 +420,7 @@ fn compare_history(
             }
         }
         // Branches take turns in another order: ids differ, and so does the order of types.
-        Turns::Shortest => {
+        Turns::Shortest | Turns::ShortestFrozen => {
             types.sort();
             ours.sort();
         }

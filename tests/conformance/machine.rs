@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use quickstep::asl::{self, Diagnostic, MachineType};
 use quickstep::compile::compile;
-use quickstep::history::{EachEvent, Failure, HistoryEvent};
+use quickstep::history::{EachEvent, Failure, HistoryEvent, LogLevel};
 use quickstep::interp::{
-    Completion, Execution, FUEL, FrameHandle, Invocation, MachineIdentity, Outcome, Start, Yield,
+    Completion, Execution, FUEL, FrameHandle, Freezer, Invocation, MachineIdentity, Outcome, Start,
+    Yield,
 };
 use quickstep::program::Program;
 use quickstep::stdx::Timestamp;
+use quickstep::task::TaskAnswer;
 use serde_json::Value;
+
+use super::logs::Logs;
+use super::runtime::{SEED, Script, ScriptTask, Step, What};
 
 /// How much an execution may do in one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,17 +24,32 @@ pub(crate) enum Turns {
     Usual,
     /// One state, so that it is interrupted wherever it can be.
     Shortest,
+    /// As much as usual; between two turns it is frozen, and another execution goes on in its place.
+    Frozen,
+    /// One state, and frozen in between.
+    ShortestFrozen,
 }
 
 impl Turns {
-    /// Both.
-    pub(crate) const ALL: [Turns; 2] = [Turns::Usual, Turns::Shortest];
+    /// All of them.
+    pub(crate) const ALL: [Turns; 4] = [
+        Turns::Usual,
+        Turns::Shortest,
+        Turns::Frozen,
+        Turns::ShortestFrozen,
+    ];
+
+    /// True if branches take turns in the order in which AWS's do.
+    pub(crate) const fn are_usual(self) -> bool {
+        matches!(self, Turns::Usual | Turns::Frozen)
+    }
+
+    const fn are_frozen(self) -> bool {
+        matches!(self, Turns::Frozen | Turns::ShortestFrozen)
+    }
 
     const fn fuel(self) -> u32 {
-        match self {
-            Turns::Usual => FUEL,
-            Turns::Shortest => 1,
-        }
+        if self.are_usual() { FUEL } else { 1 }
     }
 }
 
@@ -54,10 +74,16 @@ pub(crate) struct Ending {
 pub(crate) struct Machine {
     program: Program,
     execution: Execution,
+    identity: Arc<MachineIdentity>,
+    freezer: Freezer,
     turns: Turns,
     start: Timestamp,
     pub(crate) now: Timestamp,
     pub(crate) events: Vec<Event>,
+    logs: Logs,
+    /// What it was told, for the same case on the runtime.
+    pub(crate) script: Script,
+    handles: Vec<FrameHandle>,
 }
 
 /// Reads and compiles a definition; its problems if it has any.
@@ -81,52 +107,144 @@ impl Machine {
     ) -> Result<Machine, String> {
         let mut execution = Execution::new();
         let mut events = Vec::new();
+        let mut logs = Logs::new(identity, SEED);
+        logs.turn();
         let start = Start {
             input: input.as_bytes(),
             machine: identity,
             name: None,
             invocation,
             now,
-            seed: 42,
+            seed: SEED,
         };
         execution
-            .start(&program, &start, &mut EachEvent(record(&mut events)))
+            .start(
+                &program,
+                &start,
+                &mut EachEvent(record(&mut events, &mut logs)),
+            )
             .map_err(|error| format!("failed to start: {error}"))?;
         Ok(Machine {
             program,
             execution,
+            identity: Arc::clone(identity),
+            freezer: Freezer::default(),
             turns,
             start: now,
             now,
             events,
+            logs,
+            script: Script::default(),
+            handles: Vec::new(),
         })
     }
 
     /// Runs a turn; turns that end for want of fuel are followed by others.
     pub(crate) fn step(&mut self) -> Yield {
         loop {
+            // What has ended is not frozen any more.
+            if self.turns.are_frozen() && self.execution.outcome().is_none() {
+                self.freeze_and_thaw();
+            }
             self.execution.refuel(self.turns.fuel());
-            let mut observer = EachEvent(record(&mut self.events));
-            match self.execution.step(&self.program, self.now, &mut observer) {
+            self.logs.turn();
+            let yielded = self.execution.step(
+                &self.program,
+                self.now,
+                &mut EachEvent(record(&mut self.events, &mut self.logs)),
+            );
+            match yielded {
                 Yield::OutOfFuel => {}
-                stopped @ (Yield::Done | Yield::Task(_) | Yield::Parked(_)) => return stopped,
+                Yield::Task(handle) => {
+                    self.note_task(handle);
+                    return Yield::Task(handle);
+                }
+                stopped @ (Yield::Done | Yield::Parked(_)) => return stopped,
             }
         }
     }
 
+    /// Another execution takes this one's place; every second time it is one that was used before.
+    fn freeze_and_thaw(&mut self) {
+        let mut blob = Vec::new();
+        self.execution
+            .freeze(&self.program, &mut self.freezer, &mut blob);
+        if blob.len().is_multiple_of(2) {
+            self.execution = Execution::new();
+        }
+        self.execution
+            .thaw(&self.program, &self.identity, &mut self.freezer, &blob)
+            .expect("a blob that was just written is whole");
+        let mut again = Vec::new();
+        self.execution
+            .freeze(&self.program, &mut self.freezer, &mut again);
+        assert!(again.len() <= blob.len(), "thawing adds nothing");
+    }
+
     /// Answers a task; false if it had ended.
     pub(crate) fn complete(&mut self, handle: FrameHandle, completion: Completion<'_>) -> bool {
-        let mut observer = EachEvent(record(&mut self.events));
-        self.execution
-            .complete(&self.program, handle, completion, self.now, &mut observer)
-            .is_ok()
+        self.logs.turn();
+        let taken = self.execution.complete(
+            &self.program,
+            handle,
+            completion,
+            self.now,
+            &mut EachEvent(record(&mut self.events, &mut self.logs)),
+        );
+        let taken = taken.is_ok();
+        if taken {
+            self.note_answer(handle, completion);
+        }
+        taken
+    }
+
+    fn note_task(&mut self, handle: FrameHandle) {
+        if let Ok((state, _, input)) = self.task(handle) {
+            self.handles.push(handle);
+            self.script.tasks.push(ScriptTask {
+                state,
+                input,
+                submitted: None,
+                token: None,
+            });
+        }
+    }
+
+    fn note_answer(&mut self, handle: FrameHandle, completion: Completion<'_>) {
+        let Some(task) = self.handles.iter().rposition(|known| *known == handle) else {
+            return;
+        };
+        let answer = match completion {
+            Completion::Submitted(json) => {
+                self.script.tasks[task].submitted = Some(json.to_vec());
+                return;
+            }
+            Completion::Started { worker_name } => {
+                TaskAnswer::Started(worker_name.map(str::to_owned))
+            }
+            Completion::Heartbeat => TaskAnswer::Heartbeat,
+            Completion::Succeeded(json) => TaskAnswer::Succeeded(json.to_vec()),
+            Completion::Failed(failure) => TaskAnswer::Failed(failure.clone()),
+        };
+        let (at, what) = (self.now, What::Answer(task, answer));
+        self.script.steps.push(Step { at, what });
     }
 
     /// Stops the execution from outside.
     pub(crate) fn stop(&mut self, failure: Failure) {
-        let mut observer = EachEvent(record(&mut self.events));
+        self.script.steps.push(Step {
+            at: self.now,
+            what: What::Stop(failure.clone()),
+        });
+        self.logs.turn();
+        let mut observer = EachEvent(record(&mut self.events, &mut self.logs));
         self.execution
             .stop(&self.program, failure, self.now, &mut observer);
+    }
+
+    /// The lines of a log of the execution, once all logs of it agree.
+    pub(crate) fn log(self, level: LogLevel, data: bool) -> Result<Vec<Value>, String> {
+        self.logs.finish(level, data)
     }
 
     /// State, resource, and input of the task that was yielded.
@@ -176,14 +294,15 @@ impl Machine {
     }
 }
 
-fn record(events: &mut Vec<Event>) -> impl FnMut(&HistoryEvent<'_>) {
+fn record(events: &mut Vec<Event>, logs: &mut Logs) -> impl FnMut(&HistoryEvent<'_>) {
     |event| {
+        logs.observe(event);
         let mut json = Vec::new();
         event.write_history(&mut json);
         let json = serde_json::from_slice(&json)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&json).into_owned()));
         events.push(Event {
-            event_type: event.details.event_type(),
+            event_type: event.details.event_type().as_str(),
             json,
         });
     }

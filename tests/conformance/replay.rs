@@ -268,7 +268,7 @@ impl<'a> Replay<'a> {
 }
 
 /// The details of a recorded event; null if it has none.
-fn details(event: &Value) -> &Value {
+pub(crate) fn details(event: &Value) -> &Value {
     event
         .as_object()
         .and_then(|members| {

@@ -1,62 +1,125 @@
-//! Where reader, workers and writer meet: the queue of batches, the permits, memory to be used again.
+//! Where reader, workers and writer of a stream meet: its permits, what ends it, and memory to be used again.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::batch::{Batch, Events};
+use super::Order;
 use crate::engine::error::Error;
+use crate::runtime::{Place, Shared};
 use crate::task::lock;
 
-/// What ends a stream early.
-#[derive(Debug)]
+/// Something to be done when a stream is stopped.
+pub(super) type AtStop = Box<dyn FnOnce() + Send>;
+
+/// What ends a stream early, and the executions that are to be given up then.
 pub(super) struct Control {
     is_stopped: AtomicBool,
+    has_panicked: AtomicBool,
     /// The batch after which nothing counts any more.
     cut: AtomicU64,
-    workers: Mutex<Vec<Thread>>,
+    shared: Weak<Shared>,
+    order: Order,
+    /// Done once, when the stream is stopped.
+    at_stop: Mutex<Option<AtStop>>,
+    /// By batch: executions that wait, or did.
+    parked: Mutex<BTreeMap<u64, Vec<Place>>>,
 }
 
 impl Control {
-    pub(super) fn new() -> Control {
+    pub(super) fn new(shared: &Arc<Shared>, order: Order) -> Control {
         Control {
             is_stopped: AtomicBool::new(false),
+            has_panicked: AtomicBool::new(false),
             cut: AtomicU64::new(u64::MAX),
-            workers: Mutex::default(),
+            shared: Arc::downgrade(shared),
+            order,
+            at_stop: Mutex::default(),
+            parked: Mutex::default(),
         }
     }
 
-    /// The calling thread wants to know of a stop.
-    pub(super) fn enlist(&self) {
-        lock(&self.workers).push(thread::current());
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        if let Some(at_stop) = lock(&self.at_stop).take() {
+            at_stop();
+        }
+        self.abandon_from(0);
     }
 
-    pub(super) fn stop(&self) {
-        self.is_stopped.store(true, Ordering::Release);
-        self.wake();
+    /// Has something done once, when the stream is stopped; at once if it has been.
+    pub(super) fn at_stop(&self, at_stop: AtStop) {
+        *lock(&self.at_stop) = Some(at_stop);
+        if self.is_stopped() {
+            self.stop();
+        }
     }
 
     #[inline]
     pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Acquire)
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Something of the user's has panicked on a worker.
+    pub(super) fn panicked(&self) {
+        self.has_panicked.store(true, Ordering::SeqCst);
+        self.stop();
+    }
+
+    pub(super) fn has_panicked(&self) -> bool {
+        self.has_panicked.load(Ordering::SeqCst)
     }
 
     /// Nothing after batch `seq` counts any more.
     pub(super) fn cut_after(&self, seq: u64) {
-        self.cut.fetch_min(seq, Ordering::AcqRel);
-        self.wake();
-    }
-
-    #[inline]
-    pub(super) fn cut(&self) -> u64 {
-        self.cut.load(Ordering::Acquire)
-    }
-
-    fn wake(&self) {
-        for worker in lock(&self.workers).iter() {
-            worker.unpark();
+        self.cut.fetch_min(seq, Ordering::SeqCst);
+        if self.order == Order::Events {
+            self.abandon_from(seq + 1);
         }
+    }
+
+    /// True if what a batch comes to is still wanted.
+    #[inline]
+    pub(super) fn wants(&self, seq: u64) -> bool {
+        !self.is_stopped() && seq <= self.cut.load(Ordering::SeqCst)
+    }
+
+    fn abandon_from(&self, seq: u64) {
+        let unwanted = lock(&self.parked).split_off(&seq);
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        for place in unwanted.into_values().flatten() {
+            shared.abandon(place);
+        }
+    }
+
+    /// An execution of a batch waits: it is given up if it is not wanted any more.
+    pub(super) fn parked(&self, seq: u64, place: Place) {
+        let mut parked = lock(&self.parked);
+        let places = parked.entry(seq).or_default();
+        if !places.contains(&place) {
+            places.push(place);
+        }
+        drop(parked);
+        // Looked at after the place is in the list: either it is found there, or this is seen here.
+        if self.is_stopped() || self.order == Order::Events && !self.wants(seq) {
+            self.abandon_from(seq);
+        }
+    }
+
+    /// A batch has ended.
+    pub(super) fn ended(&self, seq: u64) {
+        lock(&self.parked).remove(&seq);
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control")
+            .field("is_stopped", &self.is_stopped)
+            .field("cut", &self.cut)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,34 +135,22 @@ pub(super) struct Hub<P> {
 
 #[derive(Debug)]
 struct State<P> {
-    queue: VecDeque<Batch<P>>,
+    /// Batches that no worker has begun.
+    queued: usize,
     permits: usize,
     is_closed: bool,
-    idle: Vec<Thread>,
-    free_batches: Vec<Batch<P>>,
-    free_events: Vec<Events>,
+    free_pages: Vec<Vec<P>>,
     read_error: Option<Error>,
-}
-
-/// What a worker gets.
-pub(super) enum Taken<P> {
-    Batch(Batch<P>),
-    /// Nothing yet; the worker is woken when there is.
-    Nothing,
-    /// Nothing ever again.
-    Closed,
 }
 
 impl<P> Hub<P> {
     pub(super) fn new(queued_max: usize, permits: usize) -> Hub<P> {
         Hub {
             state: Mutex::new(State {
-                queue: VecDeque::new(),
+                queued: 0,
                 permits,
                 is_closed: false,
-                idle: Vec::new(),
-                free_batches: Vec::new(),
-                free_events: Vec::new(),
+                free_pages: Vec::new(),
                 read_error: None,
             }),
             room: Condvar::new(),
@@ -112,97 +163,50 @@ impl<P> Hub<P> {
         lock(&self.state)
     }
 
-    /// Memory for events.
-    pub(super) fn take_events(&self) -> Events {
-        self.state().free_events.pop().unwrap_or_default()
-    }
-
-    /// Queues events, once there is room and there are permits; false if nobody wants them any more.
-    pub(super) fn push(&self, seq: u64, events: Events) -> bool {
+    /// Takes permits for `events`, once there is room and there are so many; `None` if nobody wants them any more.
+    pub(super) fn take_permits(&self, events: usize) -> Option<(usize, Vec<P>)> {
         // A source that gives more than it may has to wait until it is alone.
-        let permits = events.len().min(self.permits_max);
+        let permits = events.min(self.permits_max);
         let mut state = self.state();
-        while !state.is_closed && (state.permits < permits || state.queue.len() >= self.queued_max)
-        {
+        while !state.is_closed && (state.permits < permits || state.queued >= self.queued_max) {
             state = self
                 .room
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
         if state.is_closed {
-            return false;
+            return None;
         }
         state.permits -= permits;
-        let mut batch = state.free_batches.pop().unwrap_or_else(Batch::new);
-        batch.reset(seq, permits);
-        batch.events = events;
-        state.queue.push_back(batch);
-        let worker = state.idle.pop();
+        state.queued += 1;
+        Some((permits, state.free_pages.pop().unwrap_or_default()))
+    }
+
+    /// A worker has begun with a batch. True if none is queued any more.
+    pub(super) fn begun(&self) -> bool {
+        let mut state = self.state();
+        state.queued -= 1;
+        let is_empty = state.queued == 0;
         drop(state);
-        if let Some(worker) = worker {
-            worker.unpark();
-        }
-        true
-    }
-
-    /// The next batch for the calling worker.
-    pub(super) fn take(&self, worker: &Thread) -> Taken<P> {
-        let mut state = self.state();
-        state.idle.retain(|idle| idle.id() != worker.id());
-        match state.queue.pop_front() {
-            Some(batch) => {
-                drop(state);
-                self.room.notify_one();
-                Taken::Batch(batch)
-            }
-            None if state.is_closed => Taken::Closed,
-            None => {
-                state.idle.push(worker.clone());
-                Taken::Nothing
-            }
-        }
-    }
-
-    /// Takes back the memory of events that have become executions.
-    pub(super) fn recycle_events(&self, events: Events) {
-        let mut state = self.state();
-        if state.free_events.len() <= self.queued_max {
-            state.free_events.push(events);
-        }
+        self.room.notify_one();
+        is_empty
     }
 
     /// Takes back permits and memory.
-    pub(super) fn recycle(&self, batch: Batch<P>) {
+    pub(super) fn recycle(&self, permits: usize, pages: Vec<P>) {
         let mut state = self.state();
-        state.permits += batch.permits;
-        if state.free_batches.len() <= self.queued_max {
-            state.free_batches.push(batch);
+        state.permits += permits;
+        if state.free_pages.len() <= self.queued_max {
+            state.free_pages.push(pages);
         }
         drop(state);
         self.room.notify_one();
     }
 
-    /// Nothing is queued any more.
+    /// Nothing is taken any more.
     pub(super) fn close(&self) {
-        let mut state = self.state();
-        state.is_closed = true;
-        let idle = std::mem::take(&mut state.idle);
-        drop(state);
+        self.state().is_closed = true;
         self.room.notify_all();
-        for worker in idle {
-            worker.unpark();
-        }
-    }
-
-    /// Closes when what is returned is dropped, even by a panic.
-    pub(super) fn close_at_end(&self) -> impl Drop + '_ {
-        struct Closer<'h, P>(&'h Hub<P>);
-        impl<P> Drop for Closer<'_, P> {
-            fn drop(&mut self) {
-                self.0.close();
-            }
-        }
-        Closer(self)
     }
 
     pub(super) fn set_read_error(&self, error: Error) {

@@ -163,7 +163,7 @@ mod tests {
         let mut all = Vec::new();
         loop {
             let mut events = Events::default();
-            events.begin(1, 3);
+            events.begin(3);
             let reading = source.read(&mut events).unwrap();
             assert!(events.len() <= 3);
             all.extend(
@@ -202,7 +202,7 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             let mut events = Events::default();
-            events.begin(1, 100);
+            events.begin(100);
             let reading = source.read(&mut events).unwrap();
             seen.push((events.len(), events.too_long));
             if reading == Reading::End {

@@ -2,14 +2,13 @@
 //!
 //! Everything moves in batches, so that an event costs its execution and little else:
 //!
-//! 1. The reader thread fills a batch with the bytes of whole events from a [`Source`] and queues it.
-//! 2. A worker takes a batch and runs each event's execution at once, to its end, if it can: it keeps one execution's
-//!    memory for that. A [`Recorder`] puts down what came of it on the batch's page.
-//! 3. An execution that has to wait, for time or for an asynchronous task, moves to the worker's slab. In the batch it
-//!    leaves a page of its own behind, for later. A timer or an answer takes it up again, on the same worker.
+//! 1. The reader thread fills [`Events`] from a [`Source`] and hands them to the engine as one batch of starts.
+//! 2. A worker runs each event's execution at once, to its end, if it can. A [`Recorder`], one for each worker, puts down
+//!    what came of it on the batch's page.
+//! 3. An execution that has to wait is parked by the runtime. With [`Order::Events`] it leaves a page of its own behind, for
+//!    later; with [`Order::Completion`] its page is sent when it ends.
 //! 4. A batch of which every execution has ended goes to the thread that runs the stream, which gives the pages to the
-//!    [`Sink`]: in the order of the events, or with [`Order::Completion`] as executions end. Then the batch's memory
-//!    goes back to the reader.
+//!    [`Sink`]: in the order of the events, or with [`Order::Completion`] as executions end.
 //!
 //! What bounds the memory is a number of permits: the reader takes one for every event, and the sink gives it back. A
 //! slow execution at the head of an ordered stream so holds the reader in the end.
@@ -21,26 +20,26 @@
 mod batch;
 mod hub;
 mod lines;
+mod outlet;
 mod pipeline;
-mod worker;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{io, thread};
 
 use super::error::{Error, ErrorKind};
 use super::machine::StateMachine;
-use super::result::ExecutionResult;
 use super::run::Engine;
-use super::turn::Run;
-use crate::history::{Failure, Observer};
-use crate::interp::{Execution, MachineIdentity, Outcome, StartError, Status};
-use crate::program::Program;
-use crate::stdx::Timestamp;
-use batch::Batch;
+use crate::history::Observer;
+use crate::interp::{Invocation, MachineIdentity, StartError};
+use crate::runtime::Ended;
+use crate::runtime::outlet::Outlet;
+use crate::task::lock;
 use hub::{Control, Hub};
-use worker::Worker;
+use outlet::{Common, Part, StreamBatch};
 
 pub use batch::Events;
 pub use lines::{EVENT_BYTES_MAX, LineSource};
@@ -50,6 +49,8 @@ pub use pipeline::{Pipeline, PipelineEvent};
 pub(super) const BATCH_EVENTS_MAX: usize = 256;
 /// Bytes at which a batch is full.
 pub(super) const BATCH_BYTES: usize = 64 * 1024;
+/// How long the reader waits when the engine has as much to do as it may.
+const THROTTLED_WAIT: Duration = Duration::from_millis(5);
 /// Events of the first batch; each is twice as large as the one before. Short streams so reach all workers.
 const FIRST_BATCH_EVENTS: usize = 16;
 /// Batches that wait for a worker, for each worker.
@@ -76,13 +77,13 @@ pub enum Reading {
 }
 
 /// Puts down what comes of executions: one for each worker. As an [`Observer`] it sees the events of their history.
-pub trait Recorder: Observer + Send {
+pub trait Recorder: Observer + Send + 'static {
     /// What comes of a run of neighbouring events. Its memory is used again.
     type Page: Default + Send + 'static;
 
     /// An execution starts or goes on: the events that are observed next belong to it. Called only if this recorder
     /// observes.
-    fn turn_to(&mut self, _machine: &MachineIdentity, _seed: u64) {}
+    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
 
     /// An execution has ended.
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Self::Page);
@@ -105,58 +106,6 @@ pub trait Sink<P> {
     ///
     /// If nobody wants it any more; the stream stops.
     fn write(&mut self, page: &mut P) -> io::Result<()>;
-}
-
-/// An execution that has ended.
-#[derive(Debug)]
-pub struct Ended<'a> {
-    /// Number of its event, from 1.
-    pub line: u64,
-    /// Nanoseconds that it really took.
-    pub nanos: u64,
-    /// The time at its end, by its own clock.
-    pub stop_time: Timestamp,
-    pub(super) run: &'a Run,
-    pub(super) program: &'a Program,
-    pub(super) seed: u64,
-}
-
-impl<'a> Ended<'a> {
-    /// How it ended.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.run.execution.status()
-    }
-
-    /// Why it did not succeed.
-    #[must_use]
-    pub fn failure(&self) -> Option<&'a Failure> {
-        self.run.execution.outcome().and_then(Outcome::failure)
-    }
-
-    /// Appends the output as compact JSON, if it succeeded.
-    pub fn write_output(&self, out: &mut Vec<u8>) {
-        self.run.execution.write_output(self.program, out);
-    }
-
-    /// Milliseconds of waiting that virtual time has spared.
-    #[must_use]
-    pub fn skipped_millis(&self) -> u64 {
-        self.run.skipped_millis.unsigned_abs()
-    }
-
-    /// The execution itself.
-    #[must_use]
-    pub fn execution(&self) -> &'a Execution {
-        &self.run.execution
-    }
-
-    /// All of it, for keeping.
-    #[must_use]
-    pub fn to_result(&self) -> ExecutionResult {
-        let duration = std::time::Duration::from_nanos(self.nanos);
-        ExecutionResult::new(self.run, self.program, self.seed, self.stop_time, duration)
-    }
 }
 
 /// An event that is no input for an execution.
@@ -202,8 +151,6 @@ pub enum Order {
 /// How a stream is run.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
-    /// Worker threads; one at least.
-    pub workers: usize,
     /// Most executions that have started, or are about to, and whose results the sink has not taken.
     pub in_flight: usize,
     /// The order of results.
@@ -211,10 +158,9 @@ pub struct StreamOptions {
 }
 
 impl Default for StreamOptions {
-    /// A worker for every core, 10,000 executions in flight, in the order of the events.
+    /// 10,000 executions in flight, in the order of the events.
     fn default() -> StreamOptions {
         StreamOptions {
-            workers: thread::available_parallelism().map_or(1, std::num::NonZero::get),
             in_flight: 10_000,
             order: Order::Events,
         }
@@ -265,11 +211,10 @@ impl Stream {
             engine: engine.clone(),
             machine: machine.clone(),
             options: StreamOptions {
-                workers: options.workers.max(1),
                 in_flight: options.in_flight.max(1),
                 ..options
             },
-            control: Arc::new(Control::new()),
+            control: Arc::new(Control::new(engine.shared(), options.order)),
         }
     }
 
@@ -280,45 +225,46 @@ impl Stream {
     }
 
     /// Runs it to its end; returns how it ended, and the recorders that `recorder` has made, one for each worker.
+    ///
+    /// # Panics
+    ///
+    /// If a recorder has panicked.
     pub fn run<R: Recorder>(
         self,
         source: impl Source,
         recorder: impl Fn() -> R,
         sink: &mut impl Sink<R::Page>,
     ) -> (StreamEnd, Vec<R>) {
-        let StreamOptions {
-            workers, in_flight, ..
-        } = self.options;
-        let hub = Arc::new(Hub::new(workers * QUEUED_PER_WORKER, in_flight));
-        let events_max = (in_flight / (2 * workers)).clamp(1, BATCH_EVENTS_MAX);
-        let reader = {
-            let hub = Arc::clone(&hub);
-            thread::spawn(move || read(source, &hub, events_max))
+        let workers = match self.engine.workers() {
+            Ok(shared) => shared.workers(),
+            Err(error) => return (StreamEnd::ReadFailed(error), Vec::new()),
         };
-        let bindings = self.engine.bindings(&self.machine);
-        let first_number = self.engine.take_numbers(1 << 40);
-        // Every batch that is sent holds permits, but pages of late results are batches too.
-        let (sender, receiver) = sync_channel(workers * QUEUED_PER_WORKER);
-        let (end, recorders) = thread::scope(|scope| {
-            let handles: Vec<_> = (0..workers)
-                .map(|_| {
-                    let (recorder, sender, hub) = (recorder(), sender.clone(), Arc::clone(&hub));
-                    let (stream, bindings) = (&self, &bindings);
-                    scope.spawn(move || {
-                        let metrics = stream.engine.writer(&stream.machine);
-                        let tools = (&**bindings, &metrics);
-                        Worker::new(stream, tools, &hub, sender, recorder, first_number).run()
-                    })
-                })
-                .collect();
-            drop(sender);
-            let end = write(&receiver, &hub, &self.control, self.options.order, sink);
-            let recorders = handles.into_iter().map(|handle| match handle.join() {
-                Ok(recorder) => recorder,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            (end, recorders.collect())
+        let in_flight = self.options.in_flight;
+        let hub = Arc::new(Hub::new(workers * QUEUED_PER_WORKER, in_flight));
+        let common = Arc::new(Common {
+            control: Arc::clone(&self.control),
+            hub: Arc::clone(&hub),
+            recorders: (0..workers).map(|_| Mutex::new(recorder())).collect(),
+            order: self.options.order,
         });
+        let (sender, receiver) = channel();
+        let sender = Arc::new(Mutex::new(Some(sender)));
+        let (stopped, hub_stopped) = (Arc::clone(&sender), Arc::clone(&hub));
+        self.control.at_stop(Box::new(move || {
+            // The source may not come back to the reader: no further batch is waited for.
+            drop(lock(&stopped).take());
+            hub_stopped.close();
+        }));
+        let reader = Reader {
+            engine: self.engine.clone(),
+            machine: self.machine.clone(),
+            common: Arc::clone(&common),
+            sender,
+            events_max: (in_flight / (2 * workers)).clamp(1, BATCH_EVENTS_MAX),
+            first_number: self.engine.shared().take_numbers(1 << 40),
+        };
+        let reader = thread::spawn(move || reader.run(source));
+        let end = write(&receiver, &hub, &self.control, self.options.order, sink);
         hub.close();
         let failed = hub.take_read_error();
         let end = match (end, failed) {
@@ -327,7 +273,15 @@ impl Stream {
         };
         // Otherwise the source may not come back to its thread.
         let is_read = matches!(end, StreamEnd::Finished | StreamEnd::ReadFailed(_));
-        if is_read && reader.join().is_err() {
+        let has_panicked = is_read && reader.join().is_err();
+        assert!(!self.control.has_panicked(), "a recorder has panicked");
+        let recorders = common.recorders.iter().map(|used| {
+            let mut used = lock(used);
+            used.idle();
+            std::mem::replace(&mut *used, recorder())
+        });
+        let recorders = recorders.collect();
+        if has_panicked {
             let error = Error::new(ErrorKind::Read, "the source of the events panicked");
             return (StreamEnd::ReadFailed(error), recorders);
         }
@@ -335,60 +289,118 @@ impl Stream {
     }
 }
 
-/// The reader thread.
-fn read<P>(mut source: impl Source, hub: &Hub<P>, events_max: usize) {
-    let _closer = hub.close_at_end();
-    let mut wanted = FIRST_BATCH_EVENTS.min(events_max);
-    let mut line = 1;
-    for seq in 0.. {
-        let mut events = hub.take_events();
-        events.begin(line, wanted);
-        let reading = match source.read(&mut events) {
-            Ok(reading) => reading,
-            Err(error) => {
-                hub.set_read_error(error);
-                Reading::End
+/// What the reader thread has.
+struct Reader<R: Recorder> {
+    engine: Engine,
+    machine: StateMachine,
+    common: Arc<Common<R>>,
+    /// What batches send their pages through, until the stream is stopped.
+    sender: Arc<Mutex<Option<Sender<Part<R::Page>>>>>,
+    events_max: usize,
+    first_number: u64,
+}
+
+impl<R: Recorder> Reader<R> {
+    fn run(self, source: impl Source) {
+        self.read(source);
+        drop(lock(&self.sender).take());
+    }
+
+    fn read(&self, mut source: impl Source) {
+        let mut wanted = FIRST_BATCH_EVENTS.min(self.events_max);
+        let mut line = 1;
+        let mut events = Events::default();
+        for seq in 0.. {
+            events.begin(wanted);
+            let reading = match source.read(&mut events) {
+                Ok(reading) => reading,
+                Err(error) => {
+                    self.common.hub.set_read_error(error);
+                    Reading::End
+                }
+            };
+            if !events.is_empty() && !self.push(seq, line, &events) {
+                return;
             }
+            line += events.len() as u64;
+            if reading == Reading::End {
+                return;
+            }
+            wanted = (wanted * 2).min(self.events_max);
+        }
+    }
+
+    /// Starts the executions of events; false if nobody wants them any more.
+    fn push(&self, seq: u64, first_line: u64, events: &Events) -> bool {
+        let Some(permits) = self.common.hub.take_permits(events.len()) else {
+            return false;
         };
-        line += events.len() as u64;
-        if !events.is_empty() && !hub.push(seq, events) {
-            return;
+        let is_one = |event: &[u8]| !event.is_empty() || !events.skips_empty();
+        let is_one = |event: &[u8]| is_one(event) || events.too_long.is_some();
+        let count = events.iter().filter(|event| is_one(event)).count();
+        let Some(sender) = lock(&self.sender).clone() else {
+            return false;
+        };
+        let batch = StreamBatch::new(&self.common, seq, events.too_long, count, permits, sender);
+        if count == 0 {
+            batch.finish_empty();
+            return true;
         }
-        if reading == Reading::End {
-            return;
+        let outlet = Arc::new(batch) as Arc<dyn Outlet>;
+        let group = self
+            .engine
+            .group(&self.machine, outlet, Invocation::Synchronous);
+        let shared = self.engine.shared();
+        let number = self.first_number.wrapping_add(first_line);
+        let mut starts = shared.new_batch(&group, first_line, number);
+        let mut bytes = 0;
+        for (offset, event) in events.iter().enumerate() {
+            if is_one(event) {
+                starts.push_at(offset, event, None, None);
+                bytes += event.len() as u64;
+            }
         }
-        wanted = (wanted * 2).min(events_max);
+        while let Err(throttled) = shared.admit(count, bytes) {
+            if throttled.retry_after.is_none() || self.common.control.is_stopped() {
+                self.common.control.stop();
+                return false;
+            }
+            thread::park_timeout(THROTTLED_WAIT);
+        }
+        shared.start_batch(starts);
+        true
     }
 }
 
 /// The thread that runs the stream.
 fn write<P>(
-    receiver: &Receiver<Batch<P>>,
+    receiver: &Receiver<Part<P>>,
     hub: &Hub<P>,
     control: &Control,
     order: Order,
     sink: &mut impl Sink<P>,
 ) -> StreamEnd {
-    let mut early: std::collections::BTreeMap<u64, Batch<P>> = std::collections::BTreeMap::new();
+    let mut early: BTreeMap<u64, Part<P>> = BTreeMap::new();
     let mut next = 0;
     let mut end = StreamEnd::Finished;
-    let mut put = |mut batch: Batch<P>, end: &mut StreamEnd| {
-        for page in &mut batch.pages[..batch.used] {
+    let mut put = |mut part: Part<P>, end: &mut StreamEnd| {
+        for page in &mut part.pages[..part.used] {
             if let Err(error) = sink.write(page) {
                 *end = StreamEnd::WriteFailed(error);
                 control.stop();
+                hub.close();
                 return;
             }
         }
-        if batch.is_cut {
+        if part.is_cut {
             *end = StreamEnd::Refused;
             if order == Order::Events {
                 control.stop();
             }
         }
-        hub.recycle(batch);
+        hub.recycle(part.permits, part.pages);
     };
-    for batch in receiver {
+    for part in receiver {
         let over = match end {
             StreamEnd::Finished => false,
             StreamEnd::Refused => order == Order::Events,
@@ -396,28 +408,26 @@ fn write<P>(
         };
         match order {
             _ if over => {}
-            Order::Completion => put(batch, &mut end),
+            Order::Completion => put(part, &mut end),
             Order::Events => {
-                early.insert(batch.seq, batch);
+                early.insert(part.seq, part);
                 while matches!(end, StreamEnd::Finished)
-                    && let Some(batch) = early.remove(&next)
+                    && let Some(part) = early.remove(&next)
                 {
                     next += 1;
-                    put(batch, &mut end);
+                    put(part, &mut end);
                 }
             }
         }
     }
     // A stream that was stopped has gaps.
     while matches!(end, StreamEnd::Finished)
-        && let Some((_, batch)) = early.pop_first()
+        && let Some((_, part)) = early.pop_first()
     {
-        put(batch, &mut end);
+        put(part, &mut end);
     }
     match end {
         StreamEnd::Finished if control.is_stopped() => StreamEnd::Stopped,
         end => end,
     }
 }
-
-type BatchSender<P> = SyncSender<Batch<P>>;

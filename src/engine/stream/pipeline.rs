@@ -10,9 +10,9 @@ use super::{
 };
 use crate::engine::error::{Error, ErrorKind};
 use crate::engine::machine::StateMachine;
-use crate::engine::result::ExecutionResult;
 use crate::engine::run::Engine;
 use crate::history::{HistoryEvent, Observer};
+use crate::runtime::result::ExecutionResult;
 
 /// A stream whose events come from a channel, and whose results go to another.
 ///

@@ -33,7 +33,7 @@ pub struct ExecutionResult {
 }
 
 impl ExecutionResult {
-    pub(super) fn new(
+    pub(crate) fn new(
         run: &Run,
         program: &Program,
         seed: u64,

@@ -1,7 +1,7 @@
 //! Where time comes from.
 
 use std::fmt::Debug;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::stdx::Timestamp;
 
@@ -12,6 +12,11 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// The time of day.
     fn timestamp(&self) -> Timestamp;
+
+    /// How often a thread that waits for a moment has to look again, if the clock does not go by itself.
+    fn poll_interval(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The system's clock.
@@ -85,11 +90,9 @@ impl Anchor {
         self.nanos
     }
 
-    /// The moment of the clock at a time of day.
-    pub(crate) fn nanos_at(&self, timestamp: Timestamp) -> u64 {
-        let millis = timestamp.millis().saturating_sub(self.timestamp_millis);
-        let passed = millis.max(0).unsigned_abs().saturating_mul(1_000_000);
-        self.nanos.saturating_add(passed)
+    /// The moment of the clock that many milliseconds after the anchor.
+    pub(crate) fn nanos_after(&self, millis: u64) -> u64 {
+        self.nanos.saturating_add(millis.saturating_mul(1_000_000))
     }
 
     /// The time of day at a moment of the clock.

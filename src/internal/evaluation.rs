@@ -1,28 +1,31 @@
-//! What benches, fuzz targets and tests of parts need and no program should use: it may change with any release.
+//! Evaluation of JSONata where there is no execution.
 
 use std::sync::Arc;
 
+use super::table::Table;
 use crate::intrinsic::Random;
-use crate::jsonata::{self, Available, Compiled, Constants, Dialect, Expression, Root, Scope};
+use crate::jsonata::{self, Available, Compiled, Dialect, Expression, Root, Scope};
 use crate::stdx::Timestamp;
-use crate::value::{Doc, Key, Name, Val, Values};
+use crate::value::{Doc, Val, Values};
 
-/// The write-ahead journal of asynchronous starts.
-pub mod journal {
-    pub use crate::journal::*;
+/// Whether expressions are lowered where they can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lowering {
+    Used,
+    Unused,
 }
 
 /// What an expression is evaluated against where there is no execution.
 #[derive(Debug)]
 pub struct Bench {
     doc: Doc,
-    constants: Doc,
+    table: Table,
     /// `$` of plain JSONata, or `$states.input`.
     data: Option<Val>,
-    names: Vec<String>,
     variables: Vec<Val>,
     random: Random,
     now: Timestamp,
+    lowering: Lowering,
 }
 
 impl Bench {
@@ -42,16 +45,20 @@ impl Bench {
             variables.iter().map(|(_, json)| ingest(json)).collect();
         Ok(Bench {
             data,
-            names: variables
-                .iter()
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
             variables: vals?,
             doc,
-            constants: Doc::new(),
+            table: Table::new(variables.iter().map(|(name, _)| *name)),
+            lowering: Lowering::Used,
             random: Random::new(0),
             now: Timestamp::from_millis(1_500_000_000_000),
         })
+    }
+
+    /// Evaluates nothing but by the slow path.
+    #[must_use]
+    pub fn without_lowering(mut self) -> Bench {
+        self.lowering = Lowering::Unused;
+        self
     }
 
     /// Evaluates an expression as JSONata's own test suite has it, `$` being the data; the result as JSON, if there is
@@ -85,11 +92,15 @@ impl Bench {
                     .collect();
                 texts.join("; ")
             })?;
-        let compiled = Compiled::new(&Arc::new(expression), &mut Names(self));
+        let expression = Arc::new(expression);
+        let compiled = match self.lowering {
+            Lowering::Used => Compiled::new(&expression, &mut self.table),
+            Lowering::Unused => Compiled::slow(&expression, &mut self.table),
+        };
         let val = jsonata::evaluate(&compiled, self).map_err(|error| error.to_string())?;
         let values = Values {
             doc: &self.doc,
-            constants: &self.constants,
+            constants: &self.table.constants,
         };
         Ok(val.map(|val| values.to_json(val)))
     }
@@ -101,7 +112,7 @@ impl Scope for Bench {
     }
 
     fn parts(&mut self) -> (&mut Doc, &Doc) {
-        (&mut self.doc, &self.constants)
+        (&mut self.doc, &self.table.constants)
     }
 
     fn root(&mut self, root: Root) -> Option<Val> {
@@ -119,29 +130,5 @@ impl Scope for Bench {
 
     fn now(&self) -> Timestamp {
         self.now
-    }
-}
-
-struct Names<'b>(&'b mut Bench);
-
-impl Constants for Names<'_> {
-    fn literal(&mut self, json: &str) -> Val {
-        match self.0.constants.ingest(json.as_bytes()) {
-            Ok(val) => val.as_constant(),
-            Err(error) => panic!("a literal of an expression is JSON: {error}"),
-        }
-    }
-
-    fn string(&mut self, text: &str) -> Val {
-        self.0.constants.push_string(text).as_constant()
-    }
-
-    fn key(&mut self, name: &str) -> Key {
-        self.0.constants.push_key(&Name::new(name)).as_constant()
-    }
-
-    fn variable(&mut self, name: &str) -> Option<u32> {
-        let at = self.0.names.iter().position(|known| known == name)?;
-        Some(crate::stdx::narrow(at))
     }
 }

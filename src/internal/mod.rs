@@ -1,0 +1,13 @@
+//! What benches, fuzz targets and tests of parts need and no program should use: it may change with any release.
+
+mod evaluation;
+mod lowered;
+mod table;
+
+pub use evaluation::Bench;
+pub use lowered::{Bailed, Expression};
+
+/// The write-ahead journal of asynchronous starts.
+pub mod journal {
+    pub use crate::journal::*;
+}

@@ -1,0 +1,157 @@
+//! [`Ticket`]: the result of one execution, for whoever waits for it.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use super::outlet::{Ended, Group, Outlet, Receiver, RefusedStart};
+use super::result::ExecutionResult;
+use super::slab::Place;
+use crate::interp::StartError;
+use crate::task::lock;
+
+/// Why there is no result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum NoResult {
+    /// The input was none.
+    Refused(StartError),
+    /// The engine has shut down before the execution ended.
+    Abandoned,
+}
+
+/// What came of an execution, or did not.
+pub(crate) type TicketResult = Result<ExecutionResult, NoResult>;
+
+type Callback = Box<dyn FnOnce(TicketResult) + Send>;
+
+/// The result of one execution, and its place while it is under way.
+pub(crate) struct Ticket {
+    pub(crate) group: Arc<Group>,
+    pub(crate) place: Place,
+    pub(crate) seed: u64,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    result: Option<TicketResult>,
+    waker: Option<Waker>,
+    callback: Option<Callback>,
+}
+
+impl Ticket {
+    pub(crate) fn new(group: Arc<Group>, place: Place, seed: u64) -> Ticket {
+        Ticket {
+            group,
+            place,
+            seed,
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    fn settle(&self, result: TicketResult) {
+        let mut state = lock(&self.state);
+        let waker = state.waker.take();
+        match state.callback.take() {
+            Some(callback) => {
+                drop(state);
+                callback(result);
+            }
+            None => {
+                state.result = Some(result);
+                drop(state);
+                self.ended.notify_all();
+            }
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The result, if there is one.
+    pub(crate) fn result(&self) -> Option<TicketResult> {
+        lock(&self.state).result.clone()
+    }
+
+    /// Waits for the result.
+    pub(crate) fn wait(&self) -> TicketResult {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(result) = &state.result {
+                return result.clone();
+            }
+            state = self
+                .ended
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The result, or the waker is woken when there is one.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<TicketResult> {
+        let mut state = lock(&self.state);
+        match &state.result {
+            Some(result) => Poll::Ready(result.clone()),
+            None => {
+                state.waker = Some(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Calls `callback` with the result, at once if it is there already. Nobody else gets it then.
+    pub(crate) fn then(&self, callback: Callback) {
+        let mut state = lock(&self.state);
+        match state.result.take() {
+            Some(result) => {
+                drop(state);
+                callback(result);
+            }
+            None => state.callback = Some(callback),
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outlet of executions that were started one by one: results go to their tickets.
+#[derive(Debug)]
+pub(crate) struct Tickets;
+
+impl Outlet for Tickets {
+    fn lend(&self, _: usize, turn: &mut dyn FnMut(&mut dyn Receiver)) {
+        turn(&mut ToTickets);
+    }
+}
+
+struct ToTickets;
+
+impl Receiver for ToTickets {
+    fn ended(&mut self, ended: &Ended<'_>) {
+        if let Some(ticket) = ended.ticket {
+            ticket.settle(Ok(ended.to_result()));
+        }
+    }
+
+    fn refused(&mut self, refused: &RefusedStart<'_>) -> ControlFlow<()> {
+        if let Some(ticket) = refused.ticket {
+            ticket.settle(Err(NoResult::Refused(refused.error.clone())));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn abandoned(&mut self, _: u64, ticket: Option<&Arc<Ticket>>) {
+        if let Some(ticket) = ticket {
+            ticket.settle(Err(NoResult::Abandoned));
+        }
+    }
+}
