@@ -155,38 +155,52 @@ impl Engine {
     }
 
     /// Takes in an execution for every input, all or none of them, and returns at once. What comes of them goes to
-    /// `sink`.
+    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused.
     ///
     /// # Errors
     ///
     /// As [`Engine::start`].
-    pub fn start_batch<'i>(
+    pub fn start_batch<'i, I>(
         &self,
         machine: &StateMachine,
-        inputs: impl IntoIterator<Item = &'i [u8]>,
+        inputs: I,
         sink: impl ResultSink,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        I: IntoIterator<Item = &'i [u8], IntoIter: Clone>,
+    {
         let shared = self.workers()?;
-        let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
-        // Copied first: what is admitted is what is there.
-        let mut batches: Vec<Box<StartBatch>> = Vec::new();
-        let (mut line, mut bytes) = (0, 0);
-        for input in inputs {
+        let inputs = inputs.into_iter();
+        let (mut count, mut bytes) = (0_usize, 0);
+        for input in inputs.clone() {
             check_size(input)?;
+            count += 1;
+            bytes += input.len() as u64;
+        }
+        self.admit(Api::StartExecution, count, bytes)?;
+        let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
+        let first_number = shared.take_numbers(count as u64);
+        let mut batches: Vec<Box<StartBatch>> = Vec::new();
+        let (mut left, mut bytes_left) = (count, bytes);
+        for (line, input) in (0..).zip(inputs) {
+            // An iterator that gives something else the second time starts nothing that was not admitted.
+            if left == 0 || bytes_left < input.len() as u64 {
+                break;
+            }
+            left -= 1;
+            bytes_left -= input.len() as u64;
             if batches.last().is_none_or(|batch| batch.is_full()) {
-                batches.push(shared.new_batch(&group, line, 0));
+                let number = first_number.wrapping_add(line);
+                batches.push(shared.new_batch(&group, line, number));
             }
             if let Some(batch) = batches.last_mut() {
                 batch.push(input, None, None);
             }
-            line += 1;
-            bytes += input.len() as u64;
         }
-        let count = usize::try_from(line).unwrap_or(usize::MAX);
-        self.admit(Api::StartExecution, count, bytes)?;
-        let first_number = shared.take_numbers(line);
-        for mut batch in batches {
-            batch.first_number = first_number.wrapping_add(batch.first_line);
+        if left > 0 || bytes_left > 0 {
+            shared.admission.release(left, bytes_left);
+        }
+        for batch in batches {
             shared.start_batch(batch);
         }
         Ok(())

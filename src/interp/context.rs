@@ -280,6 +280,12 @@ impl Execution {
         token
     }
 
+    /// What its randomness comes from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.context.seed
+    }
+
     /// Says where the execution is found again: task tokens begin with it. Before its first step.
     pub fn set_place(&mut self, place: u64) {
         self.context.place = place;
