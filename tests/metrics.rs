@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quickstep::asl::MachineType;
-use quickstep::engine::{Clock, Order, Pipeline, StreamEnd, StreamOptions};
+use quickstep::engine::{
+    Clock, Ended, Error, Limits, Order, Pipeline, ResultSink, Simulation, StartRequest, StreamEnd,
+    StreamOptions,
+};
 use quickstep::metrics::{CATALOGUE, Kind, Metrics, Snapshot, Value, prometheus};
 use quickstep::stdx::Timestamp;
-use quickstep::task::{OwnedTaskRequest, TaskRequest};
+use quickstep::task::{OwnedTaskRequest, TaskAnswer, TaskRequest, TaskToken};
 use quickstep::{Engine, Failure, StateMachine, Status, TimeMode};
 
 const F: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
@@ -312,6 +315,157 @@ fn tasks_that_come_later() {
             ("tasks_total", &["both", "lambda", "never", "TIMED_OUT"], 0),
             ("tasks_total", &["one", "lambda", "echo", "SUCCEEDED"], 3),
             ("executions_running", &["both"], 0),
+        ],
+    );
+}
+
+/// Tokens that were handed out.
+type Tokens = Arc<Mutex<Vec<TaskToken>>>;
+
+/// An engine whose workers take their turns here; what its Tasks do comes by their tokens.
+fn by_tokens(clock: &Arc<ByHand>) -> (Engine, Simulation, Tokens) {
+    let tokens = Tokens::default();
+    let handed_out = Arc::clone(&tokens);
+    let hand_on = move |request: &TaskRequest<'_>, _: &mut Vec<u8>| {
+        if request.input_json() == "\"busy\"" {
+            return Err(Failure::new("Busy", ""));
+        }
+        handed_out.lock().unwrap().push(request.token());
+        Ok(())
+    };
+    let engine = Engine::builder()
+        .workers(2)
+        .clock(Arc::clone(clock) as Arc<dyn Clock>)
+        .limits(Limits {
+            executions: 5,
+            ..Limits::default()
+        })
+        .task_callback("*", hand_on);
+    let (engine, simulation) = engine.build_simulated().unwrap();
+    (engine, simulation, tokens)
+}
+
+/// A sink for what was not admitted.
+struct Nobody;
+
+impl ResultSink for Nobody {
+    fn ended(&self, ended: &Ended<'_>) {
+        panic!("{ended:?}");
+    }
+
+    fn refused(&self, line: u64, error: Error) {
+        panic!("{line}: {error}");
+    }
+}
+
+/// Executions that are frozen between their turns, and go on with any worker.
+#[test]
+fn asynchronous_starts_and_tasks_that_are_answered_by_their_tokens() {
+    let clock = Arc::new(ByHand::default());
+    let (engine, mut simulation, tokens) = by_tokens(&clock);
+    let machine = machine(
+        "sign",
+        &format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","End":true,"TimeoutSeconds":60,"HeartbeatSeconds":10}}}}}}"#
+        ),
+    );
+    let inputs = ["1", "2", "3", "4", "\"busy\""];
+    let handles: Vec<_> = inputs
+        .iter()
+        .map(|input| {
+            let request = StartRequest::new(input.as_bytes());
+            engine.start(&machine, request).unwrap()
+        })
+        .collect();
+    let request = || StartRequest::new(b"6");
+    engine.start(&machine, request()).unwrap_err();
+    let more = [&b"7"[..], b"8"];
+    engine.start_batch(&machine, more, Nobody).unwrap_err();
+    engine.start_sync(&machine, request()).unwrap_err();
+    assert!(simulation.run_until_idle(100));
+    let snapshot = engine.metrics().snapshot();
+    let running = [("executions_running", &["sign"][..], 4)];
+    check(&snapshot, &running);
+    let tokens = tokens.lock().unwrap().clone();
+    let [done, failed, beating, silent] = &tokens[..] else {
+        panic!("{tokens:?}")
+    };
+    clock.0.store(5_000, Ordering::Relaxed);
+    let output = TaskAnswer::Succeeded(b"1".to_vec());
+    engine.complete(done, output).unwrap();
+    let failure = TaskAnswer::Failed(Failure::new("No", ""));
+    engine.complete(failed, failure).unwrap();
+    engine.heartbeat(beating).unwrap();
+    assert!(simulation.run_until_idle(100));
+    // The fourth gives no sign of life; the third did, and is stopped before its next one is due.
+    clock.0.store(14_000, Ordering::Relaxed);
+    assert!(simulation.run_until_idle(100));
+    assert!(handles[2].result().is_none());
+    assert!(handles[3].result().is_some(), "{silent:?}");
+    assert!(handles[2].stop(Some("Stop"), None));
+    assert!(simulation.run_until_idle(100));
+    let labels = |outcome| ["sign", "lambda", "f", outcome];
+    check(
+        &engine.metrics().snapshot(),
+        &[
+            ("executions_started_total", &["sign", "EXPRESS", "async"], 5),
+            ("executions_started_total", &["sign", "EXPRESS", "sync"], 0),
+            ("executions_finished_total", &["sign", "SUCCEEDED"], 1),
+            ("executions_finished_total", &["sign", "FAILED"], 3),
+            ("executions_finished_total", &["sign", "ABORTED"], 1),
+            ("executions_running", &["sign"], 0),
+            ("tasks_total", &labels("SUCCEEDED"), 1),
+            ("tasks_total", &labels("FAILED"), 2),
+            ("tasks_total", &labels("TIMED_OUT"), 1),
+            ("tasks_total", &labels("CALLED_OFF"), 1),
+            ("throttled_total", &["executions", "StartExecution"], 3),
+            ("throttled_total", &["executions", "StartSyncExecution"], 1),
+        ],
+    );
+    let name = "quickstep_task_duration_seconds";
+    let (count, nanos) = observed(&engine.metrics().snapshot(), name, &["sign", "lambda", "f"]);
+    assert_eq!(
+        (count, nanos / 1_000_000),
+        (5, 5_000 + 5_000 + 14_000 + 14_000)
+    );
+}
+
+/// Executions that begin on their caller's thread and go on with the workers, from several threads at once.
+#[test]
+fn executions_that_change_threads() {
+    let engine = Engine::builder()
+        .workers(2)
+        .task_async("*", |request: OwnedTaskRequest| async move {
+            Ok(request.input.into_bytes())
+        })
+        .build()
+        .unwrap();
+    let definition = format!(
+        r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","Next":"P"}},"P":{{"Type":"Pass","End":true}}}}}}"#
+    );
+    let machine = machine("both", &definition);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let result = engine.run(&machine, b"1").unwrap();
+                    assert_eq!(result.status, Status::Succeeded);
+                }
+            });
+        }
+    });
+    check(
+        &engine.metrics().snapshot(),
+        &[
+            (
+                "executions_started_total",
+                &["both", "EXPRESS", "sync"],
+                200,
+            ),
+            ("executions_finished_total", &["both", "SUCCEEDED"], 200),
+            ("state_transitions_total", &["both", "Task"], 200),
+            ("state_transitions_total", &["both", "Pass"], 200),
+            ("tasks_total", &["both", "lambda", "f", "SUCCEEDED"], 200),
         ],
     );
 }

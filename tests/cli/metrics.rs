@@ -17,7 +17,15 @@ fn get(address: &str, path: &str) -> String {
 fn a_run_can_be_scraped() {
     let folder = folder("scraped");
     let definition = file(&folder, "picky.asl.json", PICKY);
-    let mut child = start(&["run", "--metrics", "127.0.0.1:0", &definition]);
+    let log = folder.join("log.ndjson").to_str().unwrap().to_owned();
+    let mut child = start(&[
+        "run",
+        "--metrics",
+        "127.0.0.1:0",
+        "--log",
+        &log,
+        &definition,
+    ]);
     let mut err = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     err.read_line(&mut line).unwrap();
@@ -52,6 +60,17 @@ fn a_run_can_be_scraped() {
     ] {
         assert!(
             body.lines().any(|line| line == expected),
+            "{expected}\n{body}"
+        );
+    }
+    // How much of the log is written by now is not known.
+    for expected in [
+        format!(r#"quickstep_log_events_dropped_total{{sink="{log}",reason="queue_full"}} 0"#),
+        format!(r#"quickstep_log_events_total{{sink="{log}"}} "#),
+        format!(r#"quickstep_log_queue_depth{{sink="{log}"}} "#),
+    ] {
+        assert!(
+            body.lines().any(|line| line.starts_with(&expected)),
             "{expected}\n{body}"
         );
     }
