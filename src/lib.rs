@@ -51,7 +51,11 @@ pub mod metrics;
 pub mod path;
 pub mod program;
 pub(crate) mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod stdx;
+#[cfg(feature = "server")]
+pub(crate) mod store;
 pub mod task;
 pub mod value;
 

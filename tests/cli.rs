@@ -19,6 +19,8 @@ mod logs;
 mod metrics;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "cli/terminal.rs"]

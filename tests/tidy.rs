@@ -28,6 +28,8 @@ const MODULES: &[&str] = &[
     "runtime",
     "engine",
     "internal",
+    "store",
+    "server",
     "cli",
 ];
 
