@@ -15,6 +15,8 @@ mod exec;
 mod journal;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/serve.rs"]

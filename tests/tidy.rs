@@ -24,6 +24,7 @@ const MODULES: &[&str] = &[
     "task",
     "journal",
     "log",
+    "metrics",
     "runtime",
     "engine",
     "internal",

@@ -9,6 +9,7 @@ mod plain;
 mod record;
 mod report;
 mod run;
+mod scrape;
 mod serve;
 mod stdout;
 pub mod validate;

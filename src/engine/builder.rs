@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::{Error, ErrorKind};
 use super::run::Engine;
 use super::simulation::Simulation;
+use crate::metrics::Metrics;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
 use crate::runtime::{Config, Own, Shared};
@@ -21,6 +22,7 @@ pub struct EngineBuilder {
     futures: Option<tokio::runtime::Handle>,
     workers: Option<usize>,
     limits: Limits,
+    metrics: Option<Metrics>,
 }
 
 impl EngineBuilder {
@@ -103,6 +105,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Counts together with others, or with other limits; the engine has metrics of its own unless this is called.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> EngineBuilder {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -154,7 +163,8 @@ impl EngineBuilder {
         } else {
             (owns, Vec::new())
         };
-        let engine = Engine::new(self.tasks, futures, Arc::clone(&shared), threads);
+        let metrics = self.metrics.unwrap_or_default();
+        let engine = Engine::new(self.tasks, futures, metrics, Arc::clone(&shared), threads);
         Ok((engine, shared, stepped))
     }
 }

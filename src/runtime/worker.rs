@@ -13,7 +13,7 @@ use super::outlet::{Ended, Group, Observed, Receiver, RefusedStart};
 use super::slab::{Cache, Held};
 use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
-use super::turn::{AddressOf, Driver, Run, TURN_NANOS_MAX, Turn};
+use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
     Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
     Under, count,
@@ -339,10 +339,12 @@ impl<'a> Worker<'a> {
             // A receiver that wants nothing more says so when it is asked.
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
             count(&self.counters().refused, 1);
+            group.bound.writers[self.own.number].refused();
             self.leave(held, meta.input_bytes);
             return;
         }
         count(&self.counters().started, 1);
+        group.bound.writers[self.own.number].started(group.invocation);
         if group.bound.bindings.has_tokens {
             let place = match &held {
                 Some(held) => held.place(),
@@ -409,6 +411,7 @@ impl<'a> Worker<'a> {
         held: &mut Option<Held<'a, Parked, Letter>>,
         receiver: &mut dyn Receiver,
     ) -> Option<Turn> {
+        let around = group.bound.on_worker(self.own.number);
         let (shared, cache) = (self.shared, &mut self.own.cache);
         let mut address =
             || Address::from(held.get_or_insert_with(|| shared.occupy(cache)).place());
@@ -417,14 +420,14 @@ impl<'a> Worker<'a> {
         if receiver.observes() {
             drive(
                 driver,
-                group,
+                around,
                 run,
                 letters,
                 &mut address,
                 &mut Observed(receiver),
             )
         } else {
-            drive(driver, group, run, letters, &mut address, &mut NoEvents)
+            drive(driver, around, run, letters, &mut address, &mut NoEvents)
         }
     }
 
@@ -442,7 +445,8 @@ impl<'a> Worker<'a> {
             Some(Turn::Done) => return self.ended(group, ticket, meta, held, receiver),
             Some(turn) => turn,
             None => {
-                self.own.run.reset();
+                let metrics = &group.bound.writers[self.own.number];
+                self.own.driver.give_up(metrics, &mut self.own.run);
                 receiver.abandoned(meta.line, ticket);
                 count(&self.counters().abandoned, 1);
                 return self.leave(held, meta.input_bytes);
@@ -506,10 +510,12 @@ impl<'a> Worker<'a> {
             Status::Failed | Status::Running => &counters.failed,
         };
         count(counter, 1);
+        let nanos = nanos.saturating_sub(meta.started_nanos);
+        group.bound.writers[self.own.number].ended(execution, nanos);
         receiver.ended(&Ended {
             line: meta.line,
             worker: self.own.number,
-            nanos: nanos.saturating_sub(meta.started_nanos),
+            nanos,
             stop_time: self.own.driver.now(&self.own.run),
             run: &self.own.run,
             program: &group.bound.program,
@@ -660,7 +666,7 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 #[inline]
 fn drive<O: Observer>(
     driver: &mut Driver,
-    group: &Group,
+    around: Surroundings<'_>,
     run: &mut Run,
     letters: &mut Vec<Letter>,
     address: AddressOf<'_>,
@@ -671,22 +677,21 @@ fn drive<O: Observer>(
         for letter in letters.drain(..) {
             match letter {
                 Letter::Answer(answer) => {
-                    driver.answer(&group.bound.program, run, &answer, observer);
+                    driver.answer(around, run, &answer, observer);
                 }
                 Letter::Stop(failure) => {
                     let now = driver.now(run);
-                    let program = &group.bound.program;
+                    let program = &around.bound.program;
                     run.execution.stop(program, failure, now, observer);
                 }
                 Letter::Token(letter) => {
-                    let program = &group.bound.program;
                     let TokenLetter {
                         token,
                         answer,
                         verdict,
                     } = letter;
                     verdict.give(driver.answer_token(
-                        program,
+                        around,
                         run,
                         token.as_str(),
                         &answer,
@@ -697,5 +702,5 @@ fn drive<O: Observer>(
             }
         }
     }
-    Some(driver.turn(&group.bound, run, address, observer))
+    Some(driver.turn(around, run, address, observer))
 }
