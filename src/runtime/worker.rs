@@ -336,10 +336,11 @@ impl<'a> Worker<'a> {
                 error,
                 ticket,
             };
-            // A receiver that wants nothing more says so when it is asked.
-            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
+            // Who hears of it finds it counted.
             count(&self.counters().refused, 1);
             group.bound.writers[self.own.number].refused();
+            // A receiver that wants nothing more says so when it is asked.
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
             self.leave(held, meta.input_bytes);
             return;
         }
