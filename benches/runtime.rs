@@ -193,6 +193,12 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// CPU time of this thread, in seconds.
+fn thread_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -215,25 +221,37 @@ fn bare(workload: &Workload) -> Box<dyn Contender> {
         .unwrap_or_else(|| panic!("it is there"))
 }
 
-fn run_bare(contender: &mut dyn Contender, events: &[&[u8]]) -> f64 {
-    let start = Instant::now();
+/// Executions a second by the wall clock, and a CPU second.
+fn run_bare(contender: &mut dyn Contender, events: &[&[u8]]) -> [f64; 2] {
+    let (start, before) = (Instant::now(), thread_cpu_seconds());
     let mut out = Vec::new();
     for event in events {
         out.clear();
         contender.run(black_box(event), &mut out);
         black_box(&out);
     }
-    events.len() as f64 / start.elapsed().as_secs_f64()
+    let count = events.len() as f64;
+    let cpu = thread_cpu_seconds() - before;
+    [count / start.elapsed().as_secs_f64(), count / cpu]
 }
 
-fn run_engine(engine: &Engine, workers: usize, machine: &StateMachine, events: &[&[u8]]) -> f64 {
+/// Executions a second by the wall clock, and a CPU second of the workers.
+fn run_engine(
+    engine: &Engine,
+    workers: usize,
+    machine: &StateMachine,
+    events: &[&[u8]],
+) -> [f64; 2] {
     let sink = Sink::new(workers, None);
+    let before = cpu_seconds() - thread_cpu_seconds();
     engine
         .start_batch(machine, events.iter().copied(), Shared(Arc::clone(&sink)))
         .unwrap_or_else(|error| panic!("{error}"));
     sink.wait(events.len() as u64);
     assert_eq!(sink.failed(), 0);
-    events.len() as f64 / sink.seconds()
+    let count = events.len() as f64;
+    let cpu = cpu_seconds() - thread_cpu_seconds() - before;
+    [count / sink.seconds(), count / cpu]
 }
 
 fn measure_order(executions: usize, rounds: usize) {
@@ -249,7 +267,7 @@ fn measure_order(executions: usize, rounds: usize) {
     let events: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
     let mut contender = bare(&workload);
     let engines = [(1, engine(1)), (2, engine(2))];
-    let mut rates: [Vec<f64>; 3] = Default::default();
+    let mut rates: [[Vec<f64>; 2]; 3] = Default::default();
     println!(
         "order: {executions} executions a round, {rounds} rounds, load average {}",
         load_average()
@@ -261,22 +279,25 @@ fn measure_order(executions: usize, rounds: usize) {
         }
         // The first round warms up.
         if round > 0 {
-            rates
-                .iter_mut()
-                .zip(found)
-                .for_each(|(rates, rate)| rates.push(rate));
+            let found = found.into_iter().flatten();
+            let all = rates.iter_mut().flatten().zip(found);
+            all.for_each(|(rates, rate)| rates.push(rate));
         }
     }
-    let [bare, one, two] = rates.map(median);
-    println!("  bare interpreter  {bare:>10.0} executions/s");
-    println!(
-        "  one worker        {one:>10.0} executions/s  {:.3} of bare",
-        one / bare
-    );
-    println!(
-        "  two workers       {two:>10.0} executions/s  {:.3} of one worker",
-        two / one
-    );
+    let [bare, one, two] = rates.map(|rates| rates.map(median));
+    for (by, what) in [(0, "second"), (1, "CPU second")] {
+        let (bare, one, two) = (bare[by], one[by], two[by]);
+        println!("  executions a {what}, medians:");
+        println!("    bare interpreter  {bare:>10.0}");
+        println!(
+            "    one worker        {one:>10.0}  {:.3} of bare",
+            one / bare
+        );
+        println!(
+            "    two workers       {two:>10.0}  {:.3} of one worker",
+            two / one
+        );
+    }
     println!("  load average {}", load_average());
 }
 
@@ -315,7 +336,7 @@ fn waiting_event(order: &[u8], seconds: u64) -> Vec<u8> {
 }
 
 /// Starts executions that wait, not many more than are being parked; returns when all are.
-fn park(engine: &Engine, sink: &Arc<Sink>, count: u64, first_seconds: u64) {
+fn park(engine: &Engine, sink: &Arc<Sink>, count: u64, first_seconds: u64, spread_seconds: u64) {
     let machine = machine(WAITING);
     let (workload, _) = order();
     let orders = workload.events();
@@ -329,7 +350,7 @@ fn park(engine: &Engine, sink: &Arc<Sink>, count: u64, first_seconds: u64) {
         let inputs: Vec<Vec<u8>> = (started..started + chunk)
             .map(|n| {
                 let order = orders[usize::try_from(n).unwrap_or(0) % orders.len()];
-                waiting_event(order, first_seconds + n % SPREAD_SECONDS)
+                waiting_event(order, first_seconds + n % spread_seconds)
             })
             .collect();
         engine
@@ -357,7 +378,7 @@ fn measure_parked(count: u64) {
     let start = Instant::now();
     // Long enough for all to be parked before the first is due.
     let first_seconds = 5 + count / 100_000;
-    park(&engine, &sink, count, first_seconds);
+    park(&engine, &sink, count, first_seconds, SPREAD_SECONDS);
     println!(
         "parked: {count} executions of {EVENT_BYTES} bytes, load average {}",
         load_average()
@@ -390,30 +411,29 @@ fn gib(bytes: u64) -> f64 {
     bytes as f64 / (1_u64 << 30) as f64
 }
 
-/// CPU time of an execution that waits once, less that of one that does not wait.
+/// CPU time of the workers for an execution that waits once.
 fn measure_timers(many: u64) {
-    println!("timers: CPU time of an execution that is parked once");
+    println!(
+        "timers: CPU time of an execution that is parked once, load average {}",
+        load_average()
+    );
     for count in [1_000, 10_000, 100_000, many] {
         let engine = engine(1);
         let sink = Sink::new(1, None);
-        let mut spent = 0.0;
-        let mut measured = 0;
-        // As many executions in all, so that few are measured as long as many.
-        while measured < many.min(200_000) || measured == 0 {
-            let start = cpu_seconds();
-            park(&engine, &sink, count, 1 + count / 100_000);
+        let (mut spent, mut measured) = (0.0, 0);
+        // Few are measured several times.
+        for _ in 0..(50_000 / count).clamp(1, 10) {
+            let start = cpu_seconds() - thread_cpu_seconds();
+            park(&engine, &sink, count, 1 + count / 50_000, 1);
             sink.wait(measured + count);
-            spent += cpu_seconds() - start;
+            spent += cpu_seconds() - thread_cpu_seconds() - start;
             measured += count;
-            if count < 10_000 && measured >= 5_000 {
-                break;
-            }
         }
         println!(
             "  {count:>9} at a time: {:>6.0} ns each",
             spent * 1e9 / measured as f64
         );
-        if count == many {
+        if count >= many {
             break;
         }
     }
@@ -433,7 +453,7 @@ fn measure_fair(loops: usize, seconds: u64) {
             .map(|handle| handle.unwrap_or_else(|error| panic!("{error}")))
             .collect();
         // 10,000 a second, one by one; what is late is late from when it should have been started.
-        let latency = Arc::new(Mutex::new(histogram()));
+        let latency = Arc::new(Mutex::new([histogram(), histogram()]));
         let start = Instant::now();
         let count = seconds * 10_000;
         for n in 0..count {
@@ -442,6 +462,7 @@ fn measure_fair(loops: usize, seconds: u64) {
                 std::thread::sleep(Duration::from_micros(50));
             }
             let event = events[usize::try_from(n).unwrap_or(0) % events.len()];
+            let started = Instant::now();
             let handle = engine.start(&short, StartRequest::new(event));
             let latency = Arc::clone(&latency);
             handle
@@ -451,29 +472,30 @@ fn measure_fair(loops: usize, seconds: u64) {
                         result.map(|result| result.status).ok(),
                         Some(Status::Succeeded)
                     );
-                    let micros = u64::try_from(intended.elapsed().as_micros()).unwrap_or(u64::MAX);
                     let mut latency = latency.lock().unwrap_or_else(|error| panic!("{error}"));
-                    latency.saturating_record(micros.max(1));
+                    for (since, latency) in [intended, started].into_iter().zip(&mut *latency) {
+                        let micros = since.elapsed().as_micros();
+                        latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
+                    }
                 });
         }
-        while latency
-            .lock()
-            .unwrap_or_else(|error| panic!("{error}"))
-            .len()
-            < count
-        {
+        let ended = || latency.lock().unwrap_or_else(|error| panic!("{error}"))[0].len();
+        while ended() < count {
             std::thread::sleep(Duration::from_millis(1));
         }
         let latency = latency.lock().unwrap_or_else(|error| panic!("{error}"));
-        let transitions = engine.counts().transitions;
         println!(
-            "fair: {loops} endless loops, {workers} workers, 10,000 short executions a second for {seconds} s: p50 {} µs, \
-             p99 {} µs, at most {} µs ({transitions} transitions of what has ended), load average {}",
-            latency.value_at_quantile(0.5),
-            latency.value_at_quantile(0.99),
-            latency.max(),
+            "fair: {loops} endless loops, {workers} workers, 10,000 short executions a second for {seconds} s, load average {}",
             load_average()
         );
+        for (latency, since) in latency.iter().zip(["their intended start", "the call"]) {
+            println!(
+                "  since {since}: p50 {} µs, p99 {} µs, at most {} µs",
+                latency.value_at_quantile(0.5),
+                latency.value_at_quantile(0.99),
+                latency.max()
+            );
+        }
         for handle in handles {
             assert!(handle.stop(None, None), "an endless loop goes on");
         }
@@ -570,7 +592,7 @@ fn main() {
         Some("order") => measure_order(small(number(262_144)), 5),
         Some("parked") => measure_parked(number(1_000_000)),
         Some("timers") => measure_timers(number(1_000_000)),
-        Some("fair") => measure_fair(1_000, number(5)),
+        Some("fair") => measure_fair(1_000, number(10)),
         Some("overload") => measure_overload(number(4) as f64),
         Some("count") => count(small(number(4_096))),
         Some("bare") => {

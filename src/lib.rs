@@ -25,6 +25,7 @@
 //!
 //! - [`engine`] is all that most programs need: [`Engine`], [`StateMachine`], streams of events, time.
 //! - [`task`] has handlers, in process and asynchronous, and answers from files for tests.
+//! - [`metrics`](mod@metrics) has what engines count, as text for Prometheus and for recorders of the crate `metrics`.
 //! - [`history`] has the events of executions, as AWS's logs and histories show them; [`log`] streams them to files,
 //!   pipes and subscribers.
 //! - [`asl`], [`mod@compile`], [`program`] and [`interp`] are the way from a definition's text to an execution;
@@ -46,10 +47,15 @@ pub mod intrinsic;
 mod journal;
 pub(crate) mod jsonata;
 pub mod log;
+pub mod metrics;
 pub mod path;
 pub mod program;
 pub(crate) mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod stdx;
+#[cfg(feature = "server")]
+pub(crate) mod store;
 pub mod task;
 pub mod value;
 

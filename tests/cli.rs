@@ -15,8 +15,12 @@ mod exec;
 mod journal;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "cli/terminal.rs"]

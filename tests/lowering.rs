@@ -36,6 +36,18 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// What fuzzing has found.
+#[test]
+fn expressions_that_differed_once() {
+    for text in [
+        // A function is given a sequence of one item that no variable has unwrapped.
+        r#"$map(($f := function($p) { $map("a", function($v) { "b" }) }; $map([1..3], $f)), $uppercase)"#,
+        r#"$reduce(($f := function($p) { $map("a", function($v) { "b" }) }; $map([1..3], $f)), $append)"#,
+    ] {
+        assert_eq!(difference(text, "{}"), None, "{text}");
+    }
+}
+
 /// Every case that is lowered and does not bail gives what jsonata-js gives.
 #[test]
 fn cases_of_the_suite() {

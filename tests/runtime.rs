@@ -134,7 +134,7 @@ fn inputs(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|n| format!("[{n}]").into_bytes()).collect()
 }
 
-fn slices(inputs: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
+fn slices(inputs: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> + Clone {
     inputs.iter().map(Vec::as_slice)
 }
 

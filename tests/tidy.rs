@@ -24,9 +24,12 @@ const MODULES: &[&str] = &[
     "task",
     "journal",
     "log",
+    "metrics",
     "runtime",
     "engine",
     "internal",
+    "store",
+    "server",
     "cli",
 ];
 

@@ -42,7 +42,7 @@ pub(crate) struct Workload {
     /// Where the definition stands.
     pub(crate) definition: PathBuf,
     /// Who competes.
-    pub(crate) entries: [Entry; 3],
+    pub(crate) entries: Vec<Entry>,
     events: Vec<u8>,
     references: Vec<u8>,
 }
@@ -56,10 +56,14 @@ impl Workload {
     fn order() -> Workload {
         Workload::load(
             "order",
-            [
+            vec![
                 ("H1", |_| Some(Box::new(typed::Order::new()))),
                 ("H2", |_| Some(Box::new(spans::Order::new()))),
                 ("quickstep", quickstep::contender),
+                // The same workflow in the other language.
+                ("JSONata", |order| {
+                    quickstep::contender(&order.with_file_name("order_jsonata.asl.json"))
+                }),
             ],
         )
     }
@@ -67,7 +71,7 @@ impl Workload {
     fn fanout() -> Workload {
         Workload::load(
             "fanout",
-            [
+            vec![
                 ("H1", |_| Some(Box::new(typed::Fanout::new()))),
                 ("H2", |_| Some(Box::new(spans::Fanout::new()))),
                 ("quickstep", quickstep::contender),
@@ -75,7 +79,7 @@ impl Workload {
         )
     }
 
-    fn load(name: &'static str, entries: [Entry; 3]) -> Workload {
+    fn load(name: &'static str, entries: Vec<Entry>) -> Workload {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/data");
         let read = |file: String| {
             let path = data.join(file);
@@ -98,7 +102,7 @@ impl Workload {
     /// The contenders that exist, by name, each checked against the reference.
     pub(crate) fn contenders(&self) -> Vec<(&'static str, Box<dyn Contender>)> {
         let mut contenders = Vec::new();
-        for (name, make) in self.entries {
+        for &(name, make) in &self.entries {
             if let Some(mut contender) = make(&self.definition) {
                 self.check(name, contender.as_mut());
                 contenders.push((name, contender));

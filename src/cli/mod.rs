@@ -9,6 +9,8 @@ mod plain;
 mod record;
 mod report;
 mod run;
+mod scrape;
+mod serve;
 mod stdout;
 pub mod validate;
 
@@ -17,6 +19,7 @@ pub use journal::JournalArgs;
 pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
+pub use serve::ServeArgs;
 pub use stdout::refuse_without;
 
 use std::io;
@@ -52,6 +55,7 @@ pub struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Run(Box<RunArgs>),
+    Serve(Box<ServeArgs>),
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
     Journal(JournalArgs),
@@ -64,6 +68,7 @@ impl Cli {
     pub fn run(&self) -> u8 {
         match &self.command {
             Command::Run(args) => run::run(args),
+            Command::Serve(args) => serve::run(args),
             Command::Validate(args) => validate::run(
                 args,
                 &mut io::stdout().lock(),

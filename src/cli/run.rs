@@ -10,6 +10,7 @@ use super::log::{self, Log, LogArgs, NoLog};
 use super::plain::Plain;
 use super::record::{Form, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
+use super::scrape;
 use super::validate::TypeArg;
 use super::{
     EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
@@ -20,6 +21,7 @@ use crate::engine::{
     StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode, check_name,
 };
 use crate::log::LogCounters;
+use crate::metrics::LogFigures;
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
@@ -73,6 +75,10 @@ pub struct RunArgs {
     /// What is logged, and where it goes.
     #[command(flatten)]
     pub log: LogArgs,
+    /// Let Prometheus scrape http://HOST:PORT/metrics while this runs. With port 0 any free one is taken. Where it listens is
+    /// said on the standard error, unless --quiet.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics: Option<String>,
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
@@ -84,6 +90,7 @@ Examples:
   quickstep run order.asl.json --input '{\"id\": 1}' --tasks tasks.json
   tail -f orders.ndjson | quickstep run order.asl.json --envelope
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
+  quickstep run order.asl.json orders.ndjson --metrics 127.0.0.1:9464
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
   quickstep run order.asl.json orders.ndjson --log events.qslog --log-format compact --log-rotate-bytes 100000000
 
@@ -151,7 +158,16 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
     }
     let source = open(args)?;
     let opened = args.log.open();
-    match opened.map_err(|error| Trouble(error.to_string()))? {
+    let opened = opened.map_err(|error| Trouble(error.to_string()))?;
+    if let Some(log) = &opened {
+        let counters = log.counters_reader();
+        let metrics = engine.metrics();
+        metrics.add_log(move || LogFigures::from(&counters()));
+    }
+    if let Some(address) = &args.metrics {
+        serve_metrics(args, address, &engine, err)?;
+    }
+    match opened {
         None => Ok(stream(args, &engine, &machine, source, || NoLog)),
         Some(log) => {
             let recorder = || log::Stream(log.recorder());
@@ -202,6 +218,24 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         None => engine,
     };
     engine.build().map_err(|error| Trouble(error.to_string()))
+}
+
+fn serve_metrics(
+    args: &RunArgs,
+    address: &str,
+    engine: &Engine,
+    err: &mut impl Write,
+) -> Attempt<()> {
+    let local = scrape::serve(address, engine.metrics()).map_err(|error| {
+        Trouble(format!(
+            "--metrics: failed to listen at {address}: {error}; it takes an address and a port, as in 127.0.0.1:9464"
+        ))
+    })?;
+    if !args.quiet {
+        // If nobody reads the standard error, nobody wants to know.
+        let _ = writeln!(err, "metrics: http://{local}/metrics");
+    }
+    Ok(())
 }
 
 /// Events from a file, from the standard input, or one input.

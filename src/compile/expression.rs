@@ -5,7 +5,7 @@ use crate::asl::ExpressionField;
 use crate::jsonata::{Compiled, Constants};
 use crate::program::{ExpressionId, ExpressionInfo};
 use crate::stdx::narrow;
-use crate::value::{Key, Val};
+use crate::value::{Key, MemberName, Name, Val};
 
 impl Compiler<'_> {
     pub(super) fn expression(&mut self, field: &ExpressionField) -> ExpressionId {
@@ -29,6 +29,10 @@ impl Constants for Compiler<'_> {
 
     fn key(&mut self, name: &str) -> Key {
         Compiler::key(self, name)
+    }
+
+    fn member(&mut self, name: &str) -> MemberName {
+        self.member_name(&Name::new(name))
     }
 
     fn variable(&mut self, name: &str) -> Option<u32> {

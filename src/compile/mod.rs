@@ -209,16 +209,18 @@ impl<'d> Compiler<'d> {
 
     fn step(&mut self, segment: &Segment) -> Step {
         match segment {
-            Segment::Child(name) => {
-                let key = self.key(&name.decoded());
-                let member = MemberName::new(name.clone(), key);
-                // Most paths read what the last template with such a member has made.
-                Step::Child(match self.places.get(name.raw()) {
-                    Some(&(layout, position)) => member.expect(layout, position),
-                    None => member,
-                })
-            }
+            Segment::Child(name) => Step::Child(self.member_name(name)),
             Segment::Index(index) => Step::Index(*index),
+        }
+    }
+
+    fn member_name(&mut self, name: &Name) -> MemberName {
+        let key = self.key(&name.decoded());
+        let member = MemberName::new(name.clone(), key);
+        // Most paths read what the last template with such a member has made.
+        match self.places.get(name.raw()) {
+            Some(&(layout, position)) => member.expect(layout, position),
+            None => member,
         }
     }
 

@@ -8,6 +8,7 @@ use super::error::{Error, ErrorKind};
 use super::run::Engine;
 use super::simulation::Simulation;
 use crate::journal::{Options as JournalOptions, Storage};
+use crate::metrics::Metrics;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
 use crate::runtime::{Config, Own, Shared};
@@ -24,6 +25,7 @@ pub struct EngineBuilder {
     workers: Option<usize>,
     limits: Limits,
     journal: JournalConfig,
+    metrics: Option<Metrics>,
 }
 
 impl EngineBuilder {
@@ -149,6 +151,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Counts together with others, or with other limits; the engine has metrics of its own unless this is called.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> EngineBuilder {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -204,7 +213,15 @@ impl EngineBuilder {
         } else {
             (owns, Vec::new())
         };
-        let engine = Engine::new(self.tasks, futures, Arc::clone(&shared), threads, durable);
+        let metrics = self.metrics.unwrap_or_default();
+        let engine = Engine::new(
+            self.tasks,
+            futures,
+            metrics,
+            Arc::clone(&shared),
+            threads,
+            durable,
+        );
         Ok((engine, shared, stepped))
     }
 }

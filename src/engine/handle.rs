@@ -135,7 +135,8 @@ impl ExecutionHandle {
             error: error.map(Into::into),
             cause: cause.map(Into::into),
         };
-        self.shared.stop(self.ticket.place, failure)
+        // Its result is there a moment before its place is free.
+        !self.ticket.has_ended() && self.shared.stop(self.ticket.place, failure)
     }
 }
 

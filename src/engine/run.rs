@@ -11,12 +11,13 @@ use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_siz
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
-use crate::runtime::admission::Refusals;
+use crate::metrics::{Api, Metrics, Throttle, Writer};
+use crate::runtime::admission::{Limit, Refusals};
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
 use crate::runtime::ticket::Tickets;
-use crate::runtime::turn::{Bound, Driver, Run, Turn};
+use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
 use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
@@ -50,6 +51,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     tasks: TaskRegistry,
     futures: Futures,
+    metrics: Metrics,
     shared: Arc<Shared>,
     bound: Mutex<FixedMap<usize, Known>>,
     runners: Mutex<Vec<Runner>>,
@@ -77,7 +79,22 @@ struct Runner {
     answers: Vec<Answer>,
     inbox: Arc<ThreadInbox>,
     generation: u32,
-    bound: Option<(StateMachine, Arc<Group>)>,
+    bound: Option<(StateMachine, Arc<Tools>)>,
+}
+
+/// What a runner has for the machine that it ran last.
+struct Tools {
+    group: Arc<Group>,
+    metrics: Writer,
+}
+
+impl Tools {
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            bound: &self.group.bound,
+            metrics: &self.metrics,
+        }
+    }
 }
 
 /// Runners that are kept.
@@ -105,6 +122,7 @@ impl Engine {
     pub(super) fn new(
         tasks: TaskRegistry,
         futures: Futures,
+        metrics: Metrics,
         shared: Arc<Shared>,
         owns: Vec<Own>,
         durable: Option<Arc<Durable>>,
@@ -112,6 +130,7 @@ impl Engine {
         Engine(Arc::new(Inner {
             tasks,
             futures,
+            metrics,
             shared,
             bound: Mutex::default(),
             runners: Mutex::default(),
@@ -139,7 +158,7 @@ impl Engine {
         request.check()?;
         let shared = self.workers()?;
         let group = self.known(machine).asynchronous;
-        shared.admit(1, request.input.len() as u64)?;
+        self.admit(Api::StartExecution, 1, request.input.len() as u64)?;
         if let Some(durable) = &self.0.durable {
             let (handle, start) =
                 self.start_recorded(durable, machine, request, Patience::Waits)?;
@@ -155,40 +174,56 @@ impl Engine {
     }
 
     /// Takes in an execution for every input, all or none of them, and returns at once. What comes of them goes to
-    /// `sink`. A durable engine returns when all of them are on the disk: one sync for all.
+    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused. A durable engine returns when all of
+    /// them are on the disk: one sync for all.
     ///
     /// # Errors
     ///
     /// As [`Engine::start`].
-    pub fn start_batch<'i>(
+    pub fn start_batch<'i, I>(
         &self,
         machine: &StateMachine,
-        inputs: impl IntoIterator<Item = &'i [u8]>,
+        inputs: I,
         sink: impl ResultSink,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        I: IntoIterator<Item = &'i [u8], IntoIter: Clone>,
+    {
         let shared = self.workers()?;
         if let Some(durable) = &self.0.durable {
             return self.start_recorded_batch(durable, machine, inputs, Arc::new(ToSink(sink)));
         }
-        let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
-        // Copied first: what is admitted is what is there.
-        let mut batches: Vec<Box<StartBatch>> = Vec::new();
-        let (mut line, mut bytes) = (0, 0);
-        for input in inputs {
+        let inputs = inputs.into_iter();
+        let (mut count, mut bytes) = (0_usize, 0);
+        for input in inputs.clone() {
             check_size(input)?;
+            count += 1;
+            bytes += input.len() as u64;
+        }
+        self.admit(Api::StartExecution, count, bytes)?;
+        let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
+        let first_number = shared.take_numbers(count as u64);
+        let mut batches: Vec<Box<StartBatch>> = Vec::new();
+        let (mut left, mut bytes_left) = (count, bytes);
+        for (line, input) in (0..).zip(inputs) {
+            // An iterator that gives something else the second time starts nothing that was not admitted.
+            if left == 0 || bytes_left < input.len() as u64 {
+                break;
+            }
+            left -= 1;
+            bytes_left -= input.len() as u64;
             if batches.last().is_none_or(|batch| batch.is_full()) {
-                batches.push(shared.new_batch(&group, line, 0));
+                let number = first_number.wrapping_add(line);
+                batches.push(shared.new_batch(&group, line, number));
             }
             if let Some(batch) = batches.last_mut() {
                 batch.push(input, None, None);
             }
-            line += 1;
-            bytes += input.len() as u64;
         }
-        shared.admit(usize::try_from(line).unwrap_or(usize::MAX), bytes)?;
-        let first_number = shared.take_numbers(line);
-        for mut batch in batches {
-            batch.first_number = first_number.wrapping_add(batch.first_line);
+        if left > 0 || bytes_left > 0 {
+            shared.admission.release(left, bytes_left);
+        }
+        for batch in batches {
             shared.start_batch(batch);
         }
         Ok(())
@@ -266,9 +301,10 @@ impl Engine {
         request: StartRequest<'_>,
     ) -> Result<ExecutionResult, Error> {
         let shared = &self.0.shared;
-        let group = runner.group(self, machine);
+        let tools = runner.tools(self, machine);
+        let around = tools.surroundings();
         let input_bytes = request.input.len() as u64;
-        shared.admit(1, input_bytes)?;
+        self.admit(Api::StartSyncExecution, 1, input_bytes)?;
         let admitted = shared.admitted(1, input_bytes);
         let inbox = Arc::clone(shared) as Arc<dyn Inbox>;
         let mut driver = runner.driver(shared, inbox);
@@ -277,32 +313,35 @@ impl Engine {
         begin(
             &driver,
             &mut runner.run,
-            &group.bound,
+            around,
             request,
             seed,
             &mut NoEvents,
         )?;
         let mut held = None;
-        if group.bound.bindings.has_tokens {
+        if around.bound.bindings.has_tokens {
             let place = shared.outside_place(&mut held);
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(&group.bound, &mut runner.run, &mut address, &mut NoEvents);
+        let turn = driver.turn(around, &mut runner.run, &mut address, &mut NoEvents);
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
             }
-            let result = end(&mut driver, &runner.run, &group.bound, seed, started_nanos);
+            let result = end(&mut driver, &runner.run, around, seed, started_nanos);
             runner.response = driver.response;
             return Ok(result);
         }
         runner.response = std::mem::take(&mut driver.response);
-        self.workers()?;
+        if let Err(error) = self.workers() {
+            driver.give_up(around.metrics, &mut runner.run);
+            return Err(error);
+        }
         admitted.keep();
         let ticket = shared.adopt(
             held,
-            &group,
+            &tools.group,
             &mut runner.run,
             Meta {
                 line: 0,
@@ -322,29 +361,23 @@ impl Engine {
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
         let shared = &self.0.shared;
-        let group = runner.group(self, machine);
+        let tools = runner.tools(self, machine);
+        let around = tools.surroundings();
         let input_bytes = request.input.len() as u64;
-        shared.admit(1, input_bytes)?;
+        self.admit(Api::StartSyncExecution, 1, input_bytes)?;
         let _admitted = shared.admitted(1, input_bytes);
         let inbox = Arc::clone(&runner.inbox) as Arc<dyn Inbox>;
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
         let seed = request.seed.unwrap_or_else(|| shared.new_seed());
-        begin(
-            &driver,
-            &mut runner.run,
-            &group.bound,
-            request,
-            seed,
-            observer,
-        )?;
+        begin(&driver, &mut runner.run, around, request, seed, observer)?;
         runner.generation = runner.generation.wrapping_add(1);
         let address = Address {
             slot: 0,
             generation: runner.generation,
         };
         loop {
-            let turn = driver.turn(&group.bound, &mut runner.run, &mut || address, observer);
+            let turn = driver.turn(around, &mut runner.run, &mut || address, observer);
             match turn {
                 Turn::Done => break,
                 Turn::OutOfFuel => {
@@ -360,14 +393,13 @@ impl Engine {
                     );
                     for answer in runner.answers.drain(..) {
                         if answer.address == address {
-                            let program = &group.bound.program;
-                            driver.answer(program, &mut runner.run, &answer, observer);
+                            driver.answer(around, &mut runner.run, &answer, observer);
                         }
                     }
                 }
             }
         }
-        let result = end(&mut driver, &runner.run, &group.bound, seed, started_nanos);
+        let result = end(&mut driver, &runner.run, around, seed, started_nanos);
         runner.response = driver.response;
         Ok(result)
     }
@@ -399,6 +431,36 @@ impl Engine {
 
     pub(super) fn durable(&self) -> Option<&Arc<Durable>> {
         self.0.durable.as_ref()
+    }
+
+    /// Admits executions; a refusal is counted.
+    pub(super) fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
+        self.0.shared.admit(count, bytes).map_err(|throttled| {
+            let reason = match throttled.limit {
+                Limit::Executions => Throttle::Executions,
+                Limit::InputBytes => Throttle::InputBytes,
+                Limit::StartRate => Throttle::StartRate,
+                Limit::Journal => Throttle::Journal,
+                Limit::Closed => Throttle::Closed,
+            };
+            self.0.metrics.throttled(api, reason, count as u64);
+            throttled.into()
+        })
+    }
+
+    /// What the journal said to starts; that it has no room for them is counted.
+    pub(super) fn journaled<T>(&self, count: usize, said: Result<T, Error>) -> Result<T, Error> {
+        said.inspect_err(|error| {
+            if error.kind() == ErrorKind::Throttled {
+                let (api, reason) = (Api::StartExecution, Throttle::Journal);
+                self.0.metrics.throttled(api, reason, count as u64);
+            }
+        })
+    }
+
+    /// Counters for a thread that runs executions of a machine.
+    fn writer(&self, machine: &StateMachine) -> Writer {
+        self.0.metrics.writer(machine.identity(), machine.program())
     }
 
     /// A group of executions whose results go to `outlet`.
@@ -433,6 +495,9 @@ impl Engine {
                 .0
                 .tasks
                 .bind(machine.program(), self.0.futures.handle()),
+            writers: (0..self.0.shared.workers())
+                .map(|_| self.writer(machine))
+                .collect(),
         });
         let group = |invocation, outlet| {
             Arc::new(Group {
@@ -516,6 +581,12 @@ impl Engine {
         self.0.shared.counts()
     }
 
+    /// What this engine has counted, for reading at any time.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// How many executions were refused so far, and why.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
@@ -541,7 +612,7 @@ impl Engine {
 fn begin<O: Observer>(
     driver: &Driver,
     run: &mut Run,
-    bound: &Bound,
+    around: Surroundings<'_>,
     request: StartRequest<'_>,
     seed: u64,
     observer: &mut O,
@@ -550,25 +621,32 @@ fn begin<O: Observer>(
     let start = Start {
         invocation: Invocation::Synchronous,
         input: request.input,
-        machine: &bound.identity,
+        machine: &around.bound.identity,
         name: request.name,
         now: driver.now(run),
         seed,
     };
     run.execution
-        .start(&bound.program, &start, observer)
-        .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
+        .start(&around.bound.program, &start, observer)
+        .map_err(|error| {
+            around.metrics.refused();
+            Error::new(ErrorKind::InvalidInput, error.to_string())
+        })?;
+    around.metrics.started(start.invocation);
+    Ok(())
 }
 
 fn end(
     driver: &mut Driver,
     run: &Run,
-    bound: &Bound,
+    around: Surroundings<'_>,
     seed: u64,
     started_nanos: u64,
 ) -> ExecutionResult {
-    let duration = Duration::from_nanos(driver.tick().saturating_sub(started_nanos));
-    ExecutionResult::new(run, &bound.program, seed, driver.now(run), duration)
+    let nanos = driver.tick().saturating_sub(started_nanos);
+    around.metrics.ended(&run.execution, nanos);
+    let duration = Duration::from_nanos(nanos);
+    ExecutionResult::new(run, &around.bound.program, seed, driver.now(run), duration)
 }
 
 /// Waits for `at` of the execution's own clock, or for an answer.
@@ -609,15 +687,18 @@ impl Runner {
         }
     }
 
-    fn group(&mut self, engine: &Engine, machine: &StateMachine) -> Arc<Group> {
+    fn tools(&mut self, engine: &Engine, machine: &StateMachine) -> Arc<Tools> {
         match &self.bound {
-            Some((held, group)) if Arc::ptr_eq(held.machine(), machine.machine()) => {
-                Arc::clone(group)
+            Some((held, tools)) if Arc::ptr_eq(held.machine(), machine.machine()) => {
+                Arc::clone(tools)
             }
             _ => {
-                let group = engine.known(machine).synchronous;
-                self.bound = Some((machine.clone(), Arc::clone(&group)));
-                group
+                let tools = Arc::new(Tools {
+                    group: engine.known(machine).synchronous,
+                    metrics: engine.writer(machine),
+                });
+                self.bound = Some((machine.clone(), Arc::clone(&tools)));
+                tools
             }
         }
     }

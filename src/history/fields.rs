@@ -121,12 +121,7 @@ impl HistoryEvent<'_> {
                 ..
             } => {
                 fields.text(Field::Name, name);
-                if data {
-                    fields.document(Field::Output, output);
-                    if !assigned.is_empty() {
-                        fields.variables(assigned);
-                    }
-                }
+                tell_exit(data, output, assigned, fields);
             }
             Details::LambdaFunctionScheduled { .. }
             | Details::ActivityScheduled { .. }
@@ -248,6 +243,17 @@ impl HistoryEvent<'_> {
 fn tell_number(field: Field, number: Option<u64>, fields: &mut impl Fields) {
     if let Some(number) = number {
         fields.number(field, number);
+    }
+}
+
+/// What a state ended with.
+#[inline(always)]
+fn tell_exit(data: bool, output: Val, assigned: &[(&str, Val)], fields: &mut impl Fields) {
+    if data {
+        fields.document(Field::Output, output);
+        if !assigned.is_empty() {
+            fields.variables(assigned);
+        }
     }
 }
 

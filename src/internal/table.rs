@@ -2,7 +2,7 @@
 
 use crate::jsonata::Constants;
 use crate::stdx::narrow;
-use crate::value::{Doc, Key, Name, Val};
+use crate::value::{Doc, Key, MemberName, Name, Val};
 
 /// Constants of one expression, in which every name is one key.
 #[derive(Debug, Default)]
@@ -40,6 +40,10 @@ impl Constants for Table {
         let key = self.constants.push_key(&Name::new(name)).as_constant();
         self.keys.push((name.to_owned(), key));
         key
+    }
+
+    fn member(&mut self, name: &str) -> MemberName {
+        MemberName::new(Name::new(name), self.key(name))
     }
 
     fn variable(&mut self, name: &str) -> Option<u32> {

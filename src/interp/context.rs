@@ -283,6 +283,12 @@ impl Execution {
         token
     }
 
+    /// What its randomness comes from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.context.seed
+    }
+
     /// Says where the execution is found again: task tokens begin with it. Before its first step.
     pub fn set_place(&mut self, place: u64) {
         self.context.place = place;
@@ -290,7 +296,7 @@ impl Execution {
 
     /// Says which attempt at the same start it is, from 1; the first, unless this is called. Before its first step.
     pub fn set_attempt(&mut self, attempt: u32) {
-        self.context.attempt = attempt;
+        self.context.attempt = attempt.max(1);
     }
 
     /// Which attempt at the same start it is: more than 1 if it was begun before and not finished.

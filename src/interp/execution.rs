@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::context::{Context, Start, values};
+use super::counts::Counts;
 use super::join::Join;
 use super::{EXPRESS_SECONDS_MAX, FUEL, PAYLOAD_BYTES_MAX};
 use crate::asl::{MachineType, Resource};
@@ -35,6 +36,7 @@ pub struct Execution {
     pub(super) compact_at: usize,
     pub(super) variables_bytes: usize,
     pub(super) transitions: u64,
+    pub(super) counts: Counts,
     /// What the state under way has assigned, for its exit event.
     pub(super) assigned: Vec<(VariableId, Val)>,
 }
@@ -275,6 +277,8 @@ pub struct TaskCall<'a> {
     pub values: Values<'a>,
     /// When it times out; [`Timestamp::MAX`] if never.
     pub timeout_at: Timestamp,
+    /// When its first heartbeat is due; [`Timestamp::MAX`] if never.
+    pub heartbeat_at: Timestamp,
 }
 
 /// Most bytes of text that an execution may keep alive: values that share text count as often as they hold it.
@@ -315,6 +319,7 @@ impl Execution {
             compact_at: COMPACT_BYTES_MIN,
             variables_bytes: 0,
             transitions: 0,
+            counts: Counts::default(),
             assigned: Vec::new(),
         }
     }
@@ -419,6 +424,7 @@ impl Execution {
         self.compact_at = COMPACT_BYTES_MIN;
         self.variables_bytes = 0;
         self.transitions = 0;
+        self.counts = Counts::default();
         self.assigned.clear();
     }
 
@@ -455,6 +461,12 @@ impl Execution {
         self.transitions
     }
 
+    /// Bytes that its document takes: inputs, results and what was made of them, since it was last compacted.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.doc.memory()
+    }
+
     /// Bytes of memory that the execution holds for its documents.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -483,6 +495,7 @@ impl Execution {
             input: frame.value,
             values: values(self, program),
             timeout_at: frame.wake_at,
+            heartbeat_at: frame.heartbeat_at,
         })
     }
 

@@ -81,6 +81,8 @@ impl<O: Observer> Run<'_, O> {
         }
         f.retries[index] += 1;
         f.retry_count += 1;
+        let counts = &mut self.execution.counts;
+        counts.retries = counts.retries.saturating_add(1);
         self.execution.fuel = self.execution.fuel.saturating_sub(1);
         let f = &mut self.execution.frames[frame as usize];
         f.forked = false;
@@ -114,6 +116,8 @@ impl<O: Observer> Run<'_, O> {
         else {
             return false;
         };
+        let counts = &mut self.execution.counts;
+        counts.catches = counts.catches.saturating_add(1);
         let error_output = self.error_output(failure);
         let f = &mut self.execution.frames[frame as usize];
         f.value = error_output;

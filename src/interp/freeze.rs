@@ -40,6 +40,18 @@ const HAS_VARIABLES: u64 = 1 << 7;
 const HAS_PARENT: u64 = 1 << 8;
 const STATUS_SHIFT: u32 = 9;
 
+// What few executions have is named in one number, and only then written.
+const SYNCHRONOUS: u64 = 1;
+const NAMED: u64 = 1 << 1;
+const ORIGINAL: u64 = 1 << 2;
+const RANDOM: u64 = 1 << 3;
+const PLACE: u64 = 1 << 4;
+const VARIABLES: u64 = 1 << 5;
+const FREE_FRAMES: u64 = 1 << 6;
+const JOINS: u64 = 1 << 7;
+const READY: u64 = 1 << 8;
+const ATTEMPT: u64 = 1 << 9;
+
 impl FrameStatus {
     const fn code(self) -> u64 {
         match self {
@@ -66,12 +78,14 @@ fn small(n: u64) -> Result<u32, Damaged> {
     u32::try_from(n).map_err(|_| Damaged { what: "an index" })
 }
 
-fn put_time(out: &mut Vec<u8>, time: Timestamp) {
-    put_signed(out, time.millis());
+/// A time, as milliseconds from the start of the execution: most are near it. Times beyond time wrap around.
+fn put_time(out: &mut Vec<u8>, time: Timestamp, start: Timestamp) {
+    put_signed(out, time.millis().wrapping_sub(start.millis()));
 }
 
-fn time(reader: &mut Reader<'_>) -> Result<Timestamp, Damaged> {
-    reader.signed().map(Timestamp::from_millis)
+fn time(reader: &mut Reader<'_>, start: Timestamp) -> Result<Timestamp, Damaged> {
+    let millis = reader.signed()?.wrapping_add(start.millis());
+    Ok(Timestamp::from_millis(millis))
 }
 
 fn put_list(out: &mut Vec<u8>, list: impl ExactSizeIterator<Item = u32>) {
@@ -108,51 +122,64 @@ impl Execution {
         put(out, FORMAT);
         table.write(view, out);
         self.freeze_context(table, out);
+        let start = self.context.start_time;
         put(out, self.frames.len() as u64);
         for frame in &self.frames {
-            freeze_frame(frame, program, table, out);
+            freeze_frame(frame, program, start, table, out);
         }
-        put_list(out, self.free_frames.iter().copied());
-        put(out, self.joins.len() as u64);
-        for join in &self.joins {
-            freeze_join(join, program, table, out);
+        if !self.free_frames.is_empty() {
+            put_list(out, self.free_frames.iter().copied());
         }
-        put_list(out, self.free_joins.iter().copied());
-        put_list(out, self.ready.iter().copied());
+        if !self.joins.is_empty() {
+            put(out, self.joins.len() as u64);
+            for join in &self.joins {
+                freeze_join(join, program, table, out);
+            }
+            put_list(out, self.free_joins.iter().copied());
+        }
+        if !self.ready.is_empty() {
+            put_list(out, self.ready.iter().copied());
+        }
         let live = |timer: &&Reverse<Timer>| timer.0.is_live(&self.frames[timer.0.frame as usize]);
         put(out, self.timers.iter().filter(live).count() as u64);
         for Reverse(timer) in self.timers.iter().filter(live) {
-            put_time(out, timer.at);
+            put_time(out, timer.at, start);
             put(out, timer.frame.into());
         }
     }
 
     fn freeze_context(&self, table: &Table, out: &mut Vec<u8>) {
         let context = &self.context;
-        out.extend_from_slice(&context.seed.to_le_bytes());
-        // Often nothing was drawn yet.
-        put(out, self.random.rest().wrapping_sub(context.seed));
-        put_time(out, context.start_time);
-        put_time(out, self.deadline);
-        put(out, table.code(context.input));
-        let synchronous = u64::from(context.invocation == Invocation::Synchronous);
-        let named = u64::from(context.name.is_some());
-        let original = u64::from(context.input_text.is_some());
-        let repeated = u64::from(context.attempt != 1);
+        let random = self.random.rest().wrapping_sub(context.seed);
+        let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
         put(
             out,
-            synchronous | named << 1 | original << 2 | repeated << 3,
+            flag(context.invocation == Invocation::Synchronous, SYNCHRONOUS)
+                | flag(context.name.is_some(), NAMED)
+                | flag(context.input_text.is_some(), ORIGINAL)
+                | flag(random != 0, RANDOM)
+                | flag(context.place != 0, PLACE)
+                | flag(self.variables_bytes != 0, VARIABLES)
+                | flag(!self.free_frames.is_empty(), FREE_FRAMES)
+                | flag(!self.joins.is_empty(), JOINS)
+                | flag(!self.ready.is_empty(), READY)
+                | flag(context.attempt > 1, ATTEMPT),
         );
-        if context.attempt != 1 {
-            put(out, context.attempt.into());
-        }
-        put(out, context.place);
+        out.extend_from_slice(&context.seed.to_le_bytes());
+        put_signed(out, context.start_time.millis());
+        put_time(out, self.deadline, context.start_time);
+        put(out, table.code(context.input));
         for text in [&context.name, &context.input_text].into_iter().flatten() {
             put_bytes(out, text.as_bytes());
         }
+        let repeated = u64::from(context.attempt - 1);
+        for rare in [random, context.place, self.variables_bytes as u64, repeated] {
+            if rare != 0 {
+                put(out, rare);
+            }
+        }
         put(out, self.last_event_id);
         put(out, self.transitions);
-        put(out, self.variables_bytes as u64);
     }
 
     /// Becomes the execution that was frozen to `blob`; what was there before is forgotten. The fuel is the usual.
@@ -179,26 +206,31 @@ impl Execution {
         thawed.read(reader, &mut self.doc, &program.constants)?;
         self.keep_from_compaction();
         self.context.machine = Some(Arc::clone(machine));
-        self.thaw_context(reader, program, thawed)?;
+        let flags = self.thaw_context(reader, program, thawed)?;
+        let start = self.context.start_time;
         let frames = reader.length()?;
         self.frames.truncate(frames);
         self.frames.resize_with(frames, Frame::new);
         for frame in &mut self.frames {
-            thaw_frame(frame, reader, program, thawed)?;
+            thaw_frame(frame, reader, program, start, thawed)?;
         }
         let index = |reader: &mut Reader<'_>| match reader.number_u32()? {
             index if (index as usize) < frames => Ok(index),
             _ => Err(Damaged { what: "a frame" }),
         };
-        for _ in 0..reader.length()? {
-            self.free_frames.push(index(reader)?);
+        if flags & FREE_FRAMES != 0 {
+            for _ in 0..reader.length()? {
+                self.free_frames.push(index(reader)?);
+            }
         }
-        self.thaw_joins(reader, program, thawed)?;
-        for _ in 0..reader.length()? {
-            self.ready.push_back(index(reader)?);
+        self.thaw_joins(flags & JOINS, reader, program, thawed)?;
+        if flags & READY != 0 {
+            for _ in 0..reader.length()? {
+                self.ready.push_back(index(reader)?);
+            }
         }
         for _ in 0..reader.length()? {
-            let (at, frame) = (time(reader)?, index(reader)?);
+            let (at, frame) = (time(reader, start)?, index(reader)?);
             let generation = self.frames[frame as usize].generation;
             self.timers.push(Reverse(Timer {
                 at,
@@ -214,61 +246,61 @@ impl Execution {
         }
     }
 
+    /// Returns the flags.
     fn thaw_context(
         &mut self,
         reader: &mut Reader<'_>,
         program: &Program,
         thawed: &Thawed,
-    ) -> Result<(), Damaged> {
+    ) -> Result<u64, Damaged> {
+        let flags = reader.number()?;
+        let has = |flag: u64| flags & flag != 0;
         let mut seed = [0; 8];
         for byte in &mut seed {
             *byte = reader.byte()?;
         }
-        let seed = u64::from_le_bytes(seed);
         let context = &mut self.context;
-        context.seed = seed;
-        self.random = Random::new(reader.number()?.wrapping_add(seed));
-        context.start_time = time(reader)?;
-        self.deadline = time(reader)?;
+        context.seed = u64::from_le_bytes(seed);
+        context.start_time = Timestamp::from_millis(reader.signed()?);
+        self.deadline = time(reader, context.start_time)?;
         context.input = thawed.val(reader, &program.constants)?;
-        let flags = reader.number()?;
-        context.invocation = if flags & 1 == 1 {
+        context.invocation = if has(SYNCHRONOUS) {
             Invocation::Synchronous
         } else {
             Invocation::Asynchronous
         };
-        context.attempt = match flags & 8 {
-            0 => 1,
-            _ => reader.number_u32()?,
-        };
-        context.place = reader.number()?;
-        context.name = None;
-        if flags & 2 != 0 {
+        (context.name, context.input_text) = (None, None);
+        if has(NAMED) {
             context.name = Some(reader.text()?.into());
         }
-        context.input_text = None;
-        if flags & 4 != 0 {
+        if has(ORIGINAL) {
             context.input_text = Some(reader.text()?.into());
         }
+        let mut rare = |flag: u64| if has(flag) { reader.number() } else { Ok(0) };
+        self.random = Random::new(rare(RANDOM)?.wrapping_add(context.seed));
+        context.place = rare(PLACE)?;
+        self.variables_bytes = usize::try_from(rare(VARIABLES)?).unwrap_or(usize::MAX);
+        context.attempt = small(rare(ATTEMPT)?)?.saturating_add(1);
         self.last_event_id = reader.number()?;
         self.transitions = reader.number()?;
-        self.variables_bytes = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
-        Ok(())
+        Ok(flags)
     }
 
     fn thaw_joins(
         &mut self,
+        flag: u64,
         reader: &mut Reader<'_>,
         program: &Program,
         thawed: &Thawed,
     ) -> Result<(), Damaged> {
-        let joins = reader.length()?;
+        let joins = if flag == 0 { 0 } else { reader.length()? };
         self.joins.truncate(joins);
         self.joins.resize_with(joins, Join::new);
         for join in &mut self.joins {
             thaw_join(join, reader, program, thawed)?;
         }
-        for _ in 0..reader.length()? {
+        let free = if flag == 0 { 0 } else { reader.length()? };
+        for _ in 0..free {
             self.free_joins.push(reader.number_u32()?);
         }
         let exists = |join: u32| (join as usize) < joins;
@@ -334,7 +366,13 @@ fn state(reader: &mut Reader<'_>, program: &Program) -> Result<StateId, Damaged>
     }
 }
 
-fn freeze_frame(frame: &Frame, program: &Program, table: &Table, out: &mut Vec<u8>) {
+fn freeze_frame(
+    frame: &Frame,
+    program: &Program,
+    start: Timestamp,
+    table: &Table,
+    out: &mut Vec<u8>,
+) {
     let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
     let flags = flag(frame.in_state, IN_STATE)
         | flag(frame.forked, FORKED)
@@ -355,10 +393,11 @@ fn freeze_frame(frame: &Frame, program: &Program, table: &Table, out: &mut Vec<u
     put(out, table.code(frame.data));
     put(out, table.code(frame.value));
     put(out, frame.previous_event);
+    // `entered_previous` is read only in the turn that enters the state, which ends behind it.
     put(out, frame.entered_event);
-    put_time(out, frame.entered_time);
+    put_time(out, frame.entered_time, start);
     put(out, frame.retry_count.into());
-    put_time(out, frame.wake_at);
+    put_time(out, frame.wake_at, start);
     if let Some(parent) = frame.parent {
         put(out, parent.into());
         put(out, frame.index.into());
@@ -372,7 +411,7 @@ fn freeze_frame(frame: &Frame, program: &Program, table: &Table, out: &mut Vec<u
     }
     if let Some(seconds) = frame.heartbeat_seconds {
         put(out, seconds);
-        put_time(out, frame.heartbeat_at);
+        put_time(out, frame.heartbeat_at, start);
     }
     if !frame.retries.is_empty() {
         put_list(out, frame.retries.iter().copied());
@@ -390,6 +429,7 @@ fn thaw_frame(
     frame: &mut Frame,
     reader: &mut Reader<'_>,
     program: &Program,
+    start: Timestamp,
     thawed: &Thawed,
 ) -> Result<(), Damaged> {
     let flags = reader.number()?;
@@ -407,9 +447,9 @@ fn thaw_frame(
     frame.pc = pc(reader, program, frame.state)?;
     (frame.data, frame.value) = (val(reader)?, val(reader)?);
     (frame.previous_event, frame.entered_event) = (reader.number()?, reader.number()?);
-    frame.entered_time = time(reader)?;
+    frame.entered_time = time(reader, start)?;
     frame.retry_count = reader.number_u32()?;
-    frame.wake_at = time(reader)?;
+    frame.wake_at = time(reader, start)?;
     if has(HAS_PARENT) {
         (frame.parent, frame.index) = (Some(reader.number_u32()?), reader.number_u32()?);
     }
@@ -427,7 +467,7 @@ fn thaw_frame(
     (frame.heartbeat_seconds, frame.heartbeat_at) = (None, Timestamp::MAX);
     if has(HAS_HEARTBEAT) {
         frame.heartbeat_seconds = Some(reader.number()?);
-        frame.heartbeat_at = time(reader)?;
+        frame.heartbeat_at = time(reader, start)?;
     }
     if has(HAS_RETRIES) {
         for _ in 0..reader.length()? {

@@ -9,6 +9,7 @@
 
 mod choice;
 mod context;
+mod counts;
 mod execution;
 mod failure;
 mod freeze;
@@ -23,6 +24,7 @@ pub use freeze::Freezer;
 
 pub use context::{Invocation, MachineIdentity, Start, name_of_seed};
 pub(crate) use context::{express_id, uuid};
+pub use counts::Counts;
 pub use execution::{
     Completion, Execution, FrameHandle, Outcome, Stale, StartError, Status, TaskCall, Yield,
 };

@@ -70,6 +70,8 @@ impl<O: Observer> Run<'_, O> {
     ) -> Result<Val, Raised> {
         let program = self.program;
         let info = &program.expressions[expression.index()];
+        let counts = &mut self.execution.counts;
+        counts.evaluations = counts.evaluations.saturating_add(1);
         // An iteration of a Map begins before its first state: its `ItemSelector` sees the Map's input.
         let in_state = self.execution.frames[frame as usize].in_state;
         let mut sight = Sight {

@@ -334,6 +334,7 @@ impl<O: Observer> Run<'_, O> {
         }
         self.execution.fuel -= 1;
         self.execution.transitions += 1;
+        self.count_entry(state);
         registers.value = registers.data;
         let previous = self.execution.frames[frame as usize].previous_event;
         let entered = if O::ENABLED {

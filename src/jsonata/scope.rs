@@ -2,7 +2,7 @@
 
 use crate::intrinsic::Random;
 use crate::stdx::Timestamp;
-use crate::value::{Doc, Key, Val};
+use crate::value::{Doc, Key, MemberName, Val};
 
 /// What an expression may name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -55,6 +55,8 @@ pub(crate) trait Constants {
     fn string(&mut self, text: &str) -> Val;
     /// A member's name.
     fn key(&mut self, name: &str) -> Key;
+    /// The name of a member that a path reads.
+    fn member(&mut self, name: &str) -> MemberName;
     /// The number of a variable's name (without `$`); `None` if nothing of that name can be in scope.
     fn variable(&mut self, name: &str) -> Option<u32>;
 }

@@ -195,6 +195,12 @@ impl LogStream {
         self.0.counters()
     }
 
+    /// Reads the counters, for as long as one likes: for metrics.
+    pub fn counters_reader(&self) -> impl Fn() -> LogCounters + Send + Sync + use<> {
+        let shared = Arc::clone(&self.0);
+        move || shared.counters()
+    }
+
     /// Writes what has been flushed, and takes nothing more. A sink that needs longer than `timeout` is left to itself,
     /// with what waits for it.
     pub fn close(self, timeout: Duration) -> LogCounters {

@@ -61,6 +61,18 @@ pub enum StateType {
 }
 
 impl StateType {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [StateType; 8] = [
+        StateType::Pass,
+        StateType::Task,
+        StateType::Choice,
+        StateType::Wait,
+        StateType::Succeed,
+        StateType::Fail,
+        StateType::Parallel,
+        StateType::Map,
+    ];
+
     /// The name of the type in definitions and events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -9,8 +9,8 @@
 //!    worker takes it thaws the execution into its own memory and goes on.
 //! 5. Workers without work sleep ([`idle`]).
 //!
-//! Three kinds of work take turns, so that none starves the others: what was called, what is new, and what has had its
-//! turn and could go on. A turn is bounded in time. Workers that find nothing of their own steal from the others.
+//! Four kinds of work take turns, so that none starves the others: what was called, what was started one by one, what was
+//! started in batches, and what has had its turn and could go on. A turn is bounded in time. Workers that find nothing of their own steal from the others.
 //!
 //! [`Worker::turn`] is a function of the queues, the slab and the clock: a simulation can call it on one thread, for
 //! workers that have no threads.
@@ -59,7 +59,7 @@ pub(crate) use worker::{Meta, Own, Worker, is_worker};
 use worker::Ends;
 
 /// Batches whose memory is kept for others, for each worker.
-const SPARE_BATCHES_PER_WORKER: usize = 16;
+const SPARE_BATCHES_PER_WORKER: usize = 64;
 
 /// Milliseconds after which a timer that its own worker has not seen to is seen to by others.
 const TIMER_GRACE_MILLIS: u64 = 10;
@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     /// Numbers that were given to executions.
     numbers: AtomicU64,
     is_closed: AtomicBool,
+    /// Set when everything has been told that it is given up: then workers may end.
+    is_over: AtomicBool,
     is_simulated: bool,
     counters: Box<[CachePadded<Counters>]>,
 }
@@ -138,8 +140,11 @@ pub(crate) struct Frozen {
     /// What the runtime keeps of it, then what the interpreter does.
     blob: Box<[u8]>,
     owner: Owner,
-    pending: Option<Box<Vec<(FrameHandle, Pending)>>>,
+    pending: Option<Box<Under>>,
 }
+
+/// Tasks under way. Most executions that wait have none.
+struct Under(Vec<(FrameHandle, Pending)>);
 
 /// To whom an execution belongs.
 #[derive(Clone)]
@@ -335,6 +340,7 @@ impl Shared {
             seed: config.seed,
             numbers: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             is_simulated: config.is_simulated,
             counters: (0..workers).map(|_| CachePadded::default()).collect(),
         };
@@ -381,7 +387,7 @@ impl Shared {
         ))
     }
 
-    fn recycle(&self, batch: Box<StartBatch>) {
+    fn recycle(&self, batch: StartBatch) {
         let spare = batch.into_spare();
         let mut spares = lock(&self.spare_batches);
         if spares.len() < self.spare_batches_max {
@@ -392,7 +398,7 @@ impl Shared {
     /// Queues a batch whose starts were admitted.
     pub(crate) fn start_batch(&self, batch: Box<StartBatch>) {
         if batch.left() == 0 {
-            return self.recycle(batch);
+            return self.recycle(*batch);
         }
         self.starts.push(batch);
         self.idle.notify();
@@ -414,10 +420,10 @@ impl Shared {
         let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed, recorded));
         // Nothing takes the slot but the worker that comes to the start.
         held.queue(Parked::Starting);
-        let fits = |batch: &Box<StartBatch>| {
+        let fits = |batch: &StartBatch| {
             Arc::ptr_eq(&batch.group, group) && !batch.is_full() && batch.next_number() == number
         };
-        if !lane.open.as_ref().is_some_and(fits) {
+        if !lane.open.as_deref().is_some_and(fits) {
             let batch = self.new_batch(group, 0, number);
             if let Some(full) = lane.open.replace(batch) {
                 self.starts.push(full);
@@ -635,7 +641,12 @@ impl Shared {
         for place in self.slab.places() {
             self.abandon(place);
         }
+        self.is_over.store(true, Ordering::SeqCst);
         self.idle.notify_all();
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Looked at after the execution is in its slot: either `close` finds it there, or this sees that it is closed.

@@ -152,9 +152,12 @@ impl<T, L> Drop for Slot<T, L> {
 #[derive(Debug, Default)]
 pub(crate) struct Cache(Vec<u32>);
 
+/// Neighbouring slots, once there are any.
+type Chunk<T, L> = OnceLock<Box<[Slot<T, L>]>>;
+
 /// The slots.
 pub(crate) struct Slab<T, L> {
-    chunks: Box<[OnceLock<Box<[Slot<T, L>]>>]>,
+    chunks: Box<[Chunk<T, L>]>,
     free: Mutex<Free>,
 }
 
@@ -230,11 +233,13 @@ impl<T, L> Slab<T, L> {
         }
         let id = cache.0.pop()?;
         let slot = self.slot(id);
-        let generation = generation_of(slot.word.load(Ordering::Relaxed));
-        // The id was free: nobody else changes the word but by calls of other generations, which change nothing. What
-        // the one before has written is seen, since the id came through a lock or was freed on this thread.
-        slot.word
-            .store(word(generation, RUNNING), Ordering::Relaxed);
+        // Not a load: of what is written to the word the last counts. Calls of other generations change nothing.
+        let before = slot.word.fetch_add(u64::from(RUNNING), Ordering::AcqRel);
+        assert!(
+            status_of(before) == EMPTY,
+            "a free id is that of an empty slot"
+        );
+        let generation = generation_of(before);
         Some(Held::new(self, Place { id, generation }))
     }
 
@@ -462,7 +467,7 @@ impl<'a, T, L> Held<'a, T, L> {
         let slot = self.slab.slot(self.place.id);
         slot.armed.store(0, Ordering::Relaxed);
         let empty = word(self.place.generation.wrapping_add(1), EMPTY);
-        slot.word.store(empty, Ordering::Release);
+        slot.word.swap(empty, Ordering::AcqRel);
         // What came before is of no use, and neither is what comes now.
         let mut letters = Vec::new();
         slot.take_mail(self.place.generation, &mut letters);

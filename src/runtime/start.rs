@@ -12,6 +12,9 @@ pub(crate) const BATCH_STARTS_MAX: usize = 256;
 /// Bytes at which a batch is full.
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
+/// Room for the last input of a batch, if it is small.
+const BATCH_SLACK: usize = 4 * 1024;
+
 /// Memory above which the bytes of a batch are not kept for the next one.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -65,9 +68,11 @@ impl StartBatch {
         first_line: u64,
         first_number: u64,
     ) -> StartBatch {
+        let mut bytes = spare.bytes;
+        bytes.reserve(BATCH_BYTES + BATCH_SLACK);
         StartBatch {
             group,
-            bytes: spare.bytes,
+            bytes,
             entries: spare.entries,
             next: 0,
             next_byte: 0,

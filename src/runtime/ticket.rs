@@ -93,6 +93,11 @@ impl Ticket {
         lock(&self.state).result.clone()
     }
 
+    /// True if there is a result.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.state).result.is_some()
+    }
+
     /// Waits for the result.
     pub(crate) fn wait(&self) -> TicketResult {
         let mut state = lock(&self.state);

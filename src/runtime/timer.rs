@@ -13,8 +13,8 @@ const LEVELS: usize = 7;
 const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
 
-/// Timers of a chunk, which with its length takes a kilobyte.
-const CHUNK: usize = 63;
+/// Timers of a chunk, which take a kilobyte.
+const CHUNK: usize = 64;
 
 /// Empty chunks that are kept.
 const SPARE_CHUNKS_MAX: usize = 64;
@@ -44,7 +44,7 @@ const NO_TIMER: Timer = Timer {
 #[derive(Debug)]
 struct Chunk {
     used: usize,
-    timers: [Timer; CHUNK],
+    timers: Box<[Timer; CHUNK]>,
 }
 
 /// The timers of one worker.
@@ -54,8 +54,8 @@ pub(crate) struct Wheel {
     now: u64,
     /// Which buckets of a level have timers.
     occupied: [u64; LEVELS],
-    buckets: Box<[Vec<Box<Chunk>>]>,
-    spare: Vec<Box<Chunk>>,
+    buckets: Box<[Vec<Chunk>]>,
+    spare: Vec<Chunk>,
     len: usize,
     sweep_at: usize,
 }
@@ -98,11 +98,9 @@ impl Wheel {
         let chunk = match chunks.last_mut() {
             Some(chunk) if chunk.used < CHUNK => chunk,
             _ => {
-                let chunk = self.spare.pop().unwrap_or_else(|| {
-                    Box::new(Chunk {
-                        used: 0,
-                        timers: [NO_TIMER; CHUNK],
-                    })
+                let chunk = self.spare.pop().unwrap_or_else(|| Chunk {
+                    used: 0,
+                    timers: Box::new([NO_TIMER; CHUNK]),
                 });
                 chunks.push(chunk);
                 match chunks.last_mut() {
@@ -168,7 +166,7 @@ impl Wheel {
         }
     }
 
-    fn recycle(&mut self, bucket: usize, mut chunks: Vec<Box<Chunk>>) {
+    fn recycle(&mut self, bucket: usize, mut chunks: Vec<Chunk>) {
         let room = SPARE_CHUNKS_MAX.saturating_sub(self.spare.len());
         let kept = chunks.len().min(room);
         self.spare.extend(chunks.drain(..kept));
@@ -270,7 +268,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let mut expected: Vec<(u64, u32)> = Vec::new();
         let mut now = 0;
-        for id in 0..20_000 {
+        for id in 0..2_000 {
             let span = 1 << (random.next_u64() % 30);
             let due = now + 1 + random.next_u64() % span;
             wheel.insert(timer(due, id), |_| true);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::clock::{Anchor, Clock, TimeMode};
 use crate::history::{Failure, Observer};
-use crate::interp::{Completion, Execution, FrameHandle, MachineIdentity, Yield};
+use crate::interp::{Completion, Execution, FrameHandle, MachineIdentity, Stale, Yield};
+use crate::metrics::{TaskOutcome, Writer};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
 use crate::task::{
-    self, Address, Answer, Answers, Binding, Bindings, Handler, Inbox, Pending, Reply, Steps,
+    self, Address, Answer, Answers, Begun, Bindings, Handler, Inbox, Pending, Reply, Steps,
     TaskAnswer, TaskRequest,
 };
 
@@ -40,6 +41,27 @@ pub(crate) struct Bound {
     pub(crate) program: Arc<Program>,
     pub(crate) identity: Arc<MachineIdentity>,
     pub(crate) bindings: Bindings,
+    /// Where each worker counts.
+    pub(crate) writers: Box<[Writer]>,
+}
+
+/// A state machine on one thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) bound: &'a Bound,
+    /// Where this thread counts, and no other at the same time.
+    pub(crate) metrics: &'a Writer,
+}
+
+impl Bound {
+    /// The machine on the worker of that number.
+    #[inline]
+    pub(crate) fn on_worker(&self, number: usize) -> Surroundings<'_> {
+        Surroundings {
+            bound: self,
+            metrics: &self.writers[number],
+        }
+    }
 }
 
 /// What one thread runs executions with.
@@ -126,14 +148,27 @@ impl Driver {
     }
 
     /// Runs until nothing can be done at once, or until it was long enough.
+    #[inline]
     pub(crate) fn turn<O: Observer>(
         &mut self,
-        bound: &Bound,
+        around: Surroundings<'_>,
         run: &mut Run,
         address: AddressOf<'_>,
         observer: &mut O,
     ) -> Turn {
-        let program = &*bound.program;
+        let turn = self.go(around, run, address, observer);
+        around.metrics.turn(&mut run.execution);
+        turn
+    }
+
+    fn go<O: Observer>(
+        &mut self,
+        around: Surroundings<'_>,
+        run: &mut Run,
+        address: AddressOf<'_>,
+        observer: &mut O,
+    ) -> Turn {
+        let program = &*around.bound.program;
         let began = self.nanos;
         let mut now = self.now(run);
         let (mut skips, mut slices) = (0, 0);
@@ -142,15 +177,16 @@ impl Driver {
             match run.execution.step(program, now, observer) {
                 Yield::Done => {
                     if !run.pending.is_empty() {
-                        run.pending.clear();
+                        self.call_off(around.metrics, run, now, |_, _| false);
                     }
                     return Turn::Done;
                 }
-                Yield::Task(frame) => now = self.task(bound, run, address, frame, now, observer),
+                Yield::Task(frame) => now = self.task(around, run, address, frame, now, observer),
                 Yield::Parked(at) => {
                     if !run.pending.is_empty() {
-                        run.pending
-                            .retain(|(frame, _)| run.execution.task(program, *frame).is_ok());
+                        self.call_off(around.metrics, run, now, |execution, frame| {
+                            execution.task(program, frame).is_ok()
+                        });
                     }
                     if run.pending.is_empty() {
                         if at == Timestamp::MAX {
@@ -185,7 +221,7 @@ impl Driver {
     /// Takes in an answer that came later; false if nobody waits for it any more.
     pub(crate) fn answer<O: Observer>(
         &self,
-        program: &Program,
+        around: Surroundings<'_>,
         run: &mut Run,
         answer: &Answer,
         observer: &mut O,
@@ -194,33 +230,71 @@ impl Driver {
             return false;
         };
         let (_, pending) = run.pending.swap_remove(at);
+        let begun = pending.what_begun();
         pending.finish();
         let now = self.now(run);
         let completion = match &answer.result {
             Ok(json) => Completion::Succeeded(json),
             Err(failure) => Completion::Failed(failure),
         };
-        complete(
-            &mut run.execution,
-            program,
-            answer.frame,
-            completion,
-            now,
-            observer,
-        );
+        let program = &*around.bound.program;
+        let taken = run
+            .execution
+            .complete(program, answer.frame, completion, now, observer);
+        if let Some(begun) = begun {
+            self.count(
+                around.metrics,
+                begun,
+                outcome(taken, &completion, begun.due, now),
+            );
+        }
         true
+    }
+
+    /// Ends an execution that nobody wants any more; its tasks are called off.
+    #[cold]
+    pub(crate) fn give_up(&self, metrics: &Writer, run: &mut Run) {
+        self.call_off(metrics, run, self.now(run), |_, _| false);
+        metrics.turn(&mut run.execution);
+        metrics.abandoned();
+        run.reset();
+    }
+
+    /// Drops the tasks that nobody waits for any more, which calls them off.
+    #[cold]
+    fn call_off(
+        &self,
+        metrics: &Writer,
+        run: &mut Run,
+        now: Timestamp,
+        is_awaited: impl Fn(&Execution, FrameHandle) -> bool,
+    ) {
+        let execution = &run.execution;
+        run.pending.retain(|(frame, pending)| {
+            let stays = is_awaited(execution, *frame);
+            if !stays && let Some(begun) = pending.what_begun() {
+                self.count(metrics, begun, called_off(begun.due, now));
+            }
+            stays
+        });
+    }
+
+    fn count(&self, metrics: &Writer, begun: Begun, outcome: TaskOutcome) {
+        let nanos = self.nanos.saturating_sub(begun.nanos);
+        metrics.task(begun.task, outcome, nanos);
     }
 
     /// Does a task, or sees that it is done; returns the time.
     fn task<O: Observer>(
         &mut self,
-        bound: &Bound,
+        around: Surroundings<'_>,
         run: &mut Run,
         address: AddressOf<'_>,
         frame: FrameHandle,
         now: Timestamp,
         observer: &mut O,
     ) -> Timestamp {
+        let Surroundings { bound, metrics } = around;
         let program = &*bound.program;
         let Ok(call) = run.execution.task(program, frame) else {
             unreachable!("a task that was just yielded is not stale");
@@ -228,7 +302,7 @@ impl Driver {
         let id = call.id;
         let binding = bound.bindings.task(id);
         if let Some(Handler::Callback(handler)) = &binding.handler {
-            return self.hand_on(program, binding, &**handler, run, frame, observer);
+            return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
         if let Some(step) = binding.steps.completion() {
             complete(&mut run.execution, program, frame, step, now, observer);
@@ -247,25 +321,27 @@ impl Driver {
                 }
             }
             Some(Handler::Sync(handler)) => {
+                // The clock is not read again for that: what the interpreter did since it was read is a part of it.
+                let began = self.nanos;
                 let result = self.call(program, &**handler, run, frame);
                 self.tick();
                 let now = self.now(run);
                 // What fell due while the handler was at work happens first.
+                let nanos = self.nanos - began;
                 if run.execution.is_overdue(frame, now) {
+                    metrics.task(id, TaskOutcome::TimedOut, nanos);
                     return now;
                 }
                 let completion = match &result {
                     Ok(()) => Completion::Succeeded(&self.response),
                     Err(failure) => Completion::Failed(failure),
                 };
-                complete(
-                    &mut run.execution,
-                    program,
-                    frame,
-                    completion,
-                    now,
-                    observer,
-                );
+                let taken = run
+                    .execution
+                    .complete(program, frame, completion, now, observer);
+                // If it was not, the execution's deadline passed while the handler was at work.
+                let outcome = outcome(taken, &completion, Timestamp::MAX, now);
+                metrics.task(id, outcome, nanos);
                 return now;
             }
             Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
@@ -278,6 +354,7 @@ impl Driver {
                 Completion::Failed(&failure)
             }
         };
+        metrics.task(id, outcome(Ok(()), &completion, Timestamp::MAX, now), 0);
         complete(
             &mut run.execution,
             program,
@@ -293,38 +370,43 @@ impl Driver {
     #[cold]
     fn hand_on<O: Observer>(
         &mut self,
-        program: &Program,
-        binding: &Binding,
+        around: Surroundings<'_>,
+        steps: Steps,
         handler: &dyn task::TaskHandler,
         run: &mut Run,
         frame: FrameHandle,
         observer: &mut O,
     ) -> Timestamp {
+        let program = &*around.bound.program;
+        let Some(mut begun) = self.begun(program, run, frame) else {
+            unreachable!("the task is waiting for this call");
+        };
         let result = self.call(program, handler, run, frame);
         self.tick();
         let now = self.now(run);
         // What fell due while the handler was at work happens first.
         if run.execution.is_overdue(frame, now) {
+            self.count(around.metrics, begun, TaskOutcome::TimedOut);
             return now;
         }
-        let completion = match (&result, binding.steps) {
+        let completion = match (&result, steps) {
             (Ok(()), Steps::Submitted) => Some(Completion::Submitted(&self.response)),
             // Nothing is to be told: an activity starts when a worker takes it.
             (Ok(()), Steps::None | Steps::Started) => None,
             (Err(failure), _) => Some(Completion::Failed(failure)),
         };
         if let Some(completion) = completion {
-            complete(
-                &mut run.execution,
-                program,
-                frame,
-                completion,
-                now,
-                observer,
-            );
+            let taken = run
+                .execution
+                .complete(program, frame, completion, now, observer);
+            if result.is_err() {
+                let outcome = outcome(taken, &completion, begun.due, now);
+                self.count(around.metrics, begun, outcome);
+            }
         }
         if result.is_ok() {
-            run.pending.push((frame, Pending::outside()));
+            begun.due = due(program, run, frame).unwrap_or(begun.due);
+            run.pending.push((frame, Pending::outside().begun(begun)));
         }
         now
     }
@@ -332,7 +414,7 @@ impl Driver {
     /// Takes in what became of a task, by its token; false if there is no such task.
     pub(crate) fn answer_token<O: Observer>(
         &self,
-        program: &Program,
+        around: Surroundings<'_>,
         run: &mut Run,
         token: &str,
         answer: &TaskAnswer,
@@ -341,16 +423,48 @@ impl Driver {
         let Ok(frame) = run.execution.task_of_token(token) else {
             return false;
         };
-        if answer.is_last()
-            && let Some(at) = run.pending.iter().position(|(f, _)| *f == frame)
-        {
-            run.pending.swap_remove(at).1.finish();
-        }
+        let program = &*around.bound.program;
         let now = self.now(run);
         let completion = answer.as_completion();
-        run.execution
-            .complete(program, frame, completion, now, observer)
-            .is_ok()
+        let place = run.pending.iter().position(|(f, _)| *f == frame);
+        if !answer.is_last() {
+            let taken = run
+                .execution
+                .complete(program, frame, completion, now, observer);
+            if let Some(at) = place
+                && let Some(due) = due(program, run, frame)
+            {
+                run.pending[at].1.put_off(due);
+            }
+            return taken.is_ok();
+        }
+        let mut begun = None;
+        if let Some(at) = place {
+            let (_, pending) = run.pending.swap_remove(at);
+            begun = pending.what_begun();
+            pending.finish();
+        }
+        let taken = run
+            .execution
+            .complete(program, frame, completion, now, observer);
+        if let Some(begun) = begun {
+            self.count(
+                around.metrics,
+                begun,
+                outcome(taken, &completion, begun.due, now),
+            );
+        }
+        taken.is_ok()
+    }
+
+    /// What metrics want to know of a task that is handed out now.
+    fn begun(&self, program: &Program, run: &Run, frame: FrameHandle) -> Option<Begun> {
+        let call = run.execution.task(program, frame).ok()?;
+        Some(Begun {
+            task: call.id,
+            nanos: self.nanos,
+            due: call.timeout_at.min(call.heartbeat_at),
+        })
     }
 
     fn call(
@@ -380,7 +494,10 @@ impl Driver {
         frame: FrameHandle,
         handler: &Option<Handler>,
     ) {
-        let Ok(call) = run.execution.task(&bound.program, frame) else {
+        let (Some(begun), Ok(call)) = (
+            self.begun(&bound.program, run, frame),
+            run.execution.task(&bound.program, frame),
+        ) else {
             unreachable!("the task is waiting for this call");
         };
         let request = TaskRequest::new(call, frame, &run.execution);
@@ -392,7 +509,7 @@ impl Driver {
             Some(Handler::Exec(exec)) => Pending::exec(exec.begin(&request, reply)),
             _ => unreachable!("other handlers answer at once"),
         };
-        run.pending.push((frame, pending));
+        run.pending.push((frame, pending.begun(begun)));
     }
 
     /// Ends an execution that nothing could ever wake. Only a defect of the engine can lead here.
@@ -428,6 +545,35 @@ fn no_answer(answers: &Answers, state: &str, number: u32) -> Failure {
             has.join(", ")
         ),
     )
+}
+
+/// When a task times out that is under way.
+fn due(program: &Program, run: &Run, frame: FrameHandle) -> Option<Timestamp> {
+    let call = run.execution.task(program, frame).ok()?;
+    Some(call.timeout_at.min(call.heartbeat_at))
+}
+
+/// Why nobody waits any more for a task that was to time out at `due`.
+fn called_off(due: Timestamp, now: Timestamp) -> TaskOutcome {
+    if now >= due {
+        TaskOutcome::TimedOut
+    } else {
+        TaskOutcome::CalledOff
+    }
+}
+
+/// What became of a task whose answer was taken, or came too late.
+fn outcome(
+    taken: Result<(), Stale>,
+    completion: &Completion<'_>,
+    due: Timestamp,
+    now: Timestamp,
+) -> TaskOutcome {
+    match (taken, completion) {
+        (Err(Stale), _) => called_off(due, now),
+        (Ok(()), Completion::Failed(_)) => TaskOutcome::Failed,
+        (Ok(()), _) => TaskOutcome::Succeeded,
+    }
 }
 
 fn of_fixed(answer: &task::Fixed) -> Completion<'_> {

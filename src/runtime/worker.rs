@@ -13,9 +13,10 @@ use super::outlet::{Ended, Group, Observed, Receiver, RefusedStart};
 use super::slab::{Cache, Held};
 use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
-use super::turn::{AddressOf, Driver, Run, TURN_NANOS_MAX, Turn};
+use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
-    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter, count,
+    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
+    Under, count,
 };
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
@@ -26,7 +27,7 @@ use crate::value::{Damaged, Reader, put, put_signed};
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kinds of work that take turns.
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// What a worker owns. It is on one thread at a time.
 pub(crate) struct Own {
@@ -146,7 +147,7 @@ impl<'a> Worker<'a> {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             match turn {
                 Ok(true) => {}
-                Ok(false) if self.shared.is_closed() => break,
+                Ok(false) if self.shared.is_over() => break,
                 Ok(false) => self.idle(),
                 Err(_) => {
                     self.own.run = Run::default();
@@ -229,7 +230,8 @@ impl<'a> Worker<'a> {
             self.own.next_kind = (kind + 1) % KINDS;
             let found = match kind {
                 0 => self.find_called().map(Work::Execution),
-                1 => self.find_starts().map(Work::Starts),
+                1 => self.shared.take_lane().map(Work::Starts),
+                2 => until_settled(|| self.shared.starts.steal()).map(Work::Starts),
                 _ => self.own.spent.pop().map(Work::Execution),
             };
             if found.is_some() {
@@ -244,10 +246,6 @@ impl<'a> Worker<'a> {
             return Some(id);
         }
         until_settled(|| self.shared.called.steal_batch_and_pop(&self.own.called))
-    }
-
-    fn find_starts(&self) -> Option<Box<StartBatch>> {
-        until_settled(|| self.shared.starts.steal()).or_else(|| self.shared.take_lane())
     }
 
     fn steal(&self) -> Option<u32> {
@@ -286,7 +284,7 @@ impl<'a> Worker<'a> {
             }
         });
         if batch.left() == 0 {
-            self.shared.recycle(batch);
+            self.shared.recycle(*batch);
         } else {
             self.shared.starts.push(batch);
             self.shared.idle.notify();
@@ -338,9 +336,11 @@ impl<'a> Worker<'a> {
                 error,
                 ticket,
             };
+            // Who hears of it finds it counted.
+            count(&self.counters().refused, 1);
+            group.bound.writers[self.own.number].refused();
             // A receiver that wants nothing more says so when it is asked.
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
-            count(&self.counters().refused, 1);
             self.leave(held, meta.input_bytes);
             return;
         }
@@ -348,6 +348,7 @@ impl<'a> Worker<'a> {
             self.own.run.execution.set_attempt(recorded.attempt);
         }
         count(&self.counters().started, 1);
+        group.bound.writers[self.own.number].started(group.invocation);
         if group.bound.bindings.has_tokens {
             let place = match &held {
                 Some(held) => held.place(),
@@ -394,7 +395,7 @@ impl<'a> Worker<'a> {
         };
         drop(blob);
         if let Some(mut pending) = pending {
-            self.own.run.pending.append(&mut pending);
+            self.own.run.pending.append(&mut pending.0);
         }
         held.mail(&mut self.own.letters);
         let mut held = Some(held);
@@ -414,6 +415,7 @@ impl<'a> Worker<'a> {
         held: &mut Option<Held<'a, Parked, Letter>>,
         receiver: &mut dyn Receiver,
     ) -> Option<Turn> {
+        let around = group.bound.on_worker(self.own.number);
         let (shared, cache) = (self.shared, &mut self.own.cache);
         let mut address =
             || Address::from(held.get_or_insert_with(|| shared.occupy(cache)).place());
@@ -422,14 +424,14 @@ impl<'a> Worker<'a> {
         if receiver.observes() {
             drive(
                 driver,
-                group,
+                around,
                 run,
                 letters,
                 &mut address,
                 &mut Observed(receiver),
             )
         } else {
-            drive(driver, group, run, letters, &mut address, &mut NoEvents)
+            drive(driver, around, run, letters, &mut address, &mut NoEvents)
         }
     }
 
@@ -447,7 +449,8 @@ impl<'a> Worker<'a> {
             Some(Turn::Done) => return self.ended(group, ticket, meta, held, receiver),
             Some(turn) => turn,
             None => {
-                self.own.run.reset();
+                let metrics = &group.bound.writers[self.own.number];
+                self.own.driver.give_up(metrics, &mut self.own.run);
                 receiver.abandoned(meta.line, ticket);
                 count(&self.counters().abandoned, 1);
                 return self.leave(held, meta.input_bytes);
@@ -511,10 +514,12 @@ impl<'a> Worker<'a> {
             Status::Failed | Status::Running => &counters.failed,
         };
         count(counter, 1);
+        let nanos = nanos.saturating_sub(meta.started_nanos);
+        group.bound.writers[self.own.number].ended(execution, nanos);
         receiver.ended(&Ended {
             line: meta.line,
             worker: self.own.number,
-            nanos: nanos.saturating_sub(meta.started_nanos),
+            nanos,
             stop_time: self.own.driver.now(&self.own.run),
             run: &self.own.run,
             program: &group.bound.program,
@@ -540,20 +545,13 @@ impl<'a> Worker<'a> {
     fn thaw(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
         self.own.run.reset();
         let mut reader = Reader::new(blob);
-        let line = reader.number()?;
-        let mut seed = [0; 8];
-        for byte in &mut seed {
-            *byte = reader.byte()?;
-        }
-        let meta = Meta {
-            line,
-            seed: u64::from_le_bytes(seed),
-            started_nanos: reader.number()?,
-            input_bytes: reader.number()?,
-        };
-        self.own.run.skipped_millis = reader.signed()?;
-        for _ in 0..reader.length()? {
-            self.own.run.calls.push(reader.number_u32()?);
+        let (line, started_nanos) = (reader.number()?, reader.number()?);
+        let input_bytes = reader.number()?;
+        if input_bytes & 1 == 1 {
+            self.own.run.skipped_millis = reader.signed()?;
+            for _ in 0..reader.length()? {
+                self.own.run.calls.push(reader.number_u32()?);
+            }
         }
         self.own.run.execution.thaw(
             &group.bound.program,
@@ -561,7 +559,12 @@ impl<'a> Worker<'a> {
             &mut self.own.freezer,
             reader.rest(),
         )?;
-        Ok(meta)
+        Ok(Meta {
+            line,
+            seed: self.own.run.execution.seed(),
+            started_nanos,
+            input_bytes: input_bytes >> 1,
+        })
     }
 
     /// Sleeps until there is work or a timer is due; called when none was found. See the steps of [`super::idle`].
@@ -575,7 +578,7 @@ impl<'a> Worker<'a> {
         if idle.fall_asleep(number) && self.has_work() {
             idle.notify();
         }
-        while idle.is_asleep(number) && !self.shared.is_closed() {
+        while idle.is_asleep(number) && !self.shared.is_over() {
             match self.sleep_time() {
                 Some(Duration::ZERO) => break,
                 Some(time) => {
@@ -599,7 +602,7 @@ impl<'a> Worker<'a> {
                 .queues
                 .iter()
                 .any(|queues| !queues.called.is_empty() || !queues.spent.is_empty())
-            || shared.is_closed()
+            || shared.is_over()
     }
 
     /// How long there is nothing to do; `None` if until something comes.
@@ -633,20 +636,23 @@ pub(super) fn freeze(
 ) -> Frozen {
     out.clear();
     put(out, meta.line);
-    out.extend_from_slice(&meta.seed.to_le_bytes());
     put(out, meta.started_nanos);
-    put(out, meta.input_bytes);
-    put_signed(out, run.skipped_millis);
-    put(out, run.calls.len() as u64);
-    for &calls in &run.calls {
-        put(out, calls.into());
+    // Most have no more than that.
+    let has_more = run.skipped_millis != 0 || !run.calls.is_empty();
+    put(out, meta.input_bytes << 1 | u64::from(has_more));
+    if has_more {
+        put_signed(out, run.skipped_millis);
+        put(out, run.calls.len() as u64);
+        for &calls in &run.calls {
+            put(out, calls.into());
+        }
     }
     run.execution.freeze(&group.bound.program, freezer, out);
     let pending = &mut run.pending;
     Frozen {
         blob: out.as_slice().into(),
         owner,
-        pending: (!pending.is_empty()).then(|| Box::new(std::mem::take(pending))),
+        pending: (!pending.is_empty()).then(|| Box::new(Under(std::mem::take(pending)))),
     }
 }
 
@@ -664,7 +670,7 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 #[inline]
 fn drive<O: Observer>(
     driver: &mut Driver,
-    group: &Group,
+    around: Surroundings<'_>,
     run: &mut Run,
     letters: &mut Vec<Letter>,
     address: AddressOf<'_>,
@@ -675,22 +681,21 @@ fn drive<O: Observer>(
         for letter in letters.drain(..) {
             match letter {
                 Letter::Answer(answer) => {
-                    driver.answer(&group.bound.program, run, &answer, observer);
+                    driver.answer(around, run, &answer, observer);
                 }
                 Letter::Stop(failure) => {
                     let now = driver.now(run);
-                    let program = &group.bound.program;
+                    let program = &around.bound.program;
                     run.execution.stop(program, failure, now, observer);
                 }
                 Letter::Token(letter) => {
-                    let program = &group.bound.program;
                     let TokenLetter {
                         token,
                         answer,
                         verdict,
                     } = letter;
                     verdict.give(driver.answer_token(
-                        program,
+                        around,
                         run,
                         token.as_str(),
                         &answer,
@@ -701,5 +706,5 @@ fn drive<O: Observer>(
             }
         }
     }
-    Some(driver.turn(&group.bound, run, address, observer))
+    Some(driver.turn(around, run, address, observer))
 }

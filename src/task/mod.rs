@@ -24,8 +24,8 @@ pub use crate::history::Failure;
 pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
-pub(crate) use registry::{Answers, Binding, Bindings, Fixed, Handler, Steps};
-pub(crate) use reply::{Address, Answer, Inbox, Pending, Reply, ThreadInbox, lock};
+pub(crate) use registry::{Answers, Bindings, Fixed, Handler, Steps};
+pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, ThreadInbox, lock};
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///

@@ -11,6 +11,8 @@ use std::thread::Thread;
 use super::Failure;
 use super::mock::ExecPending;
 use crate::interp::FrameHandle;
+use crate::program::TaskId;
+use crate::stdx::Timestamp;
 
 /// Which execution of an inbox's owner an answer belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +122,20 @@ impl Drop for Reply {
 
 /// A task under way. Dropping it calls the task off, unless it was finished.
 #[derive(Debug)]
-pub(crate) struct Pending(Option<Work>);
+pub(crate) struct Pending {
+    work: Option<Work>,
+    begun: Option<Begun>,
+}
+
+/// What metrics want to know of a task when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) task: TaskId,
+    /// When it was handed out, by the engine's clock.
+    pub(crate) nanos: u64,
+    /// When it times out, by the execution's.
+    pub(crate) due: Timestamp,
+}
 
 #[derive(Debug)]
 enum Work {
@@ -130,27 +145,54 @@ enum Work {
 
 impl Pending {
     pub(crate) fn future(handle: tokio::task::AbortHandle) -> Pending {
-        Pending(Some(Work::Future(handle)))
+        Pending {
+            work: Some(Work::Future(handle)),
+            begun: None,
+        }
     }
 
     pub(crate) fn exec(pending: ExecPending) -> Pending {
-        Pending(Some(Work::Exec(pending)))
+        Pending {
+            work: Some(Work::Exec(pending)),
+            begun: None,
+        }
     }
 
     /// One that cannot be called off: its answer is on the way, or comes by its token.
     pub(crate) const fn outside() -> Pending {
-        Pending(None)
+        Pending {
+            work: None,
+            begun: None,
+        }
+    }
+
+    /// The same, with what metrics want to know.
+    pub(crate) fn begun(mut self, begun: Begun) -> Pending {
+        self.begun = Some(begun);
+        self
+    }
+
+    /// What metrics want to know.
+    pub(crate) const fn what_begun(&self) -> Option<Begun> {
+        self.begun
+    }
+
+    /// It times out at another time, since it has given a sign of life.
+    pub(crate) fn put_off(&mut self, due: Timestamp) {
+        if let Some(begun) = &mut self.begun {
+            begun.due = due;
+        }
     }
 
     /// The answer has come: there is nothing to call off.
     pub(crate) fn finish(mut self) {
-        self.0 = None;
+        self.work = None;
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        match &self.0 {
+        match &self.work {
             Some(Work::Future(handle)) => handle.abort(),
             Some(Work::Exec(pending)) => pending.cancel(),
             None => {}

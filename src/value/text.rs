@@ -50,11 +50,19 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     let Some(first) = text.as_bytes().iter().position(needs_escape) else {
         return Cow::Borrowed(text);
     };
-    let mut escaped = String::with_capacity(text.len() + 8);
+    // Half as much again is enough for JSON in a string, where every name and text has two quotes.
+    let mut escaped = String::with_capacity(text.len() + text.len() / 2 + 8);
     escaped.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        push_char(&mut escaped, c);
+    // What is escaped is ASCII, so that the pieces between are whole characters, and are copied as they are.
+    let mut from = first;
+    for (i, byte) in text.bytes().enumerate().skip(first) {
+        if needs_escape(&byte) {
+            escaped.push_str(&text[from..i]);
+            push_char(&mut escaped, char::from(byte));
+            from = i + 1;
+        }
     }
+    escaped.push_str(&text[from..]);
     Cow::Owned(escaped)
 }
 

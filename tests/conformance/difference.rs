@@ -1,7 +1,5 @@
 //! What a case finds to be different, in words.
 
-use super::machine::Machine;
-
 /// The differences between what a case expects and what came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Differences(Vec<String>);
@@ -9,7 +7,7 @@ pub(crate) struct Differences(Vec<String>);
 /// More of a text says no more.
 const SHOWN_CHARS_MAX: usize = 1_000;
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
@@ -42,16 +40,5 @@ impl Differences {
     /// All of them.
     pub(crate) fn text(&self) -> String {
         self.0.join("\n  ")
-    }
-
-    /// What comes of the case: with differences, they and the types of the events that there were.
-    pub(crate) fn verdict(self, machine: &Machine) -> Result<(), String> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let events = machine.events.iter();
-        let types: Vec<&str> = events.map(|event| event.event_type).collect();
-        let types = shown(&format!("{types:?}"));
-        Err(format!("{}\n  events: {types}", self.text()))
     }
 }

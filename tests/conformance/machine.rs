@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::difference::{Differences, shown};
 use quickstep::asl::{self, Diagnostic, MachineType};
 use quickstep::compile::compile;
 use quickstep::history::{EachEvent, Failure, HistoryEvent, LogLevel};
@@ -305,5 +306,18 @@ fn record(events: &mut Vec<Event>, logs: &mut Logs) -> impl FnMut(&HistoryEvent<
             event_type: event.details.event_type().as_str(),
             json,
         });
+    }
+}
+
+impl Differences {
+    /// What comes of the case: with differences, they and the types of the events that there were.
+    pub(crate) fn verdict(self, machine: &Machine) -> Result<(), String> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let events = machine.events.iter();
+        let types: Vec<&str> = events.map(|event| event.event_type).collect();
+        let types = shown(&format!("{types:?}"));
+        Err(format!("{}\n  events: {types}", self.text()))
     }
 }

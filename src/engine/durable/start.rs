@@ -11,6 +11,7 @@ use crate::engine::machine::StateMachine;
 use crate::engine::run::Engine;
 use crate::interp::{Invocation, name_of_seed};
 use crate::journal::{self, EndRecord, EndStatus, Lsn, StartRecord, Ticket};
+use crate::metrics::Api;
 use crate::runtime::Shared;
 use crate::runtime::outlet::Outlet;
 use crate::runtime::start::StartBatch;
@@ -44,7 +45,8 @@ impl Engine {
             return Ok(handle);
         };
         request.check()?;
-        self.workers()?.admit(1, request.input.len() as u64)?;
+        self.workers()?;
+        self.admit(Api::StartExecution, 1, request.input.len() as u64)?;
         let (handle, start) =
             self.start_recorded(durable, machine, request, Patience::IsRefused)?;
         let for_errors = Arc::clone(durable);
@@ -85,7 +87,7 @@ impl Engine {
             attempt: 1,
             input: request.input,
         };
-        let start = durable.append(&[record], patience)?;
+        let start = self.journaled(1, durable.append(&[record], patience))?;
         admitted.keep();
         let recorded = Recorded {
             start: start.start(0),
@@ -121,12 +123,13 @@ impl Engine {
             bytes += input.len() as u64;
             all.push(input);
         }
-        shared.admit(all.len(), bytes)?;
+        self.admit(Api::StartExecution, all.len(), bytes)?;
         let admitted = shared.admitted(all.len(), bytes);
         let first_number = shared.take_numbers(all.len() as u64);
         let known = self.known(machine);
         let arn = known.arn.as_deref().unwrap_or_default();
-        let (runs, last) = append_all(durable, shared, arn, &all, first_number)?;
+        let appended = append_all(durable, shared, arn, &all, first_number);
+        let (runs, last) = self.journaled(all.len(), appended)?;
         admitted.keep();
         let outlet = durable.outlet(sink, Starts::OfLines(runs.into()));
         let group = self.group(machine, outlet, Invocation::Asynchronous);

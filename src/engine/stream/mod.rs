@@ -289,13 +289,16 @@ impl Stream {
     }
 }
 
+/// What parts are sent through, until the stream is stopped.
+type PartSender<P> = Mutex<Option<Sender<Part<P>>>>;
+
 /// What the reader thread has.
 struct Reader<R: Recorder> {
     engine: Engine,
     machine: StateMachine,
     common: Arc<Common<R>>,
     /// What batches send their pages through, until the stream is stopped.
-    sender: Arc<Mutex<Option<Sender<Part<R::Page>>>>>,
+    sender: Arc<PartSender<R::Page>>,
     events_max: usize,
     first_number: u64,
 }

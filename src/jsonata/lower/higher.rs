@@ -102,7 +102,7 @@ impl Machine<'_> {
         let (start, len) = self.items(subject)?;
         let base = self.memory.work.len();
         for index in 0..len {
-            let item = self.memory.heap[start + index];
+            let item = unmarked(self.memory.heap[start + index])?;
             let mark = self.memory.heap.len();
             self.set(call.lambda, 0, item);
             self.set(call.lambda, 1, Item::Number(index as f64));
@@ -156,8 +156,8 @@ impl Machine<'_> {
         }
         for index in first..len {
             let mark = self.memory.heap.len();
-            self.set(call.lambda, 0, value);
-            self.set(call.lambda, 1, self.memory.heap[start + index]);
+            self.set(call.lambda, 0, unmarked(value)?);
+            self.set(call.lambda, 1, unmarked(self.memory.heap[start + index])?);
             self.set(call.lambda, 2, Item::Number(index as f64));
             self.set(call.lambda, 3, subject);
             value = self.run_lambda(call.lambda, context)?;
@@ -272,5 +272,16 @@ impl Machine<'_> {
         merged.extend_from_slice(&items[right..]);
         items.copy_from_slice(&merged);
         Ok(())
+    }
+}
+
+/// Bails if an item is a sequence of one item or none that nothing has unwrapped yet: a variable would unwrap it, but not
+/// every function that is given it.
+fn unmarked(item: Item) -> Eval<Item> {
+    match item {
+        Item::Array(sequence) if sequence.marks.has(Marks::SEQUENCE) && sequence.len < 2 => {
+            Err(Bail)
+        }
+        item => Ok(item),
     }
 }

@@ -59,6 +59,43 @@ impl MockSource {
         }
     }
 
+    /// Reads the file: the machines that it has test cases for, if it is a `MockConfigFile.json`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is of neither form; what it says of one machine is read by [`MockSource::load`].
+    pub fn machines(&self) -> Result<Option<Vec<String>>, MockError> {
+        let shown = self.file.display();
+        let at = |what: &dyn fmt::Display| MockError(format!("{shown}: {what}").into());
+        let text = std::fs::read(&self.file).map_err(|error| at(&error))?;
+        let (mut doc, constants) = (Doc::new(), Doc::new());
+        let val = doc.ingest(&text).map_err(|error| at(&error))?;
+        let root = Place::root(
+            Values {
+                doc: &doc,
+                constants: &constants,
+            },
+            val,
+        );
+        let machines = match root.kind() {
+            Kind::Object => root.member("StateMachines"),
+            _ => None,
+        };
+        let Some(machines) = machines else {
+            // The other form does not depend on the machine, so that it can be checked here.
+            register(
+                &text,
+                "",
+                self.test_case.as_deref(),
+                &mut TaskRegistry::new(),
+            )
+            .map_err(|problem| at(&problem))?;
+            return Ok(None);
+        };
+        let names = machines.members().map_err(|problem| at(&problem))?;
+        Ok(Some(names.into_iter().map(|(name, _)| name).collect()))
+    }
+
     /// Reads the file and registers its answers in `tasks`. A `MockConfigFile.json` has them by the machine's name.
     ///
     /// # Errors

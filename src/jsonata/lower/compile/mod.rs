@@ -12,7 +12,7 @@ use super::op::{
 };
 use crate::jsonata::{Constants, Dialect, Root};
 use crate::stdx::narrow;
-use crate::value::{MemberName, Name, Val, escape};
+use crate::value::{MemberName, Val, escape};
 
 /// Levels of an expression; evaluation recurses over them.
 const NESTING_MAX: usize = 48;
@@ -488,7 +488,7 @@ impl<'c, C: Constants> Lowerer<'c, C> {
     }
 
     fn member(&mut self, name: &str) -> MemberName {
-        MemberName::new(Name::new(name), self.constants.key(name))
+        self.constants.member(name)
     }
 }
 

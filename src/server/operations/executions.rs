@@ -1,0 +1,294 @@
+//! Executions: start, describe, list, stop, redrive.
+
+use std::sync::Arc;
+
+use super::super::app::{App, Target};
+use super::super::arn::{Arn, Qualifier, is_name};
+use super::super::error::ApiError;
+use super::super::executor::{Live, Origin, StartRequest, Taken};
+use super::super::page;
+use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
+use super::super::write::{Object, object};
+use super::Headers;
+use super::machines::{ANY, wants_data};
+use crate::history::Failure;
+use crate::interp::Status;
+use crate::store::MachineKind;
+
+/// What both ways to start have in common.
+pub(super) struct Begin<'i> {
+    pub(super) target: Target<'i>,
+    pub(super) name: String,
+    pub(super) input: &'i str,
+    pub(super) trace: Option<String>,
+}
+
+impl<'i> Begin<'i> {
+    pub(super) fn read(
+        app: &App,
+        fields: &Fields<'_, 'i>,
+        headers: Headers<'_>,
+    ) -> Result<Begin<'i>, ApiError> {
+        let arn = fields.required_text("stateMachineArn", ARN)?;
+        let name = fields.text("name", NAME)?;
+        let input = fields.text("input", DATA)?.unwrap_or("{}");
+        let trace = fields.text("traceHeader", super::super::request::Text::new(0, 256))?;
+        fields.finish()?;
+        let target = Target::with_test_case(arn)?;
+        if let Some(name) = name
+            && !is_name(name)
+        {
+            return Err(ApiError::invalid_name(name));
+        }
+        Ok(Begin {
+            target,
+            name: name.map_or_else(|| app.ids.uuid(), str::to_owned),
+            input,
+            // The header wins over the member.
+            trace: headers.trace.or(trace).map(str::to_owned),
+        })
+    }
+
+    /// What the executor is asked for.
+    pub(super) fn request<'r>(
+        &'r self,
+        app: &App,
+        origin: Origin,
+    ) -> Result<StartRequest<'r>, ApiError> {
+        let deployed = app
+            .executor
+            .deploy(app.key(&origin, self.target.test_case))?;
+        Ok(StartRequest {
+            origin,
+            deployed,
+            name: &self.name,
+            input: self.input,
+            trace_header: self.trace.as_deref(),
+        })
+    }
+}
+
+pub(super) fn start(
+    app: &App,
+    fields: &Fields<'_, '_>,
+    headers: Headers<'_>,
+) -> Result<Vec<u8>, ApiError> {
+    let begin = Begin::read(app, fields, headers)?;
+    let origin = app.origin(begin.target)?;
+    let machine = origin.machine.clone();
+    match app.executor.start(begin.request(app, origin)?)? {
+        Taken::New(live) | Taken::Same(live) => Ok(object(|o| {
+            o.string("executionArn", &live.arn);
+            o.time("startDate", live.started);
+        })),
+        Taken::Other => {
+            let arn = execution_arn(app, &machine, &begin.name);
+            let message = format!("Execution Already Exists: '{arn}'");
+            Err(ApiError::new("ExecutionAlreadyExists", message))
+        }
+    }
+}
+
+fn execution_arn(app: &App, machine: &str, name: &str) -> String {
+    format!(
+        "arn:aws:states:{}:{}:execution:{machine}:{name}",
+        app.region, app.account
+    )
+}
+
+/// The STANDARD execution that an ARN names.
+pub(super) fn find(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
+    match Arn::parse(arn)? {
+        Arn::Execution { .. } => app
+            .executor
+            .find(arn)
+            .ok_or_else(|| ApiError::no_execution(arn)),
+        other => Err(other.out_of_place()),
+    }
+}
+
+/// The members that tell an execution in a list and in a description.
+fn summary(o: &mut Object<'_>, live: &Live, status: Status) {
+    o.string("executionArn", &live.arn);
+    o.string("name", &live.name);
+    o.number("redriveCount", 0);
+    o.time("startDate", live.started);
+    o.maybe("stateMachineAliasArn", live.origin.alias_arn.as_deref());
+    o.string("stateMachineArn", &live.origin.machine_arn);
+    o.maybe("stateMachineVersionArn", live.origin.version_arn.as_deref());
+    o.string("status", status.as_str());
+}
+
+pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+    let arn = fields.required_text("executionArn", ARN)?;
+    let data = wants_data(fields)?;
+    fields.finish()?;
+    let live = find(app, arn)?;
+    let ended = live.ended();
+    let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
+    Ok(object(|o| {
+        summary(o, &live, status);
+        if data {
+            o.string("input", &live.input);
+        }
+        o.details("inputDetails", "included", data);
+        if let Some(ended) = &ended {
+            o.time("stopDate", ended.at);
+            if let Some(output) = &ended.output {
+                if data {
+                    o.string("output", output);
+                }
+                o.details("outputDetails", "included", data);
+            }
+            // Of an execution that timed out, AWS shows neither.
+            if let Some(failure) = ended
+                .failure
+                .as_ref()
+                .filter(|_| status != Status::TimedOut)
+            {
+                o.maybe("error", failure.error.as_deref());
+                o.maybe("cause", failure.cause.as_deref());
+            }
+        }
+        match status {
+            Status::Failed | Status::TimedOut | Status::Aborted => {
+                o.string("redriveStatus", "REDRIVABLE");
+            }
+            Status::Running | Status::Succeeded => {
+                o.string("redriveStatus", "NOT_REDRIVABLE");
+                let status = status.as_str();
+                let reason = format!("Execution is {status} and cannot be redriven");
+                o.string("redriveStatusReason", &reason);
+            }
+        }
+        o.maybe("traceHeader", live.trace_header.as_deref());
+    }))
+}
+
+const STATUSES: [&str; 6] = [
+    "RUNNING",
+    "SUCCEEDED",
+    "FAILED",
+    "TIMED_OUT",
+    "ABORTED",
+    "PENDING_REDRIVE",
+];
+
+pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+    let arn = fields.text("stateMachineArn", ARN)?;
+    let status = fields.one_of("statusFilter", &STATUSES)?;
+    let size = fields.page_size()?;
+    let token = fields.text("nextToken", EXECUTIONS_TOKEN)?;
+    let map_run = fields.text("mapRunArn", super::super::request::LONG_ARN)?;
+    let redriven = fields.one_of("redriveFilter", &["REDRIVEN", "NOT_REDRIVEN"])? == Some(0);
+    fields.finish()?;
+    let arn = match (arn, map_run) {
+        (Some(arn), None) => arn,
+        (None, Some(run)) => return Err(super::map_runs::no_map_run(run)),
+        _ => {
+            return Err(ApiError::validation(
+                "Must specify either stateMachineArn or mapRunArn, and not both",
+            ));
+        }
+    };
+    let target = Target::parse(arn)?;
+    let (kind, created) = app.machine(target, |machine| {
+        Ok((machine.record.kind, machine.record.created_ms))
+    })?;
+    if kind == MachineKind::Express {
+        return Err(ApiError::type_not_supported());
+    }
+    let list = format!("ListExecutions {arn} {status:?}");
+    let now = app.now();
+    let before = match token {
+        None => u64::MAX,
+        Some(token) => page::position(&app.ids, &list, token, now)?
+            .parse()
+            .map_err(|_| ApiError::invalid_token())?,
+    };
+    let wanted = |live: &Live| {
+        let qualified = match target.qualifier {
+            None => true,
+            Some(Qualifier::Version(_)) => live.origin.version_arn.as_deref() == Some(arn),
+            Some(Qualifier::Alias(_)) => live.origin.alias_arn.as_deref() == Some(arn),
+        };
+        qualified
+            && !redriven
+            && live.origin.machine_created_ms == created
+            && status.is_none_or(|i| live.status().as_str() == STATUSES[i])
+    };
+    // One more than is shown, to know whether there is one.
+    let mut shown = latest(app, target.name, before, size + 1, wanted);
+    let more = shown.len() > size;
+    shown.truncate(size);
+    Ok(object(|o| {
+        o.objects("executions", &shown, |o, live| {
+            let ended = live.ended();
+            let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
+            summary(o, live, status);
+            if let Some(ended) = ended {
+                o.time("stopDate", ended.at);
+            }
+        });
+        if let Some(last) = shown.last().filter(|_| more) {
+            let position = last.serial.to_string();
+            o.string("nextToken", &page::token(&app.ids, &list, &position, now));
+        }
+    }))
+}
+
+/// The latest executions of a machine that are wanted, before the one with that serial number.
+fn latest(
+    app: &App,
+    machine: &str,
+    mut before: u64,
+    count: usize,
+    wanted: impl Fn(&Live) -> bool,
+) -> Vec<Arc<Live>> {
+    let mut found = Vec::new();
+    loop {
+        let some = app.executor.of_machine(machine, before);
+        let Some(last) = some.last() else {
+            return found;
+        };
+        before = last.serial;
+        for live in some {
+            if wanted(&live) {
+                found.push(live);
+                if found.len() == count {
+                    return found;
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+    let arn = fields.required_text("executionArn", ARN)?;
+    let error = fields.text("error", ERROR)?;
+    let cause = fields.text("cause", CAUSE)?;
+    fields.finish()?;
+    let live = find(app, arn)?;
+    let failure = Failure {
+        error: error.map(Into::into),
+        cause: cause.map(Into::into),
+    };
+    let at = app.executor.stop(&live, failure);
+    Ok(object(|o| o.time("stopDate", at)))
+}
+
+pub(super) fn redrive(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+    let arn = fields.required_text("executionArn", ARN)?;
+    fields.text("clientToken", ANY)?;
+    fields.finish()?;
+    let status = find(app, arn)?.status();
+    match status {
+        Status::Running | Status::Succeeded => Err(ApiError::new(
+            "ExecutionNotRedrivable",
+            format!("Execution is {} and cannot be redriven", status.as_str()),
+        )),
+        Status::Failed | Status::TimedOut | Status::Aborted => {
+            Err(ApiError::not_built("RedriveExecution"))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `quickstep serve`: what it refuses, what it prints, and its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+
+use crate::support::{file, folder, quickstep, start};
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let folder = folder("serve-refused");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let data = folder.join("data");
+    std::fs::create_dir(&data).unwrap();
+    file(&data, "catalogue.redb", "not a store");
+    let data = data.to_str().unwrap();
+    let tasks = file(&folder, "tasks.json", r#"{"tasks":{"a":{"reslt":1}}}"#);
+    let free = "127.0.0.1:0";
+    for (arguments, expected) in [
+        (
+            vec!["--addr", "0.0.0.0:0"],
+            "0.0.0.0:0 can be reached from other machines, and there is no authentication",
+        ),
+        (vec!["--addr", "[::]:0"], "--allow-anonymous"),
+        (vec!["--addr", &taken], "Another process listens there"),
+        (vec!["--addr", "localhost"], "invalid value"),
+        (
+            vec!["--region", "Mars!"],
+            "a region such as eu-west-1 is wanted",
+        ),
+        (vec!["--account", "1"], "twelve digits are wanted"),
+        (vec!["--addr", free, "--data-dir", data], "is damaged: "),
+        (
+            vec!["--addr", free, "--tasks", &tasks],
+            "tasks.json: at /tasks/a/reslt: unknown; did you mean `result`?",
+        ),
+        (
+            vec!["--addr", free, "--tasks", "no-such-file.json"],
+            "no-such-file.json: ",
+        ),
+    ] {
+        let mut all = vec!["serve"];
+        all.extend(&arguments);
+        let ran = quickstep(&all, "");
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.out, "");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn it_says_how_to_reach_it_and_ends_when_told() {
+    let mut child = start(&["serve", "--addr", "127.0.0.1:0", "--region", "eu-west-1"]);
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut greeting = String::new();
+    while !greeting.contains("StartSyncExecution and TestState.\n") {
+        assert_ne!(err.read_line(&mut greeting).unwrap(), 0, "{greeting}");
+    }
+    for part in [
+        "(region eu-west-1, account 123456789012)",
+        "Everything is in memory",
+        "endpoint_url=\"http://127.0.0.1:",
+        "inject_host_prefix=False",
+        "export AWS_ENDPOINT_URL_SFN=http://127.0.0.1:",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION=true",
+    ] {
+        assert!(greeting.contains(part), "{part}: {greeting}");
+    }
+    let (_, rest) = greeting.split_once("http://").unwrap();
+    let addr = rest.split(' ').next().unwrap();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut last = String::new();
+    err.read_to_string(&mut last).unwrap();
+    assert_eq!(last, "");
+}
