@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -96,11 +96,11 @@ fn directory(name: &str) -> PathBuf {
     directory
 }
 
-fn in_directory(directory: &PathBuf, calls: &Calls) -> EngineBuilder {
+fn in_directory(directory: &Path, calls: &Calls) -> EngineBuilder {
     Engine::builder()
         .workers(2)
         .task("arn:aws:lambda:*:function:work", calls.handler())
-        .durability(DurabilityMode::Durable(directory.clone()))
+        .durability(DurabilityMode::Durable(directory.to_path_buf()))
 }
 
 /// Tells of a batch.
