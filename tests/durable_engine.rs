@@ -476,6 +476,11 @@ fn a_directory_of_the_file_system() {
     let journal = report.journal.unwrap();
     assert_eq!((journal.unfinished, journal.is_clean), (1, true));
     assert_eq!(sums.ended.load(Ordering::SeqCst), 300);
+    let figures = engine.metrics().snapshot();
+    let figure = |name| figures.number(name, &[]).unwrap();
+    assert_eq!(figure("quickstep_journal_starts_total"), 342);
+    assert_eq!(figure("quickstep_journal_ends_total"), 341);
+    assert_eq!(figure("quickstep_journal_unfinished_starts"), 1);
     drop(left);
 
     let engine = in_directory(&directory, &calls).build().unwrap();

@@ -115,10 +115,9 @@ fn recover(engine: &Engine, machine: &StateMachine) -> Recovered {
 /// What is killed.
 fn child(folder: &Path, round: &str) {
     let (engine, machine) = (engine(folder), machine());
-    for execution in recover(&engine, &machine).executions {
-        assert!(execution.attempt() > 1);
-        say("recovered\n");
-    }
+    let recovered = recover(&engine, &machine).executions;
+    assert!(recovered.iter().all(|execution| execution.attempt() > 1));
+    say(&format!("recovered {}\n", recovered.len()));
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let (engine, machine) = (&engine, &machine);
@@ -207,7 +206,13 @@ fn rounds() -> String {
             .unwrap();
         let mut child = Killed(child);
         let mut output = BufReader::new(child.0.stdout.take().unwrap());
-        let mut left = random.below(LINES_MAX);
+        let mut left = match random.below(10) {
+            // Some live long enough for waits to end.
+            0 => LINES_MAX * random.below(10),
+            // Some do not live to see their recovery's end.
+            1 => 0,
+            _ => random.below(LINES_MAX),
+        };
         let mut line = String::new();
         loop {
             if left == 0 {
@@ -219,14 +224,14 @@ fn rounds() -> String {
             if output.read_line(&mut line).unwrap() == 0 {
                 break;
             }
-            match line
-                .strip_prefix("acknowledged ")
-                .and_then(|key| key.strip_suffix('\n'))
-            {
-                Some(key) => assert!(acknowledged.insert(key.to_owned()), "{key}"),
-                None if line == "recovered\n" => recovered += 1,
-                // Killed in the middle of it.
-                None => assert!(!line.ends_with('\n'), "{line}"),
+            // Killed in the middle of it.
+            let Some(line) = line.strip_suffix('\n') else {
+                continue;
+            };
+            match line.split_once(' ').unwrap() {
+                ("acknowledged", key) => assert!(acknowledged.insert(key.to_owned()), "{key}"),
+                ("recovered", count) => recovered += count.parse::<u64>().unwrap(),
+                _ => panic!("{line}"),
             }
         }
         let status = child.0.wait().unwrap();

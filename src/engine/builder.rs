@@ -214,6 +214,14 @@ impl EngineBuilder {
             (owns, Vec::new())
         };
         let metrics = self.metrics.unwrap_or_default();
+        if let Some(durable) = &durable {
+            // The metrics may live longer, and are not to keep the directory locked.
+            let durable = Arc::downgrade(durable);
+            metrics.add_journal(move || {
+                let counters = durable.upgrade().map(|durable| durable.counters());
+                counters.as_ref().map(Into::into).unwrap_or_default()
+            });
+        }
         let engine = Engine::new(
             self.tasks,
             futures,

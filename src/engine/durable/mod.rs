@@ -223,7 +223,7 @@ impl Durable {
     }
 
     /// What the journal has done.
-    fn counters(&self) -> journal::Counters {
+    pub(super) fn counters(&self) -> journal::Counters {
         self.journal.counters()
     }
 }
