@@ -88,6 +88,7 @@ fn starts<'a>(inputs: &'a [String], names: &'a [String]) -> Vec<StartRecord<'a>>
             revision: 1,
             name,
             started_at: Timestamp::from_millis(1_700_000_000_000),
+            seed: 1,
             attempt: 1,
             input: input.as_bytes(),
         })

@@ -3,9 +3,11 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use super::durable::{DurabilityMode, JournalConfig};
 use super::error::{Error, ErrorKind};
 use super::run::Engine;
 use super::simulation::Simulation;
+use crate::journal::{Options as JournalOptions, Storage};
 use crate::metrics::Metrics;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
@@ -22,6 +24,7 @@ pub struct EngineBuilder {
     futures: Option<tokio::runtime::Handle>,
     workers: Option<usize>,
     limits: Limits,
+    journal: JournalConfig,
     metrics: Option<Metrics>,
 }
 
@@ -83,6 +86,49 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether asynchronous starts survive the process; they do not, unless this is called.
+    ///
+    /// ```
+    /// use quickstep::engine::{DurabilityMode, StartRequest};
+    /// use quickstep::{Engine, StateMachine};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("quickstep-doc-{}", std::process::id()));
+    /// let machine = StateMachine::compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
+    ///     .expect("the definition is valid");
+    /// let engine = Engine::builder()
+    ///     .durability(DurabilityMode::Durable(directory.clone()))
+    ///     .build()?;
+    /// let recovered = engine.recover(&[&machine])?;
+    /// assert!(recovered.executions.is_empty() && recovered.unknown.is_empty());
+    /// // When this returns, the start is on the disk.
+    /// let execution = engine.start(&machine, StartRequest::new(b"{}").name("order-17"))?;
+    /// assert_eq!(execution.wait()?.output.as_deref(), Some("{}"));
+    /// let report = engine.shutdown(std::time::Duration::from_secs(5));
+    /// assert_eq!(report.journal.map(|journal| journal.unfinished), Some(0));
+    /// # std::fs::remove_dir_all(directory).ok();
+    /// # Ok::<(), quickstep::engine::Error>(())
+    /// ```
+    #[must_use]
+    pub fn durability(mut self, mode: DurabilityMode) -> EngineBuilder {
+        self.journal.mode = mode;
+        self
+    }
+
+    /// Sizes and delays of a durable engine's journal.
+    #[must_use]
+    pub fn journal_options(mut self, options: JournalOptions) -> EngineBuilder {
+        self.journal.options = options;
+        self
+    }
+
+    /// A durable engine on another disk, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn journal_storage(mut self, storage: Arc<dyn Storage>) -> EngineBuilder {
+        self.journal.storage = Some(storage);
+        self
+    }
+
     /// Whether waiting takes time; it does, unless this is called.
     #[must_use]
     pub fn time(mut self, time: TimeMode) -> EngineBuilder {
@@ -123,7 +169,8 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// If there are asynchronous handlers and their runtime cannot be started.
+    /// If there are asynchronous handlers and their runtime cannot be started; if the engine is to be durable, and the
+    /// journal cannot be opened ([`ErrorKind::Journal`]): another process has it, or it is damaged.
     pub fn build(self) -> Result<Engine, Error> {
         Ok(self.make(false)?.0)
     }
@@ -136,7 +183,8 @@ impl EngineBuilder {
     /// As [`EngineBuilder::build`].
     pub fn build_simulated(self) -> Result<(Engine, Simulation), Error> {
         let (engine, shared, owns) = self.make(true)?;
-        Ok((engine, Simulation::new(shared, owns)))
+        let durable = engine.durable().cloned();
+        Ok((engine, Simulation::new(shared, owns, durable)))
     }
 
     fn make(self, is_simulated: bool) -> Result<(Engine, Arc<Shared>, Vec<Own>), Error> {
@@ -149,11 +197,13 @@ impl EngineBuilder {
             // The one source of randomness in the standard library.
             std::hash::RandomState::new().build_hasher().finish()
         });
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let durable = self.journal.open(&clock, is_simulated)?;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (shared, owns) = Shared::new(Config {
             workers: self.workers.unwrap_or_else(cores),
             limits: self.limits,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            clock,
             mode: self.time,
             seed,
             is_simulated,
@@ -164,7 +214,22 @@ impl EngineBuilder {
             (owns, Vec::new())
         };
         let metrics = self.metrics.unwrap_or_default();
-        let engine = Engine::new(self.tasks, futures, metrics, Arc::clone(&shared), threads);
+        if let Some(durable) = &durable {
+            // The metrics may live longer, and are not to keep the directory locked.
+            let durable = Arc::downgrade(durable);
+            metrics.add_journal(move || {
+                let counters = durable.upgrade().map(|durable| durable.counters());
+                counters.as_ref().map(Into::into).unwrap_or_default()
+            });
+        }
+        let engine = Engine::new(
+            self.tasks,
+            futures,
+            metrics,
+            Arc::clone(&shared),
+            threads,
+            durable,
+        );
         Ok((engine, shared, stepped))
     }
 }

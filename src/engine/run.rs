@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
+use super::durable::{Durable, JournalReport, Patience};
 use super::error::{Error, ErrorKind};
 use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_size, of_ticket};
 use super::machine::{Machine, StateMachine};
@@ -57,14 +58,18 @@ struct Inner {
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
     start_workers: Once,
+    /// The journal, if starts are durable.
+    durable: Option<Arc<Durable>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     machine: Weak<Machine>,
     synchronous: Arc<Group>,
-    asynchronous: Arc<Group>,
+    pub(super) asynchronous: Arc<Group>,
+    /// The machine's ARN, by which a journal knows it; none without a journal.
+    pub(super) arn: Option<Arc<str>>,
 }
 
 /// Memory of an execution that runs on its caller's thread.
@@ -103,6 +108,8 @@ pub struct Report {
     pub left: usize,
     /// What the engine has done until then.
     pub counts: Counts,
+    /// What the journal holds, if the engine is durable.
+    pub journal: Option<JournalReport>,
 }
 
 impl Engine {
@@ -118,6 +125,7 @@ impl Engine {
         metrics: Metrics,
         shared: Arc<Shared>,
         owns: Vec<Own>,
+        durable: Option<Arc<Durable>>,
     ) -> Engine {
         Engine(Arc::new(Inner {
             tasks,
@@ -128,15 +136,20 @@ impl Engine {
             runners: Mutex::default(),
             owns: Mutex::new(owns),
             start_workers: Once::new(),
+            durable,
         }))
     }
 
-    /// Takes in an execution and returns at once, as `StartExecution` does.
+    /// Takes in an execution and returns at once, as `StartExecution` does. A durable engine returns when the start is on
+    /// the disk, which takes a sync that the starts of other threads share; the execution does not wait for that. See
+    /// [`Engine::start_then`] for not waiting.
     ///
     /// # Errors
     ///
     /// If the engine has as much to do as it may ([`ErrorKind::Throttled`]), or if the input cannot be one for its size.
-    /// That the input is not JSON is told by the handle.
+    /// That the input is not JSON is told by the handle. A durable engine also refuses while its journal is full
+    /// ([`ErrorKind::Throttled`] too), and for good when the disk has failed it ([`ErrorKind::Poisoned`]): an execution whose
+    /// start meets that may run or not, now or after recovery.
     pub fn start(
         &self,
         machine: &StateMachine,
@@ -146,7 +159,13 @@ impl Engine {
         let shared = self.workers()?;
         let group = self.known(machine).asynchronous;
         self.admit(Api::StartExecution, 1, request.input.len() as u64)?;
-        let ticket = shared.start(&group, request.input, request.name, request.seed);
+        if let Some(durable) = &self.0.durable {
+            let (handle, start) =
+                self.start_recorded(durable, machine, request, Patience::Waits)?;
+            durable.wait(&start)?;
+            return Ok(handle);
+        }
+        let ticket = shared.start(&group, request.input, request.name, request.seed, None);
         Ok(ExecutionHandle {
             ticket,
             shared: Arc::clone(shared),
@@ -155,7 +174,8 @@ impl Engine {
     }
 
     /// Takes in an execution for every input, all or none of them, and returns at once. What comes of them goes to
-    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused.
+    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused. A durable engine returns when all of
+    /// them are on the disk: one sync for all.
     ///
     /// # Errors
     ///
@@ -170,6 +190,9 @@ impl Engine {
         I: IntoIterator<Item = &'i [u8], IntoIter: Clone>,
     {
         let shared = self.workers()?;
+        if let Some(durable) = &self.0.durable {
+            return self.start_recorded_batch(durable, machine, inputs, Arc::new(ToSink(sink)));
+        }
         let inputs = inputs.into_iter();
         let (mut count, mut bytes) = (0_usize, 0);
         for input in inputs.clone() {
@@ -406,17 +429,32 @@ impl Engine {
         &self.0.shared
     }
 
+    pub(super) fn durable(&self) -> Option<&Arc<Durable>> {
+        self.0.durable.as_ref()
+    }
+
     /// Admits executions; a refusal is counted.
-    fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
+    pub(super) fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
         self.0.shared.admit(count, bytes).map_err(|throttled| {
             let reason = match throttled.limit {
                 Limit::Executions => Throttle::Executions,
                 Limit::InputBytes => Throttle::InputBytes,
                 Limit::StartRate => Throttle::StartRate,
+                Limit::Journal => Throttle::Journal,
                 Limit::Closed => Throttle::Closed,
             };
             self.0.metrics.throttled(api, reason, count as u64);
             throttled.into()
+        })
+    }
+
+    /// What the journal said to starts; that it has no room for them is counted.
+    pub(super) fn journaled<T>(&self, count: usize, said: Result<T, Error>) -> Result<T, Error> {
+        said.inspect_err(|error| {
+            if error.kind() == ErrorKind::Throttled {
+                let (api, reason) = (Api::StartExecution, Throttle::Journal);
+                self.0.metrics.throttled(api, reason, count as u64);
+            }
         })
     }
 
@@ -441,7 +479,7 @@ impl Engine {
     }
 
     /// What is known of a machine; its handlers are looked up once.
-    fn known(&self, machine: &StateMachine) -> Known {
+    pub(super) fn known(&self, machine: &StateMachine) -> Known {
         let mut known = lock(&self.0.bound);
         let key = Arc::as_ptr(machine.machine()).addr();
         if let Some(found) = known.get(&key)
@@ -461,17 +499,27 @@ impl Engine {
                 .map(|_| self.writer(machine))
                 .collect(),
         });
-        let group = |invocation| {
+        let group = |invocation, outlet| {
             Arc::new(Group {
                 bound: Arc::clone(&bound),
-                outlet: Arc::new(Tickets),
+                outlet,
                 invocation,
             })
         };
+        let tickets = || Arc::new(Tickets) as Arc<dyn Outlet>;
+        let asynchronous = match &self.0.durable {
+            None => tickets(),
+            Some(durable) => durable.outlet_of_tickets(tickets()),
+        };
         let found = Known {
             machine: Arc::downgrade(machine.machine()),
-            synchronous: group(Invocation::Synchronous),
-            asynchronous: group(Invocation::Asynchronous),
+            synchronous: group(Invocation::Synchronous, tickets()),
+            asynchronous: group(Invocation::Asynchronous, asynchronous),
+            arn: self
+                .0
+                .durable
+                .as_ref()
+                .map(|_| machine.identity().arn().into()),
         };
         known.insert(key, found.clone());
         found
@@ -546,7 +594,8 @@ impl Engine {
     }
 
     /// Takes nothing in any more, waits until everything has ended, for `patience` at most, and ends the workers. Who
-    /// waits for an execution that is left waits for ever, unless it is a stream.
+    /// waits for an execution that is left waits for ever, unless it is a stream. A durable engine then writes the ends of
+    /// executions that it has not yet written, and closes its journal; what is left runs again when it is recovered.
     pub fn shutdown(&self, patience: Duration) -> Report {
         let shared = &self.0.shared;
         let left = shared.drain(patience);
@@ -554,6 +603,7 @@ impl Engine {
         Report {
             left,
             counts: shared.counts(),
+            journal: self.0.durable.as_ref().map(|durable| durable.close()),
         }
     }
 }
@@ -664,6 +714,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Nobody is left who could wait for what is in flight.
         self.shared.close();
+        if let Some(durable) = &self.durable {
+            durable.close();
+        }
     }
 }
 

@@ -48,7 +48,7 @@ use idle::Idle;
 use outlet::Group;
 use slab::{Cache, Called, Held, Slab};
 use start::{Spare, StartBatch};
-use ticket::Ticket;
+use ticket::{Recorded, Ticket};
 use timer::{Timer, Wheel};
 use turn::Run;
 
@@ -411,12 +411,13 @@ impl Shared {
         input: &[u8],
         name: Option<&str>,
         seed: Option<u64>,
+        recorded: Option<Recorded>,
     ) -> Arc<Ticket> {
         let mut lane = lock(&self.lane);
         let number = self.take_numbers(1);
         let seed = seed.unwrap_or_else(|| self.seed(number));
         let held = self.occupy(&mut lane.cache);
-        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed));
+        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed, recorded));
         // Nothing takes the slot but the worker that comes to the start.
         held.queue(Parked::Starting);
         let fits = |batch: &StartBatch| {
@@ -482,7 +483,12 @@ impl Shared {
         meta: Meta,
     ) -> Arc<Ticket> {
         let held = held.unwrap_or_else(|| self.occupy(&mut lock(&self.lane).cache));
-        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), meta.seed));
+        let ticket = Arc::new(Ticket::new(
+            Arc::clone(group),
+            held.place(),
+            meta.seed,
+            None,
+        ));
         let owner = Owner::Ticket(Arc::clone(&ticket));
         let mut out = Vec::new();
         let frozen = worker::freeze(run, group, owner, meta, &mut Freezer::default(), &mut out);

@@ -344,6 +344,9 @@ impl<'a> Worker<'a> {
             self.leave(held, meta.input_bytes);
             return;
         }
+        if let Some(recorded) = ticket.and_then(|ticket| ticket.recorded) {
+            self.own.run.execution.set_attempt(recorded.attempt);
+        }
         count(&self.counters().started, 1);
         group.bound.writers[self.own.number].started(group.invocation);
         if group.bound.bindings.has_tokens {
