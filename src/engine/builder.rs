@@ -177,7 +177,7 @@ impl EngineBuilder {
     /// let events = log.subscribe(Filter::default(), 100)?;
     /// let engine = Engine::builder().log(&log).build()?;
     /// engine.run(&machine, b"{}")?;
-    /// let first = events.recv().expect("the log is open");
+    /// let first = events.next_within(std::time::Duration::from_secs(5)).expect("an event");
     /// assert_eq!(first.event_type.as_str(), "ExecutionStarted");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
