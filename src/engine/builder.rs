@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::durable::{DurabilityMode, JournalConfig};
 use super::error::{Error, ErrorKind};
+use super::logged::{LogParts, Logs};
 use super::run::Engine;
 use super::simulation::Simulation;
 use crate::journal::{Options as JournalOptions, Storage};
+use crate::log::LogStream;
 use crate::metrics::Metrics;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
@@ -26,6 +28,7 @@ pub struct EngineBuilder {
     limits: Limits,
     journal: JournalConfig,
     metrics: Option<Metrics>,
+    log: Option<LogParts>,
 }
 
 impl EngineBuilder {
@@ -158,6 +161,32 @@ impl EngineBuilder {
         self
     }
 
+    /// Shows the events of all executions to a log, at the levels that the log has for their machines. The log stays whose
+    /// it is: he closes it, after the engine's shutdown.
+    ///
+    /// ```
+    /// use quickstep::history::LogLevel;
+    /// use quickstep::log::{Filter, LogConfig, LogStream};
+    /// use quickstep::{Engine, StateMachine};
+    ///
+    /// let machine = StateMachine::builder()
+    ///     .name("greet")
+    ///     .compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
+    ///     .expect("the definition is valid");
+    /// let log = LogStream::builder().config(LogConfig::new(LogLevel::All)).build()?;
+    /// let events = log.subscribe(Filter::default(), 100)?;
+    /// let engine = Engine::builder().log(&log).build()?;
+    /// engine.run(&machine, b"{}")?;
+    /// let first = events.next_within(std::time::Duration::from_secs(5)).expect("an event");
+    /// assert_eq!(first.event_type.as_str(), "ExecutionStarted");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn log(mut self, stream: &LogStream) -> EngineBuilder {
+        self.log = Some(LogParts::new(stream));
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -222,10 +251,14 @@ impl EngineBuilder {
                 counters.as_ref().map(Into::into).unwrap_or_default()
             });
         }
+        let logs = self
+            .log
+            .map(|parts| Logs::new(parts, shared.workers(), &metrics));
         let engine = Engine::new(
             self.tasks,
             futures,
             metrics,
+            logs,
             Arc::clone(&shared),
             threads,
             durable,

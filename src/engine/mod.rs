@@ -15,6 +15,7 @@ mod builder;
 mod durable;
 mod error;
 mod handle;
+mod logged;
 mod machine;
 mod name;
 mod run;

@@ -8,15 +8,17 @@ use super::builder::{EngineBuilder, Futures};
 use super::durable::{Durable, JournalReport, Patience};
 use super::error::{Error, ErrorKind};
 use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_size, of_ticket};
+use super::logged::{LoggedHere, Logs};
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
+use crate::log;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
-use crate::runtime::ticket::Tickets;
+use crate::runtime::ticket::{Ticket, Tickets};
 use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
 use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
@@ -60,6 +62,8 @@ struct Inner {
     start_workers: Once,
     /// The journal, if starts are durable.
     durable: Option<Arc<Durable>>,
+    /// Where events go, if they are logged.
+    logs: Option<Arc<Logs>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
@@ -80,6 +84,15 @@ struct Runner {
     inbox: Arc<ThreadInbox>,
     generation: u32,
     bound: Option<(StateMachine, Arc<Tools>)>,
+    /// If there is a log.
+    recorder: Option<log::Recorder>,
+}
+
+/// What comes of an execution on its caller's thread.
+enum Begun {
+    Ended(ExecutionResult),
+    /// It has to wait, and goes on on the workers.
+    GoesOn(Arc<Ticket>),
 }
 
 /// What a runner has for the machine that it ran last.
@@ -123,6 +136,7 @@ impl Engine {
         tasks: TaskRegistry,
         futures: Futures,
         metrics: Metrics,
+        logs: Option<Arc<Logs>>,
         shared: Arc<Shared>,
         owns: Vec<Own>,
         durable: Option<Arc<Durable>>,
@@ -137,6 +151,7 @@ impl Engine {
             owns: Mutex::new(owns),
             start_workers: Once::new(),
             durable,
+            logs,
         }))
     }
 
@@ -246,10 +261,59 @@ impl Engine {
         request.check()?;
         // Nobody may do what a worker waits for.
         if is_worker() {
-            return self
-                .with_runner(|runner| self.observed_on(runner, machine, request, &mut NoEvents));
+            return self.logged(
+                machine,
+                request,
+                |runner, request, recorder| match recorder {
+                    None => self.observed_on(runner, machine, request, &mut NoEvents),
+                    Some(recorder) => {
+                        self.observed_on(runner, machine, request, &mut LoggedHere(recorder))
+                    }
+                },
+            );
         }
-        self.with_runner(|runner| self.sync_on(runner, machine, request))
+        let begun = self.logged(
+            machine,
+            request,
+            |runner, request, recorder| match recorder {
+                None => self.sync_on(runner, machine, request, &mut NoEvents),
+                Some(recorder) => self.sync_on(runner, machine, request, &mut LoggedHere(recorder)),
+            },
+        )?;
+        match begun {
+            Begun::Ended(result) => Ok(result),
+            Begun::GoesOn(ticket) => of_ticket(ticket.wait()),
+        }
+    }
+
+    /// Runs something with a runner, and with a recorder if the machine's executions are logged.
+    fn logged<T>(
+        &self,
+        machine: &StateMachine,
+        mut request: StartRequest<'_>,
+        run: impl FnOnce(&mut Runner, StartRequest<'_>, Option<&mut log::Recorder>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_runner(|runner| {
+            let Some(logs) = &self.0.logs else {
+                return run(runner, request, None);
+            };
+            let mut recorder = runner.recorder.take().unwrap_or_else(|| logs.recorder());
+            let result = if recorder.records(machine.identity()) {
+                let seed = request.seed.unwrap_or_else(|| self.0.shared.new_seed());
+                request.seed = Some(seed);
+                recorder.turn_to(&log::ExecutionIdentity {
+                    machine: machine.identity(),
+                    name: request.name,
+                    seed,
+                });
+                run(runner, request, Some(&mut recorder))
+            } else {
+                run(runner, request, None)
+            };
+            recorder.flush();
+            runner.recorder = Some(recorder);
+            result
+        })
     }
 
     /// Runs one execution to its end: [`Engine::start_sync`] for an input alone.
@@ -261,7 +325,7 @@ impl Engine {
         self.start_sync(machine, StartRequest::new(input))
     }
 
-    /// Runs one execution to its end on this thread, and shows its events to `observer`.
+    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log.
     ///
     /// # Errors
     ///
@@ -269,10 +333,10 @@ impl Engine {
     pub fn run_with<O: Observer>(
         &self,
         machine: &StateMachine,
-        input: &[u8],
+        request: StartRequest<'_>,
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        let request = StartRequest::new(input);
+        request.check()?;
         self.with_runner(|runner| self.observed_on(runner, machine, request, observer))
     }
 
@@ -294,12 +358,13 @@ impl Engine {
         result
     }
 
-    fn sync_on(
+    fn sync_on<O: Observer>(
         &self,
         runner: &mut Runner,
         machine: &StateMachine,
         request: StartRequest<'_>,
-    ) -> Result<ExecutionResult, Error> {
+        observer: &mut O,
+    ) -> Result<Begun, Error> {
         let shared = &self.0.shared;
         let tools = runner.tools(self, machine);
         let around = tools.surroundings();
@@ -310,28 +375,21 @@ impl Engine {
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
         let seed = request.seed.unwrap_or_else(|| shared.new_seed());
-        begin(
-            &driver,
-            &mut runner.run,
-            around,
-            request,
-            seed,
-            &mut NoEvents,
-        )?;
+        begin(&driver, &mut runner.run, around, request, seed, observer)?;
         let mut held = None;
         if around.bound.bindings.has_tokens {
             let place = shared.outside_place(&mut held);
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(around, &mut runner.run, &mut address, &mut NoEvents);
+        let turn = driver.turn(around, &mut runner.run, &mut address, observer);
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
             }
             let result = end(&mut driver, &runner.run, around, seed, started_nanos);
             runner.response = driver.response;
-            return Ok(result);
+            return Ok(Begun::Ended(result));
         }
         runner.response = std::mem::take(&mut driver.response);
         if let Err(error) = self.workers() {
@@ -339,7 +397,7 @@ impl Engine {
             return Err(error);
         }
         admitted.keep();
-        let ticket = shared.adopt(
+        Ok(Begun::GoesOn(shared.adopt(
             held,
             &tools.group,
             &mut runner.run,
@@ -349,8 +407,7 @@ impl Engine {
                 started_nanos,
                 input_bytes,
             },
-        );
-        of_ticket(ticket.wait())
+        )))
     }
 
     fn observed_on<O: Observer>(
@@ -473,9 +530,17 @@ impl Engine {
         let bound = Arc::clone(&self.known(machine).synchronous.bound);
         Arc::new(Group {
             bound,
-            outlet,
+            outlet: self.shown(machine, outlet),
             invocation,
         })
+    }
+
+    /// An outlet that also shows events to the log, if there is one.
+    fn shown(&self, machine: &StateMachine, outlet: Arc<dyn Outlet>) -> Arc<dyn Outlet> {
+        match &self.0.logs {
+            None => outlet,
+            Some(logs) => logs.outlet(machine.identity(), outlet),
+        }
     }
 
     /// What is known of a machine; its handlers are looked up once.
@@ -502,7 +567,7 @@ impl Engine {
         let group = |invocation, outlet| {
             Arc::new(Group {
                 bound: Arc::clone(&bound),
-                outlet,
+                outlet: self.shown(machine, outlet),
                 invocation,
             })
         };
@@ -684,6 +749,7 @@ impl Runner {
             inbox: ThreadInbox::of_this_thread(),
             generation: 0,
             bound: None,
+            recorder: None,
         }
     }
 

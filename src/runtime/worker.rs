@@ -324,7 +324,7 @@ impl<'a> Worker<'a> {
         let program = &group.bound.program;
         let execution = &mut self.own.run.execution;
         let result = if receiver.observes() {
-            receiver.turn_to(&group.bound.identity, seed);
+            receiver.turn_to(&group.bound.identity, started.name, seed);
             execution.start(program, &start, &mut Observed(receiver))
         } else {
             execution.start(program, &start, &mut NoEvents)
@@ -401,7 +401,8 @@ impl<'a> Worker<'a> {
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
             if receiver.observes() {
-                receiver.turn_to(&group.bound.identity, meta.seed);
+                let name = self.own.run.execution.given_name();
+                receiver.turn_to(&group.bound.identity, name, meta.seed);
             }
             let turn = self.drive(&group, &mut held, receiver);
             self.after(&group, owner.ticket(), meta, held.take(), turn, receiver);

@@ -91,8 +91,8 @@ impl Receiver for Journaled<'_, '_> {
         self.receiver.observes()
     }
 
-    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, seed: u64) {
-        self.receiver.turn_to(machine, seed);
+    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, name: Option<&str>, seed: u64) {
+        self.receiver.turn_to(machine, name, seed);
     }
 
     fn wants_level(&self, level: LogLevel) -> bool {
