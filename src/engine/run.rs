@@ -236,7 +236,7 @@ impl Engine {
             }
         }
         if left > 0 || bytes_left > 0 {
-            shared.admission.release(left, bytes_left);
+            shared.release(left, bytes_left);
         }
         for batch in batches {
             shared.start_batch(batch);
@@ -658,8 +658,8 @@ impl Engine {
         self.0.shared.admission.refusals()
     }
 
-    /// Takes nothing in any more, waits until everything has ended, for `patience` at most, and ends the workers. Who
-    /// waits for an execution that is left waits for ever, unless it is a stream. A durable engine then writes the ends of
+    /// Takes nothing in any more, waits until everything has ended, for `patience` at most, gives up what is left, and ends
+    /// the workers. Who waits for an execution that is given up is told so ([`ErrorKind::Abandoned`]). A durable engine then writes the ends of
     /// executions that it has not yet written, and closes its journal; what is left runs again when it is recovered.
     pub fn shutdown(&self, patience: Duration) -> Report {
         let shared = &self.0.shared;

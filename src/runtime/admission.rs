@@ -233,8 +233,8 @@ impl Admission {
         }
     }
 
-    /// Executions have ended, or were not started after all.
-    pub(crate) fn release(&self, count: usize, bytes: u64) {
+    /// Executions have ended, or were not started after all. True if none is left.
+    pub(crate) fn release(&self, count: usize, bytes: u64) -> bool {
         if bytes > 0 {
             self.input_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -244,6 +244,7 @@ impl Admission {
             drop(lock(&self.empty_lock));
             self.empty.notify_all();
         }
+        before == count
     }
 
     /// Executions in flight.

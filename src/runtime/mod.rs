@@ -189,7 +189,7 @@ impl Admitted<'_> {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.shared.admission.release(self.count, self.bytes);
+        self.shared.release(self.count, self.bytes);
     }
 }
 
@@ -622,7 +622,12 @@ impl Shared {
 
     /// Admits executions, or says why not.
     pub(crate) fn admit(&self, count: usize, bytes: u64) -> Result<(), Throttled> {
-        self.admission.admit(count, bytes, self.clock.nanos())
+        let admitted = self.admission.admit(count, bytes, self.clock.nanos());
+        if admitted.is_err() {
+            // It may have been counted for a moment.
+            self.end_if_empty();
+        }
+        admitted
     }
 
     /// Admits nothing any more, and waits until nothing is in flight, for `patience` at most. Returns how many
@@ -642,11 +647,33 @@ impl Shared {
             self.abandon(place);
         }
         self.is_over.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.idle.notify_all();
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+    /// Executions have ended, or were not started after all.
+    pub(crate) fn release(&self, count: usize, bytes: u64) {
+        if self.admission.release(count, bytes) {
+            self.end_if_empty();
+        }
+    }
+
+    /// Lets the workers go if nothing is in flight any more, and all is over.
+    fn end_if_empty(&self) {
+        // Either the closing thread sees what this one has released, or this sees that it is over.
+        fence(Ordering::SeqCst);
+        if self.is_over.load(Ordering::Relaxed) && self.admission.in_flight() == 0 {
+            self.idle.notify_all();
+        }
+    }
+
+    /// True if the workers are not needed any more. Whoever was admitted before the end may still be on its way to a queue,
+    /// and somebody waits for what comes of it: so they stay until nothing is in flight.
+    fn may_leave(&self) -> bool {
+        self.is_over.load(Ordering::Acquire) && {
+            fence(Ordering::SeqCst);
+            self.admission.in_flight() == 0
+        }
     }
 
     /// Looked at after the execution is in its slot: either `close` finds it there, or this sees that it is closed.

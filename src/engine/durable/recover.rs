@@ -181,7 +181,7 @@ impl Engine {
 
     fn start_again(&self, known: &[Known], start: &Unfinished) -> Result<ExecutionHandle, Error> {
         let Some(known) = known.get(start.machine) else {
-            self.shared().admission.release(1, start.input.len() as u64);
+            self.shared().release(1, start.input.len() as u64);
             let message = "recovery goes on with fewer machines than it began with";
             return Err(Error::new(ErrorKind::Journal, message));
         };
