@@ -23,6 +23,9 @@ pub struct EngineBuilder {
     workers: Option<usize>,
     limits: Limits,
     metrics: Option<Metrics>,
+    /// Seats for threads that begin executions of a server.
+    #[cfg(feature = "server")]
+    seats: usize,
 }
 
 impl EngineBuilder {
@@ -112,6 +115,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Seats for threads that are no workers.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub(crate) fn seats(mut self, seats: usize) -> EngineBuilder {
+        self.seats = seats;
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -165,6 +176,8 @@ impl EngineBuilder {
         };
         let metrics = self.metrics.unwrap_or_default();
         let engine = Engine::new(self.tasks, futures, metrics, Arc::clone(&shared), threads);
+        #[cfg(feature = "server")]
+        let engine = engine.with_seats(self.seats);
         Ok((engine, shared, stepped))
     }
 }

@@ -11,6 +11,8 @@
 mod builder;
 mod error;
 mod handle;
+#[cfg(feature = "server")]
+mod host;
 mod machine;
 mod name;
 mod run;

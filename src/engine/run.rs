@@ -57,6 +57,8 @@ struct Inner {
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
     start_workers: Once,
+    #[cfg(feature = "server")]
+    seats: std::sync::OnceLock<Box<[Mutex<crate::runtime::seat::Seat>]>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
@@ -128,7 +130,22 @@ impl Engine {
             runners: Mutex::default(),
             owns: Mutex::new(owns),
             start_workers: Once::new(),
+            #[cfg(feature = "server")]
+            seats: std::sync::OnceLock::new(),
         }))
+    }
+
+    /// Gives it seats, one at least, once.
+    #[cfg(feature = "server")]
+    pub(super) fn with_seats(self, seats: usize) -> Engine {
+        let seat = |number| Mutex::new(crate::runtime::seat::Seat::new(&self.0.shared, number));
+        self.0.seats.get_or_init(|| (0..seats).map(seat).collect());
+        self
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn seats(&self) -> &[Mutex<crate::runtime::seat::Seat>] {
+        self.0.seats.get().map_or(&[], |seats| seats)
     }
 
     /// Takes in an execution and returns at once, as `StartExecution` does.
@@ -407,7 +424,7 @@ impl Engine {
     }
 
     /// Admits executions; a refusal is counted.
-    fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
+    pub(super) fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
         self.0.shared.admit(count, bytes).map_err(|throttled| {
             let reason = match throttled.limit {
                 Limit::Executions => Throttle::Executions,

@@ -27,6 +27,19 @@ pub trait Observer {
 
     /// Receives one event.
     fn observe(&mut self, event: &HistoryEvent<'_>);
+
+    /// States that may be entered before [`Observer::overrun`] is to be asked.
+    #[inline(always)]
+    fn states_max(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// The failure that the execution has to end with, if it has more events than it may, or has not ended (`is_done`)
+    /// and has no room for another.
+    #[inline(always)]
+    fn overrun(&mut self, _is_done: bool) -> Option<Failure> {
+        None
+    }
 }
 
 /// Wants no events.

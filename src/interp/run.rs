@@ -85,6 +85,13 @@ impl Execution {
         }
     }
 
+    /// Ends the execution with a failure that nothing of it can catch, whether it has ended or not: its observer has no
+    /// room for more events, and shows the end itself. See [`Observer::overrun`].
+    pub fn overrun(&mut self, failure: Failure) {
+        self.outcome = Some(Outcome::Failed(failure));
+        self.ready.clear();
+    }
+
     /// States that a turn may enter before it yields [`Yield::OutOfFuel`].
     pub fn refuel(&mut self, fuel: u32) {
         self.fuel = fuel;

@@ -83,17 +83,31 @@ impl Recorder {
 
     /// The events that follow belong to this execution, and its values are where they are until the next call.
     pub fn turn_to(&mut self, execution: &ExecutionIdentity<'_>) {
+        self.turn_to_machine(execution.machine);
+        let config = self.machines[self.machine].config;
+        self.begin(execution, config);
+    }
+
+    /// The same, with what is to be logged of this execution, whatever the stream says of its machine.
+    pub fn turn_to_with(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
+        self.turn_to_machine(execution.machine);
+        self.begin(execution, config);
+    }
+
+    fn turn_to_machine(&mut self, machine: &Arc<MachineIdentity>) {
         self.turn = None;
         let epoch = self.shared.epoch();
         let is_known = self.epoch == epoch
             && self
                 .machines
                 .get(self.machine)
-                .is_some_and(|machine| Arc::ptr_eq(&machine.identity, execution.machine));
+                .is_some_and(|known| Arc::ptr_eq(&known.identity, machine));
         if !is_known {
-            self.find_machine(execution.machine, epoch);
+            self.find_machine(machine, epoch);
         }
-        let config = self.machines[self.machine].config;
+    }
+
+    fn begin(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
         self.include_data = config.include_execution_data;
         self.level = config.level;
         if self.level == LogLevel::Off {

@@ -39,7 +39,7 @@ pub(crate) trait Receiver {
     }
 
     /// An execution starts or goes on: the events that are observed next belong to it.
-    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
+    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _name: Option<&str>, _seed: u64) {}
 
     /// True if it wants the events of this level, when it wants events.
     fn wants_level(&self, _level: LogLevel) -> bool {
@@ -48,6 +48,16 @@ pub(crate) trait Receiver {
 
     /// Takes an event.
     fn observe(&mut self, _event: &HistoryEvent<'_>) {}
+
+    /// See [`Observer::states_max`].
+    fn states_max(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// See [`Observer::overrun`].
+    fn overrun(&mut self, _is_done: bool) -> Option<Failure> {
+        None
+    }
 
     /// False if the executions of the group that have not started are not wanted any more.
     fn wants(&self) -> bool {
@@ -84,6 +94,14 @@ impl Observer for Observed<'_> {
 
     fn observe(&mut self, event: &HistoryEvent<'_>) {
         self.0.observe(event);
+    }
+
+    fn states_max(&self) -> u32 {
+        self.0.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.0.overrun(is_done)
     }
 }
 

@@ -172,9 +172,18 @@ impl Driver {
         let began = self.nanos;
         let mut now = self.now(run);
         let (mut skips, mut slices) = (0, 0);
-        run.execution.refuel(SLICE_TRANSITIONS);
+        run.execution
+            .refuel(SLICE_TRANSITIONS.min(observer.states_max()));
         loop {
-            match run.execution.step(program, now, observer) {
+            let yielded = run.execution.step(program, now, observer);
+            if O::ENABLED
+                && let Some(failure) = observer.overrun(yielded == Yield::Done)
+            {
+                run.execution.overrun(failure);
+                self.call_off(around.metrics, run, now, |_, _| false);
+                return Turn::Done;
+            }
+            match yielded {
                 Yield::Done => {
                     if !run.pending.is_empty() {
                         self.call_off(around.metrics, run, now, |_, _| false);
@@ -212,7 +221,8 @@ impl Driver {
                         return Turn::OutOfFuel;
                     }
                     now = self.now(run);
-                    run.execution.refuel(SLICE_TRANSITIONS);
+                    run.execution
+                        .refuel(SLICE_TRANSITIONS.min(observer.states_max()));
                 }
             }
         }

@@ -24,7 +24,7 @@ use crate::task::{Address, Inbox};
 use crate::value::{Damaged, Reader, put, put_signed};
 
 /// Bytes of memory above which an execution's memory is not kept for the next one.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kinds of work that take turns.
 const KINDS: usize = 4;
@@ -324,7 +324,7 @@ impl<'a> Worker<'a> {
         let program = &group.bound.program;
         let execution = &mut self.own.run.execution;
         let result = if receiver.observes() {
-            receiver.turn_to(&group.bound.identity, seed);
+            receiver.turn_to(&group.bound.identity, started.name, seed);
             execution.start(program, &start, &mut Observed(receiver))
         } else {
             execution.start(program, &start, &mut NoEvents)
@@ -398,7 +398,8 @@ impl<'a> Worker<'a> {
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
             if receiver.observes() {
-                receiver.turn_to(&group.bound.identity, meta.seed);
+                let name = self.own.run.execution.given_name();
+                receiver.turn_to(&group.bound.identity, name, meta.seed);
             }
             let turn = self.drive(&group, &mut held, receiver);
             self.after(&group, owner.ticket(), meta, held.take(), turn, receiver);
