@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::engine::{Clock, SystemClock};
+use crate::engine::{Clock, Limits, SystemClock};
 use crate::log::Rotation;
 use crate::store::{Catalogue, FileStorage, MemoryStorage, Storage};
 use crate::task::TaskRegistry;
@@ -59,6 +59,8 @@ pub struct ServerOptions {
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
     pub body_time_max: Duration,
+    /// How many executions may be in flight, and how fast they may be started.
+    pub limits: Limits,
     /// Where the events go that a `loggingConfiguration` asks for.
     pub logs: LogOutput,
     /// When a log group's file is put aside.
@@ -93,6 +95,7 @@ impl Default for ServerOptions {
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
+            limits: Limits::default(),
             logs: LogOutput::default(),
             log_rotation: Rotation {
                 bytes: Some(limits::LOG_FILE_BYTES),
@@ -160,6 +163,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             region: &options.region,
             account: &options.account,
         },
+        limits: options.limits,
         logs,
         rotation: options.log_rotation,
         express_history: options.express_history,

@@ -15,7 +15,7 @@ use super::live::{Ended, History, Live, State};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
-use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit};
+use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit, Limits};
 use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
@@ -49,6 +49,7 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: TaskSource,
     pub(crate) home: Home<'a>,
+    pub(crate) limits: Limits,
     pub(crate) logs: LogTarget,
     pub(crate) rotation: Rotation,
     pub(crate) express_history: usize,
@@ -68,6 +69,7 @@ impl Executor {
         let seats = tokio::runtime::Handle::current().metrics().num_workers();
         let engine = Engine::builder()
             .clock(Arc::clone(&options.clock))
+            .limits(options.limits)
             .seed(ids.seed())
             .seats(seats)
             .build()?;
