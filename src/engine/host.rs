@@ -2,14 +2,15 @@
 //! inputs are looked at once; answers that nobody waits for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::{Error, ErrorKind};
 use super::run::Engine;
 use crate::history::Failure;
-use crate::interp::{MachineIdentity, StartError};
+use crate::interp::MachineIdentity;
 use crate::metrics::Api;
 use crate::program::Program;
-use crate::runtime::seat::{Beginning, FirstTurn, Seat};
+use crate::runtime::seat::{Beginning, FirstTurn};
 use crate::runtime::turn::Bound;
 use crate::runtime::{Admitted, Place, Told};
 use crate::stdx::Timestamp;
@@ -62,34 +63,17 @@ impl Engine {
         beginning: Beginning<'_>,
         admitted: Admitted<'_>,
     ) -> Result<FirstTurn, Error> {
-        let shared = Arc::clone(self.workers()?);
-        self.in_seat(|seat| seat.run(&shared, beginning, admitted))
-    }
-
-    /// Begins an execution which the workers run.
-    pub(crate) fn queue(
-        &self,
-        beginning: Beginning<'_>,
-        admitted: Admitted<'_>,
-    ) -> Result<Place, Error> {
-        let shared = Arc::clone(self.workers()?);
-        self.in_seat(|seat| seat.queue(&shared, beginning, admitted))
-    }
-
-    fn in_seat<T>(
-        &self,
-        begin: impl FnOnce(&mut Seat) -> Result<T, StartError>,
-    ) -> Result<T, Error> {
         thread_local! {
             /// Threads that begin executions have seats of their own, if there are enough.
             static CHOICE: usize = {
-                static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-                NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+                static NEXT: AtomicUsize = AtomicUsize::new(0);
+                NEXT.fetch_add(1, Ordering::Relaxed)
             };
         }
+        let shared = self.workers()?;
         let seats = self.seats();
-        let choice = CHOICE.with(|choice| *choice);
-        let begun = begin(&mut lock(&seats[choice % seats.len()]));
+        let seat = &seats[CHOICE.with(|choice| *choice) % seats.len()];
+        let begun = lock(seat).run(shared, beginning, admitted);
         begun.map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
     }
 

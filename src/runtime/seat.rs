@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::outlet::{Ended, Group, Observed, Receiver};
 use super::result::ExecutionResult;
-use super::slab::Place;
 use super::ticket::Ticket;
 use super::turn::{Driver, Run, Turn};
 use super::worker::{self, KEPT_BYTES_MAX, Meta};
 use super::{Admitted, Outside, Owner, Parked, Shared};
 use crate::history::NoEvents;
 use crate::interp::{Freezer, Start, StartError};
+use crate::stdx::Timestamp;
 use crate::task::Inbox;
 
 /// What a thread has that begins executions.
@@ -35,6 +35,8 @@ pub(crate) struct Beginning<'a> {
     pub(crate) input: &'a [u8],
     pub(crate) name: &'a str,
     pub(crate) seed: u64,
+    /// When it starts: not later than now.
+    pub(crate) at: Timestamp,
 }
 
 /// What came of an execution's first turn.
@@ -67,7 +69,7 @@ impl Seat {
         admitted: Admitted<'_>,
     ) -> Result<FirstTurn, StartError> {
         self.lent(beginning, |seat, receiver| {
-            let meta = seat.start(shared, beginning, receiver)?;
+            let meta = seat.start(beginning, receiver)?;
             let mut held = seat.take_place(shared, beginning.group);
             let around = beginning.group.bound.on_worker(seat.number);
             let mut address = || shared.outside_place(&mut held).into();
@@ -90,25 +92,6 @@ impl Seat {
             seat.hand_over(shared, beginning, owner, meta, held, receiver);
             admitted.keep();
             Ok(FirstTurn::Waits(ticket))
-        })
-    }
-
-    /// Begins an execution; the workers run it.
-    pub(crate) fn queue(
-        &mut self,
-        shared: &Shared,
-        beginning: Beginning<'_>,
-        admitted: Admitted<'_>,
-    ) -> Result<Place, StartError> {
-        self.lent(beginning, |seat, receiver| {
-            let meta = seat.start(shared, beginning, receiver)?;
-            let held = seat.take_place(shared, beginning.group);
-            let held = held.unwrap_or_else(|| shared.outside());
-            let place = held.place();
-            let owner = Owner::Group(Arc::clone(beginning.group));
-            seat.hand_over(shared, beginning, owner, meta, held, receiver);
-            admitted.keep();
-            Ok(place)
         })
     }
 
@@ -136,7 +119,6 @@ impl Seat {
 
     fn start(
         &mut self,
-        shared: &Shared,
         beginning: Beginning<'_>,
         receiver: &mut dyn Receiver,
     ) -> Result<Meta, StartError> {
@@ -145,6 +127,7 @@ impl Seat {
             input,
             name,
             seed,
+            at,
         } = beginning;
         let started_nanos = self.driver.tick();
         self.run.reset();
@@ -153,7 +136,7 @@ impl Seat {
             input,
             machine: &group.bound.identity,
             name: Some(name),
-            now: shared.anchor.timestamp(started_nanos),
+            now: at,
             seed,
         };
         let program = &group.bound.program;

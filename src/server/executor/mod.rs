@@ -4,8 +4,8 @@
 //! Executions run on an [`Engine`](crate::engine::Engine) as all others do.
 //!
 //! 1. A revision of a machine is deployed when it is first started: compiled, bound to its handlers, its log opened.
-//! 2. [`Executor::run_sync`] begins an execution on the thread of the request, for one turn at most. Most end in it. The others
-//!    go on with the workers, and the request's future waits for the ticket. [`Executor::start`] leaves all to the workers.
+//! 2. An execution begins on the thread of the request, for one turn at most, and mostly ends in it: handing a small one over
+//!    costs more than running it. The others go on with the workers; who waits for one has a future for its ticket.
 //! 3. Of an execution that the API can describe a [`Live`] is kept: it is the outlet of a group of its own, and so sees its
 //!    events and its end. Of EXPRESS executions that is so only if the server was asked for their histories.
 //! 4. Events that a `loggingConfiguration` asks for are recorded in the turn, for the file of their log group.

@@ -140,14 +140,14 @@ impl Executor {
             .engine
             .make_room(Api::StartSyncExecution, request.input.as_bytes())
             .map_err(|error| of_start(&error, "ThrottlingException"))?;
-        let seed = self.ids.seed();
+        let (seed, at) = (self.ids.seed(), self.engine.now());
         let identity = &request.deployed.bound.identity;
         let arn = identity.execution_arn(request.name, seed);
         let own;
         let group = match self.express_max {
             0 => &request.deployed.synchronous,
             _ => {
-                let live = self.live(&request, &arn, self.engine.now());
+                let live = self.live(&request, &arn, at);
                 // No other has its ARN.
                 self.registry.take(&live);
                 own = group_of(&live, &request.deployed, Invocation::Synchronous);
@@ -159,6 +159,7 @@ impl Executor {
             input: request.input.as_bytes(),
             name: request.name,
             seed,
+            at,
         };
         let begun = self.engine.begin(beginning, admitted);
         let result = match begun.map_err(|error| of_start(&error, "ThrottlingException")) {
@@ -210,6 +211,7 @@ impl Executor {
             input: input.as_bytes(),
             name: "TestState",
             seed: self.ids.seed(),
+            at: self.engine.now(),
         };
         let begun = self.engine.begin(beginning, admitted);
         match begun.map_err(|error| of_start(&error, "ThrottlingException"))? {
@@ -239,8 +241,10 @@ impl Executor {
                 input,
                 name: request.name,
                 seed,
+                at,
             };
-            self.engine.queue(beginning, admitted)
+            // Whatever comes of it, nobody waits for it.
+            self.engine.begin(beginning, admitted).map(|_| ())
         };
         if request.origin.kind == MachineKind::Express && self.express_max == 0 {
             begin(&request.deployed.asynchronous).map_err(|error| limit(&error))?;
