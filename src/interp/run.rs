@@ -105,6 +105,9 @@ impl<O: Observer> Run<'_, O> {
             return Yield::Done;
         }
         self.wake(self.now);
+        if let Some(handle) = self.next_again() {
+            return Yield::Task(handle);
+        }
         loop {
             if self.execution.outcome.is_some() {
                 return Yield::Done;
@@ -130,6 +133,19 @@ impl<O: Observer> Run<'_, O> {
                 }
             }
         }
+    }
+
+    /// The next task that is to be yielded once more, if it is still waited for.
+    #[inline]
+    fn next_again(&mut self) -> Option<FrameHandle> {
+        while let Some(index) = self.execution.again.pop() {
+            let frame = &self.execution.frames[index as usize];
+            if frame.status == FrameStatus::Task {
+                let generation = frame.generation;
+                return Some(FrameHandle { index, generation });
+            }
+        }
+        None
     }
 
     /// Ends the execution, whose deadline has passed; but first happens what fell due before it.

@@ -59,6 +59,11 @@ pub(crate) trait Receiver {
         None
     }
 
+    /// See [`Observer::checkpoint`].
+    fn checkpoint(&mut self, _freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// False if the executions of the group that have not started are not wanted any more.
     fn wants(&self) -> bool {
         true
@@ -102,6 +107,10 @@ impl Observer for Observed<'_> {
 
     fn overrun(&mut self, is_done: bool) -> Option<Failure> {
         self.0.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.0.checkpoint(freeze)
     }
 }
 
