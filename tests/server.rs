@@ -420,22 +420,8 @@ fn histories_end_at_25000_events() {
 /// A long poll ends with the server, and the server with its polls.
 #[test]
 fn the_end_of_the_server_ends_polls() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let options = ServerOptions {
-        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-        ..ServerOptions::default()
-    };
-    let server = runtime.block_on(Server::bind(options)).unwrap();
-    let addr = server.local_addr();
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let running = runtime.spawn(server.run(async move {
-        let _ = ended.await;
-    }));
-    let mut connection = client::connect(addr);
+    let host = host();
+    let mut connection = host.connect();
     let (_, activity) = connection.call("CreateActivity", &json!({"name": "a"}));
     let body = json!({"activityArn": activity["activityArn"]}).to_string();
     let request = format!(
@@ -446,12 +432,8 @@ fn the_end_of_the_server_ends_polls() {
     connection.send(request.as_bytes()).unwrap();
     // The poll is under way once another request on another connection was answered after it was sent; whether it is
     // or not, the answer is the same.
-    assert_eq!(
-        client::connect(addr).post("ListActivities", b"{}").status,
-        200
-    );
-    end.send(()).unwrap();
-    assert_eq!(runtime.block_on(running).unwrap(), 0);
+    assert_eq!(host.connect().post("ListActivities", b"{}").status, 200);
+    assert_eq!(host.stop(), 0);
     if let Some(answer) = connection.receive() {
         assert_eq!(answer.json(), json!({"taskToken": null}));
     }

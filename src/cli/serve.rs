@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
-use crate::server::{Server, ServerOptions, StartError, limits};
+use crate::log::Rotation;
+use crate::server::{LogOutput, Server, ServerOptions, StartError, limits};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
@@ -33,9 +34,34 @@ pub struct ServeArgs {
     /// client, as `stateMachineArn#TestCase`.
     #[arg(long, value_name = "FILE[#TestCase]", env = "QUICKSTEP_TASKS")]
     pub tasks: Option<String>,
-    /// Keep state machines, versions, aliases, tags and activities in this directory. Executions are not kept.
+    /// Keep state machines, versions, aliases, tags and activities in this directory, and write the logs of state machines
+    /// with a loggingConfiguration into logs/GROUP.ndjson in it. Executions are not kept. Without a directory, logs go to
+    /// the standard output.
     #[arg(long, value_name = "DIR", env = "QUICKSTEP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Begin a new log file before one has more bytes than that: GROUP.ndjson becomes GROUP.ndjson.1, and so on.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::LOG_FILE_BYTES,
+        env = "QUICKSTEP_LOG_ROTATE_BYTES",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub log_rotate_bytes: u64,
+    /// Log files of a group that are kept besides the one that is written to; older ones are deleted.
+    #[arg(long, value_name = "N", default_value_t = Rotation::KEEP, env = "QUICKSTEP_LOG_KEEP",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub log_keep: u32,
+    /// Let DescribeExecution, GetExecutionHistory and ListExecutions show the last N EXPRESS executions that have ended,
+    /// and those that are running. AWS shows none; it takes memory, and about doubles what an execution costs.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        env = "QUICKSTEP_EXPRESS_HISTORY",
+        value_parser = express_history
+    )]
+    pub express_history: usize,
     /// Let everybody in who can reach an address that is not this machine's own.
     #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
@@ -61,6 +87,16 @@ Examples:
 Each option can be given as an environment variable, which the option wins over.
 
 GET /healthz answers while the process lives, GET /readyz until it is told to end (SIGTERM, ctrl-c).";
+
+fn express_history(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number <= limits::EXPRESS_HISTORY_MAX => Ok(number),
+        _ => Err(format!(
+            "a number up to {} is wanted",
+            limits::EXPRESS_HISTORY_MAX
+        )),
+    }
+}
 
 fn region(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -110,6 +146,16 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
             mocks: args.tasks.as_deref().map(MockSource::parse),
             data_dir: args.data_dir.clone(),
             connections_max: args.max_connections,
+            logs: match args.data_dir {
+                Some(_) => LogOutput::DataDir,
+                None => LogOutput::Stdout,
+            },
+            log_rotation: Rotation {
+                bytes: Some(args.log_rotate_bytes),
+                age_millis: None,
+                keep: args.log_keep,
+            },
+            express_history: args.express_history,
             ..ServerOptions::default()
         };
         let server = Server::bind(options).await.map_err(|error| hint(&error))?;

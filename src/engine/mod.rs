@@ -15,6 +15,8 @@ mod builder;
 mod durable;
 mod error;
 mod handle;
+#[cfg(feature = "server")]
+mod host;
 mod logged;
 mod machine;
 mod name;

@@ -64,6 +64,8 @@ struct Inner {
     durable: Option<Arc<Durable>>,
     /// Where events go, if they are logged.
     logs: Option<Arc<Logs>>,
+    #[cfg(feature = "server")]
+    seats: std::sync::OnceLock<Box<[Mutex<crate::runtime::seat::Seat>]>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
@@ -152,7 +154,22 @@ impl Engine {
             start_workers: Once::new(),
             durable,
             logs,
+            #[cfg(feature = "server")]
+            seats: std::sync::OnceLock::new(),
         }))
+    }
+
+    /// Gives it seats, one at least, once.
+    #[cfg(feature = "server")]
+    pub(super) fn with_seats(self, seats: usize) -> Engine {
+        let seat = |number| Mutex::new(crate::runtime::seat::Seat::new(&self.0.shared, number));
+        self.0.seats.get_or_init(|| (0..seats).map(seat).collect());
+        self
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn seats(&self) -> &[Mutex<crate::runtime::seat::Seat>] {
+        self.0.seats.get().map_or(&[], |seats| seats)
     }
 
     /// Takes in an execution and returns at once, as `StartExecution` does. A durable engine returns when the start is on

@@ -23,6 +23,8 @@ pub struct Execution {
     pub(super) joins: Vec<Join>,
     pub(super) free_joins: Vec<u32>,
     pub(super) ready: VecDeque<u32>,
+    /// Frames whose tasks are to be yielded once more.
+    pub(super) again: Vec<u32>,
     pub(super) stack: Vec<Val>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// How many timers there are before the void ones among them are dropped.
@@ -307,6 +309,7 @@ impl Execution {
             joins: Vec::new(),
             free_joins: Vec::new(),
             ready: VecDeque::new(),
+            again: Vec::new(),
             stack: Vec::new(),
             timers: BinaryHeap::new(),
             sweep_timers_at: TIMERS_MIN,
@@ -416,6 +419,7 @@ impl Execution {
         self.free_frames.clear();
         self.free_joins.clear();
         self.ready.clear();
+        self.again.clear();
         self.stack.clear();
         self.timers.clear();
         self.sweep_timers_at = TIMERS_MIN;
@@ -497,6 +501,23 @@ impl Execution {
             timeout_at: frame.wake_at,
             heartbeat_at: frame.heartbeat_at,
         })
+    }
+
+    /// The tasks that were yielded and not answered, each with the last event of its frame.
+    pub fn tasks_under_way(&self) -> impl Iterator<Item = (FrameHandle, u64)> + '_ {
+        let frames = (0_u32..).zip(&self.frames);
+        let waiting = frames.filter(|(_, frame)| frame.status == FrameStatus::Task);
+        waiting.map(|(index, frame)| {
+            let generation = frame.generation;
+            (FrameHandle { index, generation }, frame.previous_event)
+        })
+    }
+
+    /// Has a task yielded once more by the next step: whoever did it is gone, as when the process that had it has ended.
+    pub fn yield_again(&mut self, handle: FrameHandle) {
+        if self.waiting_frame(handle).is_ok() {
+            self.again.push(handle.index);
+        }
     }
 
     pub(super) fn waiting_frame(&self, handle: FrameHandle) -> Result<&Frame, Stale> {

@@ -85,6 +85,13 @@ impl Execution {
         }
     }
 
+    /// Ends the execution with a failure that nothing of it can catch, whether it has ended or not: its observer has no
+    /// room for more events, and shows the end itself. See [`Observer::overrun`].
+    pub fn overrun(&mut self, failure: Failure) {
+        self.outcome = Some(Outcome::Failed(failure));
+        self.ready.clear();
+    }
+
     /// States that a turn may enter before it yields [`Yield::OutOfFuel`].
     pub fn refuel(&mut self, fuel: u32) {
         self.fuel = fuel;
@@ -98,6 +105,9 @@ impl<O: Observer> Run<'_, O> {
             return Yield::Done;
         }
         self.wake(self.now);
+        if let Some(handle) = self.next_again() {
+            return Yield::Task(handle);
+        }
         loop {
             if self.execution.outcome.is_some() {
                 return Yield::Done;
@@ -123,6 +133,19 @@ impl<O: Observer> Run<'_, O> {
                 }
             }
         }
+    }
+
+    /// The next task that is to be yielded once more, if it is still waited for.
+    #[inline]
+    fn next_again(&mut self) -> Option<FrameHandle> {
+        while let Some(index) = self.execution.again.pop() {
+            let frame = &self.execution.frames[index as usize];
+            if frame.status == FrameStatus::Task {
+                let generation = frame.generation;
+                return Some(FrameHandle { index, generation });
+            }
+        }
+        None
     }
 
     /// Ends the execution, whose deadline has passed; but first happens what fell due before it.

@@ -22,6 +22,8 @@ mod idle;
 mod loom;
 pub(crate) mod outlet;
 pub(crate) mod result;
+#[cfg(feature = "server")]
+pub(crate) mod seat;
 mod slab;
 pub(crate) mod start;
 mod sync;
@@ -212,8 +214,11 @@ pub(crate) struct TokenLetter {
     verdict: Verdict,
 }
 
-/// Whether an answer was taken; whoever gave the answer may wait for it. If it is dropped, it was not.
-struct Verdict(Option<Arc<Judged>>);
+/// Tells whoever gave an answer whether it was taken. If it is dropped, it was not.
+struct Verdict(Option<Told>);
+
+/// Is told whether an answer was taken, on a worker's thread.
+pub(crate) type Told = Box<dyn FnOnce(bool) + Send>;
 
 #[derive(Default)]
 struct Judged {
@@ -227,9 +232,8 @@ impl Verdict {
     }
 
     fn say(&mut self, taken: bool) {
-        if let Some(judged) = self.0.take() {
-            *lock(&judged.taken) = Some(taken);
-            judged.changed.notify_all();
+        if let Some(tell) = self.0.take() {
+            tell(taken);
         }
     }
 }
@@ -241,6 +245,11 @@ impl Drop for Verdict {
 }
 
 impl Judged {
+    fn give(&self, taken: bool) {
+        *lock(&self.taken) = Some(taken);
+        self.changed.notify_all();
+    }
+
     fn wait(&self) -> bool {
         let mut taken = lock(&self.taken);
         loop {
@@ -465,8 +474,12 @@ impl Shared {
 
     /// The place of an execution on a thread that is no worker; it takes a slot when it is first asked for.
     pub(crate) fn outside_place<'s>(&'s self, held: &mut Option<Outside<'s>>) -> Place {
-        held.get_or_insert_with(|| self.occupy(&mut lock(&self.lane).cache))
-            .place()
+        held.get_or_insert_with(|| self.outside()).place()
+    }
+
+    /// A slot for an execution on such a thread.
+    fn outside(&self) -> Outside<'_> {
+        self.occupy(&mut lock(&self.lane).cache)
     }
 
     /// Such an execution has ended.
@@ -482,7 +495,7 @@ impl Shared {
         run: &mut Run,
         meta: Meta,
     ) -> Arc<Ticket> {
-        let held = held.unwrap_or_else(|| self.occupy(&mut lock(&self.lane).cache));
+        let held = held.unwrap_or_else(|| self.outside());
         let ticket = Arc::new(Ticket::new(
             Arc::clone(group),
             held.place(),
@@ -512,22 +525,39 @@ impl Shared {
     /// Hands over what became of a task; false if there is no such task. On a worker's thread, and in a simulation, nobody
     /// can wait for what a worker finds: then only the execution is looked for.
     pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
-        let place = token.as_str().get(..16);
-        let place = place.and_then(|place| u64::from_str_radix(place, 16).ok());
-        let Some(place) = place.and_then(Place::of_number) else {
-            return false;
-        };
         let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
-        let letter = TokenLetter {
-            token: token.clone(),
-            answer,
-            verdict: Verdict(judged.clone()),
-        };
-        let found = self.deliver(place, Letter::Token(letter));
+        let told = judged.clone();
+        let told = told.map(|judged| Box::new(move |taken| judged.give(taken)) as Told);
+        let found = self.post_answer(token, answer, told);
         match judged {
             Some(judged) if found => judged.wait(),
             _ => found,
         }
+    }
+
+    /// The same without waiting: `told` is told. False if there is no such execution; then it has been told so.
+    pub(crate) fn post_answer(
+        &self,
+        token: &TaskToken,
+        answer: TaskAnswer,
+        told: Option<Told>,
+    ) -> bool {
+        let verdict = Verdict(told);
+        let Some(place) = place_of(token) else {
+            return false;
+        };
+        let letter = TokenLetter {
+            token: token.clone(),
+            answer,
+            verdict,
+        };
+        self.deliver(place, Letter::Token(letter))
+    }
+
+    /// False if the execution of a token has ended.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_in_flight(&self, token: &TaskToken) -> bool {
+        place_of(token).is_some_and(|place| self.slab.is_current(place))
     }
 
     /// Stops an execution; false if it has ended.
@@ -717,6 +747,12 @@ impl From<Place> for Address {
             generation: place.generation,
         }
     }
+}
+
+/// The place that a token begins with.
+fn place_of(token: &TaskToken) -> Option<Place> {
+    let place = token.as_str().get(..16)?;
+    Place::of_number(u64::from_str_radix(place, 16).ok()?)
 }
 
 /// Spreads neighbouring numbers over all 64 bits, one to one (the finalizer of MurmurHash3).

@@ -49,6 +49,21 @@ pub(crate) trait Receiver {
     /// Takes an event.
     fn observe(&mut self, _event: &HistoryEvent<'_>) {}
 
+    /// See [`Observer::states_max`].
+    fn states_max(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// See [`Observer::overrun`].
+    fn overrun(&mut self, _is_done: bool) -> Option<Failure> {
+        None
+    }
+
+    /// See [`Observer::checkpoint`].
+    fn checkpoint(&mut self, _freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// False if the executions of the group that have not started are not wanted any more.
     fn wants(&self) -> bool {
         true
@@ -84,6 +99,18 @@ impl Observer for Observed<'_> {
 
     fn observe(&mut self, event: &HistoryEvent<'_>) {
         self.0.observe(event);
+    }
+
+    fn states_max(&self) -> u32 {
+        self.0.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.0.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.0.checkpoint(freeze)
     }
 }
 

@@ -296,6 +296,15 @@ impl<T, L> Slab<T, L> {
         self.call(place)
     }
 
+    /// True if the execution of a place, which may come from anybody, has not ended.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_current(&self, place: Place) -> bool {
+        let chunk = self.chunks.get(place.id as usize / CHUNK);
+        chunk.and_then(OnceLock::get).is_some_and(|_| {
+            generation_of(self.slot(place.id).word.load(Ordering::Acquire)) == place.generation
+        })
+    }
+
     /// Sees to it that an execution gets a turn.
     pub(crate) fn call(&self, place: Place) -> Called {
         let slot = self.slot(place.id);

@@ -69,7 +69,7 @@ impl Ticket {
         }
     }
 
-    fn settle(&self, result: TicketResult) {
+    pub(crate) fn settle(&self, result: TicketResult) {
         let mut state = lock(&self.state);
         let waker = state.waker.take();
         match state.callback.take() {

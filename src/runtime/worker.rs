@@ -16,7 +16,7 @@ use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
     Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
-    Under, count,
+    Under, Verdict, count,
 };
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
@@ -24,7 +24,7 @@ use crate::task::{Address, Inbox};
 use crate::value::{Damaged, Reader, put, put_signed};
 
 /// Bytes of memory above which an execution's memory is not kept for the next one.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kinds of work that take turns.
 const KINDS: usize = 4;
@@ -41,6 +41,8 @@ pub(crate) struct Own {
     blob: Vec<u8>,
     cache: Cache,
     letters: Vec<Letter>,
+    /// Whether answers were taken: told after the turn, when what came of them is kept if it is kept at all.
+    verdicts: Vec<(Verdict, bool)>,
     /// Which kind of work comes next.
     next_kind: usize,
     /// Whether it is counted among those that look for work.
@@ -87,6 +89,7 @@ impl Own {
             blob: Vec::new(),
             cache: Cache::default(),
             letters: Vec::new(),
+            verdicts: Vec::new(),
             next_kind: 0,
             is_searching: false,
             ended: 0,
@@ -152,6 +155,7 @@ impl<'a> Worker<'a> {
                 Err(_) => {
                     self.own.run = Run::default();
                     self.own.letters.clear();
+                    self.own.verdicts.clear();
                     self.settle();
                 }
             }
@@ -173,6 +177,9 @@ impl<'a> Worker<'a> {
         match work {
             Work::Execution(id) => self.execution(id),
             Work::Starts(batch) => self.starts(batch),
+        }
+        for (verdict, taken) in self.own.verdicts.drain(..) {
+            verdict.give(taken);
         }
         self.settle();
         true
@@ -418,19 +425,22 @@ impl<'a> Worker<'a> {
         let (shared, cache) = (self.shared, &mut self.own.cache);
         let mut address =
             || Address::from(held.get_or_insert_with(|| shared.occupy(cache)).place());
-        let letters = &mut self.own.letters;
+        let post = Post {
+            letters: &mut self.own.letters,
+            verdicts: &mut self.own.verdicts,
+        };
         let (driver, run) = (&mut self.own.driver, &mut self.own.run);
         if receiver.observes() {
             drive(
                 driver,
                 around,
                 run,
-                letters,
+                post,
                 &mut address,
                 &mut Observed(receiver),
             )
         } else {
-            drive(driver, around, run, letters, &mut address, &mut NoEvents)
+            drive(driver, around, run, post, &mut address, &mut NoEvents)
         }
     }
 
@@ -665,19 +675,25 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
     }
 }
 
+/// What came for an execution, and what is told of it.
+struct Post<'a> {
+    letters: &'a mut Vec<Letter>,
+    verdicts: &'a mut Vec<(Verdict, bool)>,
+}
+
 /// Hands over the letters and gives a turn; `None` if the execution is not wanted any more.
 #[inline]
 fn drive<O: Observer>(
     driver: &mut Driver,
     around: Surroundings<'_>,
     run: &mut Run,
-    letters: &mut Vec<Letter>,
+    post: Post<'_>,
     address: AddressOf<'_>,
     observer: &mut O,
 ) -> Option<Turn> {
-    if !letters.is_empty() {
+    if !post.letters.is_empty() {
         driver.tick();
-        for letter in letters.drain(..) {
+        for letter in post.letters.drain(..) {
             match letter {
                 Letter::Answer(answer) => {
                     driver.answer(around, run, &answer, observer);
@@ -693,13 +709,9 @@ fn drive<O: Observer>(
                         answer,
                         verdict,
                     } = letter;
-                    verdict.give(driver.answer_token(
-                        around,
-                        run,
-                        token.as_str(),
-                        &answer,
-                        observer,
-                    ));
+                    let token = token.as_str();
+                    let taken = driver.answer_token(around, run, token, &answer, observer);
+                    post.verdicts.push((verdict, taken));
                 }
                 Letter::Abandon => return None,
             }

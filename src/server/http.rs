@@ -111,7 +111,10 @@ impl Server {
         self.app.closing.send_replace(true);
         // Those that take longer are cut off.
         let _ = tokio::time::timeout(SHUTDOWN_TIME_MAX, graceful.shutdown()).await;
-        self.app.executor.open()
+        let app = self.app;
+        // What was logged may have to be waited for.
+        let closed = tokio::task::spawn_blocking(move || app.executor.close()).await;
+        closed.unwrap_or(0)
     }
 }
 

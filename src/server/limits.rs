@@ -29,14 +29,20 @@ pub(crate) const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long `GetActivityTask` waits for a task.
 pub(crate) const POLL_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Executions that may be open at a time, as AWS has it for STANDARD.
-pub(crate) const EXECUTIONS_OPEN_MAX: usize = 1_000_000;
-
 /// Executions that have ended and are still known.
 pub(crate) const EXECUTIONS_ENDED_MAX: usize = 100_000;
 
 /// Bytes of the histories of executions that have ended; the oldest are forgotten beyond it.
 pub(crate) const HISTORIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most EXPRESS executions whose histories are kept.
+pub const EXPRESS_HISTORY_MAX: usize = 1_000_000;
+
+/// Log groups that are open at a time.
+pub(crate) const LOG_GROUPS_MAX: usize = 1_000;
+
+/// Bytes at which a log group's file is put aside, unless an option says otherwise.
+pub const LOG_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Most events of a STANDARD execution.
 pub(crate) const EVENTS_MAX: usize = 25_000;

@@ -27,10 +27,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::engine::{Clock, SystemClock};
+use crate::engine::{Clock, Limits, SystemClock};
+use crate::log::Rotation;
 use crate::store::{Catalogue, FileStorage, MemoryStorage, Storage};
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
+
+use executor::{Executor, ExecutorOptions, LogTarget};
 
 pub use crate::store::{StoreError, StoreErrorKind};
 pub use http::Server;
@@ -56,8 +59,28 @@ pub struct ServerOptions {
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
     pub body_time_max: Duration,
+    /// How many executions may be in flight, and how fast they may be started.
+    pub limits: Limits,
+    /// Where the events go that a `loggingConfiguration` asks for.
+    pub logs: LogOutput,
+    /// When a log group's file is put aside.
+    pub log_rotation: Rotation,
+    /// Of so many EXPRESS executions that have ended, the latest, `DescribeExecution` and `GetExecutionHistory` tell what
+    /// they tell of STANDARD ones; AWS does so of none.
+    pub express_history: usize,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Where the events of log groups go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[non_exhaustive]
+pub enum LogOutput {
+    /// Into `logs/GROUP.ndjson` in [`ServerOptions::data_dir`]; nowhere, if there is none.
+    #[default]
+    DataDir,
+    /// To the standard output, those of all groups together.
+    Stdout,
 }
 
 impl Default for ServerOptions {
@@ -72,6 +95,13 @@ impl Default for ServerOptions {
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
+            limits: Limits::default(),
+            logs: LogOutput::default(),
+            log_rotation: Rotation {
+                bytes: Some(limits::LOG_FILE_BYTES),
+                ..Rotation::default()
+            },
+            express_history: 0,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -87,8 +117,8 @@ pub enum StartError {
     Tasks(crate::task::mock::MockError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
-    /// The operating system refused a thread.
-    Thread(std::io::Error),
+    /// The engine could not be started.
+    Engine(crate::engine::Error),
 }
 
 impl std::fmt::Display for StartError {
@@ -97,7 +127,7 @@ impl std::fmt::Display for StartError {
             StartError::Store(error) => error.fmt(f),
             StartError::Tasks(error) => error.fmt(f),
             StartError::Listen(addr, error) => write!(f, "failed to listen on {addr}: {error}"),
-            StartError::Thread(error) => write!(f, "failed to start a thread: {error}"),
+            StartError::Engine(error) => write!(f, "failed to start the engine: {error}"),
         }
     }
 }
@@ -117,16 +147,28 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     let tasks = executor::TaskSource {
         registry: options.tasks.clone(),
         mocks: options.mocks.clone(),
+        mocked,
+    };
+    let logs = match (options.logs, &options.data_dir) {
+        (LogOutput::Stdout, _) => LogTarget::Stdout,
+        (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
+        (LogOutput::DataDir, None) => LogTarget::Nowhere,
     };
     let ids = Arc::new(ids::Ids::new());
-    let executor = executor::Executor::new(
-        Arc::clone(&ids),
-        Arc::clone(&options.clock),
+    let executor = Executor::new(ExecutorOptions {
+        ids: Arc::clone(&ids),
+        clock: Arc::clone(&options.clock),
         tasks,
-        mocked,
-        (&options.region, &options.account),
-    )
-    .map_err(StartError::Thread)?;
+        home: executor::Home {
+            region: &options.region,
+            account: &options.account,
+        },
+        limits: options.limits,
+        logs,
+        rotation: options.log_rotation,
+        express_history: options.express_history,
+    })
+    .map_err(StartError::Engine)?;
     Ok(app::App {
         catalogue,
         executor,

@@ -459,6 +459,31 @@ def check_restart(binary, folder):
         assert third.endswith(":2"), third
 
 
+def check_logs_and_express_history(binary, folder):
+    """Events of a log group go to its file; histories of EXPRESS executions are there if the server is asked for them."""
+    data = folder / "logged"
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/orders:*"
+    logging = {
+        "level": "ALL",
+        "includeExecutionData": True,
+        "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group}}],
+    }
+    with Server(binary, "--data-dir", str(data), "--express-history", "1") as server:
+        sfn = server.client()
+        arn = machine(sfn, PASS, "EXPRESS", loggingConfiguration=logging)
+        first = sfn.start_sync_execution(stateMachineArn=arn, input='{"n": 1}')["executionArn"]
+        second = sfn.start_sync_execution(stateMachineArn=arn, name="second")["executionArn"]
+        refused(lambda: sfn.describe_execution(executionArn=first), "ExecutionDoesNotExist")
+        described = sfn.describe_execution(executionArn=second)
+        assert (described["status"], described["output"]) == ("SUCCEEDED", '{"done":true}'), described
+        events = sfn.get_execution_history(executionArn=second)["events"]
+    lines = (data / "logs/aws/vendedlogs/states/orders.ndjson").read_text().splitlines()
+    lines = [json.loads(line) for line in lines]
+    assert [line["execution_arn"] for line in lines] == [first] * 4 + [second] * 4, lines
+    assert lines[0]["details"]["input"] == '{"n": 1}', lines[0]
+    assert [line["type"] for line in lines[4:]] == [event["type"] for event in events], lines
+
+
 def check_test_cases(binary, folder):
     """`stateMachineArn#TestCase`, as Step Functions Local has it."""
     config = folder / "MockConfigFile.json"
@@ -485,7 +510,7 @@ def check_test_cases(binary, folder):
         assert sfn.start_sync_execution(stateMachineArn=other)["status"] == "SUCCEEDED"
 
 
-WITH_OWN_SERVERS = ["check_restart", "check_test_cases"]
+WITH_OWN_SERVERS = ["check_restart", "check_logs_and_express_history", "check_test_cases"]
 
 
 def main():

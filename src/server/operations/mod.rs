@@ -21,6 +21,8 @@ use super::error::ApiError;
 use super::request::Fields;
 
 pub(super) use activities::Poll;
+pub(super) use callbacks::ClientAnswer;
+pub(super) use executions::Stop;
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
@@ -30,6 +32,10 @@ pub(super) enum Reply<'i> {
     Now(Vec<u8>),
     /// The end of an execution.
     Execution(Box<SyncStart<'i>>),
+    /// The end of an execution that is stopped.
+    Stop(Stop),
+    /// What a client says of a task.
+    Answer(ClientAnswer<'i>),
     /// A task of an activity.
     Task(Poll<'i>),
     /// The work of a state under test.
@@ -78,12 +84,8 @@ pub(super) fn perform<'i>(
         "StartExecution" => executions::start(app, fields, headers)?,
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
-        "StopExecution" => executions::stop(app, fields)?,
         "RedriveExecution" => executions::redrive(app, fields)?,
         "GetExecutionHistory" => history::get(app, fields)?,
-        "SendTaskSuccess" => callbacks::success(app, fields)?,
-        "SendTaskFailure" => callbacks::failure(app, fields)?,
-        "SendTaskHeartbeat" => callbacks::heartbeat(app, fields)?,
         "CreateActivity" => activities::create(app, fields)?,
         "DescribeActivity" => activities::describe(app, fields)?,
         "ListActivities" => activities::list(app, fields)?,
@@ -95,6 +97,10 @@ pub(super) fn perform<'i>(
             let start = sync::start(app, fields, headers)?;
             return Ok(Reply::Execution(Box::new(start)));
         }
+        "StopExecution" => return Ok(Reply::Stop(executions::stop(app, fields)?)),
+        "SendTaskSuccess" => return Ok(Reply::Answer(callbacks::success(fields)?)),
+        "SendTaskFailure" => return Ok(Reply::Answer(callbacks::failure(fields)?)),
+        "SendTaskHeartbeat" => return Ok(Reply::Answer(callbacks::heartbeat(fields)?)),
         "TestState" => return test_state::test(app, fields),
         "GetActivityTask" => return Ok(Reply::Task(activities::poll(app, fields)?)),
 
@@ -111,6 +117,8 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
     match reply {
         Reply::Now(body) => Ok(body),
         Reply::Execution(start) => sync::finish(app, *start).await,
+        Reply::Stop(stop) => executions::stopped(app, stop).await,
+        Reply::Answer(answer) => callbacks::told(app, answer).await,
         Reply::Task(poll) => activities::wait(app, poll).await,
         Reply::Test(waiting) => test_state::finish(app, *waiting).await,
     }
