@@ -227,6 +227,9 @@ impl<R: Recorder, K: Sink<R::Page>> Writer<R, K> {
 
     /// Says what became of an event.
     fn settle(&mut self, letter: Letter, settled: &Settled) {
+        if matches!(self.report.end, StreamEnd::WriteFailed(_)) {
+            return self.lose(letter);
+        }
         if settled.verdict == Verdict::Rejected
             && let Some(dead_letters) = &mut self.dead_letters
         {
