@@ -41,7 +41,9 @@ fn many_threads_each_with_a_receipt() {
     let stream = Stream::new(&engine, &task(), options);
     let mut results = Vec::new();
     let (report, _) = stream.run(source, || PipelineRecorder, &mut results);
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    senders
+        .into_iter()
+        .for_each(|sender| sender.join().unwrap());
     assert_eq!((report.read, report.done, results.len()), (400, 400, 400));
 }
 

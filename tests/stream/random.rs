@@ -69,29 +69,31 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop::collection::vec(any::<u8>(), 0..60),
         any::<u64>(),
     )
-        .prop_map(|(events, in_order, sizes, delivery, end, turns, seed)| Plan {
-            // Each its own, so that it is known which is which.
-            events: events
-                .into_iter()
-                .enumerate()
-                .map(|(n, event)| event.replacen('{', &format!(r#"{{"n":{n},"#), 1))
-                .collect(),
-            order: if in_order {
-                Order::Events
-            } else {
-                Order::Completion
+        .prop_map(
+            |(events, in_order, sizes, delivery, end, turns, seed)| Plan {
+                // Each its own, so that it is known which is which.
+                events: events
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, event)| event.replacen('{', &format!(r#"{{"n":{n},"#), 1))
+                    .collect(),
+                order: if in_order {
+                    Order::Events
+                } else {
+                    Order::Completion
+                },
+                in_flight: sizes.0,
+                in_flight_bytes: sizes.1,
+                executions: sizes.2,
+                workers: sizes.3,
+                deliveries_max: delivery.0,
+                done_when_ended: delivery.1,
+                has_dead_letters: delivery.2,
+                end,
+                turns,
+                seed,
             },
-            in_flight: sizes.0,
-            in_flight_bytes: sizes.1,
-            executions: sizes.2,
-            workers: sizes.3,
-            deliveries_max: delivery.0,
-            done_when_ended: delivery.1,
-            has_dead_letters: delivery.2,
-            end,
-            turns,
-            seed,
-        })
+        )
 }
 
 fn machine() -> StateMachine {
@@ -185,7 +187,10 @@ fn check(plan: &Plan) {
     assert_adds_up(&report);
     assert_eq!(report.in_flight, 0);
     // Once each: what the source has heard is what the report says.
-    assert_eq!(heard.verdicts(), [report.done, report.rejected, report.nacked]);
+    assert_eq!(
+        heard.verdicts(),
+        [report.done, report.rejected, report.nacked]
+    );
     assert_eq!(results.len() as u64, report.done + report.rejected);
     if plan.has_dead_letters {
         assert_eq!(buried.load(Ordering::SeqCst), report.rejected);

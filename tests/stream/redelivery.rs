@@ -66,13 +66,8 @@ fn delays_double_and_the_last_delivery_is_the_last() {
             .workers(workers)
             .build_simulated()
             .unwrap();
-        let (source, heard) = Given::new([
-            r#"[0,"a"]"#,
-            r#"[2,"b"]"#,
-            r#"[9,"c"]"#,
-            "{",
-            r#"[3,"d"]"#,
-        ]);
+        let (source, heard) =
+            Given::new([r#"[0,"a"]"#, r#"[2,"b"]"#, r#"[9,"c"]"#, "{", r#"[3,"d"]"#]);
         let dead = Arc::new(Mutex::new(Vec::new()));
         let graves = Arc::clone(&dead);
         let stream = Stream::new(
@@ -341,7 +336,10 @@ fn names_of_events() {
         Err(error) => error.to_string(),
     });
     let names: Vec<String> = names.collect();
-    assert_eq!(names[..2], ["message-1", "the name \"no name\" may not hold ' '"]);
+    assert_eq!(
+        names[..2],
+        ["message-1", "the name \"no name\" may not hold ' '"]
+    );
     assert_eq!(names[2], "message-3");
     assert_eq!(names[3].len(), 36, "a UUID: {}", names[3]);
     assert_eq!(heard.once()["no name"].verdict, Verdict::Rejected);

@@ -63,16 +63,22 @@ impl Clock for Hands {
 
 /// What a source has heard of its events, by payload.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, Vec<Settled>>>>);
+pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, Vec<Settled>>>>, Arc<AtomicU64>);
 
 impl Heard {
     pub(crate) fn ack(&self, payload: &str) -> Ack {
+        self.1.fetch_add(1, Ordering::SeqCst);
         let (heard, payload) = (self.clone(), payload.to_owned());
         Ack::new(move |settled| {
             let mut heard = heard.0.lock().unwrap();
             heard.entry(payload).or_default().push(settled.clone());
             Ok(())
         })
+    }
+
+    /// How many events there were to hear of.
+    pub(crate) fn asked(&self) -> u64 {
+        self.1.load(Ordering::SeqCst)
     }
 
     /// What was said of each event, of which each was heard of once.
