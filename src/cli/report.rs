@@ -156,7 +156,7 @@ pub(super) fn events(report: &StreamReport) -> String {
     text
 }
 
-fn count(n: u64, what: &str) -> String {
+pub(super) fn count(n: u64, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {what}{plural}", thousands(n))
 }

@@ -399,7 +399,8 @@ fn drain_when_interrupted(args: &RunArgs, engine: &Engine, stream: &Stream) {
             // If nobody reads the standard error, nobody wants to know.
             let _ = writeln!(
                 io::stderr(),
-                "waiting for {under_way} executions, {} s at most; interrupt again to end at once",
+                "waiting for {}, {} s at most; interrupt again to end at once",
+                report::count(under_way as u64, "execution"),
                 patience.as_secs()
             );
         }
