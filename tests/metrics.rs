@@ -94,6 +94,7 @@ fn run_shop(metrics: &Metrics) {
         let options = StreamOptions {
             in_flight: 100,
             order,
+            ..StreamOptions::default()
         };
         let pipeline = Pipeline::start(&engine, &shop(), options);
         let sender = pipeline.events.clone();
@@ -106,7 +107,7 @@ fn run_shop(metrics: &Metrics) {
             pipeline.results.recv().unwrap();
         }
         feeder.join().unwrap();
-        assert!(matches!(pipeline.finish(), StreamEnd::Finished));
+        assert!(matches!(pipeline.finish().end, StreamEnd::Finished));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands of the `quickstep` binary. They print, and return exit codes.
 
 mod definition;
+mod deliver;
 mod disassemble;
 mod journal;
 mod log;
@@ -14,6 +15,7 @@ mod serve;
 mod stdout;
 pub mod validate;
 
+pub use deliver::{AfterDoneArg, DeliverArgs};
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
 pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};

@@ -21,6 +21,15 @@ pub(super) enum Form {
     Envelopes,
 }
 
+/// What lines on the standard error begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Label {
+    /// The number of the event.
+    Line,
+    /// The name of the execution, which says where the event is from.
+    Name,
+}
+
 /// What becomes of an event that is no input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OnInvalid {
@@ -97,6 +106,7 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct LineRecorder<L> {
     form: Form,
+    label: Label,
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
@@ -105,9 +115,10 @@ pub(super) struct LineRecorder<L> {
 }
 
 impl<L: Log> LineRecorder<L> {
-    pub(super) fn new(form: Form, on_invalid: OnInvalid, log: L) -> LineRecorder<L> {
+    pub(super) fn new(form: Form, label: Label, on_invalid: OnInvalid, log: L) -> LineRecorder<L> {
         LineRecorder {
             form,
+            label,
             on_invalid,
             log,
             tally: Tally::new(),
@@ -130,7 +141,15 @@ impl<L: Log> LineRecorder<L> {
         if self.form == Form::Outputs {
             let text = one_line(&failure.to_string());
             // Writing to memory cannot fail.
-            let _ = writeln!(page.err, "line {}: {}: {text}", ended.line, status.as_str());
+            let _ = match self.label {
+                Label::Line => {
+                    writeln!(page.err, "line {}: {}: {text}", ended.line, status.as_str())
+                }
+                Label::Name => {
+                    let name = ended.execution().name();
+                    writeln!(page.err, "{name}: {}: {text}", status.as_str())
+                }
+            };
         }
     }
 }
@@ -189,9 +208,13 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {
         self.tally.invalid += 1;
         let (line, reason) = (refused.line, one_line(&refused.reason.to_string()));
+        let label = match (self.label, &refused.name) {
+            (Label::Name, Some(name)) => name.to_string(),
+            _ => format!("line {line}"),
+        };
         // Writing to memory cannot fail.
         let _ = match self.form {
-            Form::Outputs => writeln!(page.err, "line {line}: {reason}"),
+            Form::Outputs => writeln!(page.err, "{label}: {reason}"),
             Form::Envelopes => writeln!(
                 page.out,
                 r#"{{"line":{line},"status":"INVALID","cause":"{}"}}"#,
@@ -202,7 +225,7 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
             OnInvalid::Pass => ControlFlow::Continue(()),
             OnInvalid::Stop => {
                 if self.form == Form::Envelopes {
-                    let _ = writeln!(page.err, "line {line}: {reason}");
+                    let _ = writeln!(page.err, "{label}: {reason}");
                 }
                 let _ = writeln!(
                     page.err,

@@ -66,6 +66,12 @@ impl Error {
         }))
     }
 
+    /// What went wrong in a source of events, in reading or in an [`Ack`](super::Ack).
+    #[must_use]
+    pub fn of_source(message: impl Into<Box<str>>) -> Error {
+        Error::new(ErrorKind::Read, message)
+    }
+
     /// For a start that was refused: which limit it was, and when another attempt may be worth it.
     #[must_use]
     pub fn throttled(&self) -> Option<&Throttled> {

@@ -115,7 +115,7 @@ impl Observer for Observed<'_> {
 }
 
 /// An execution that has ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// Its number among those that were started with it: from 0, and for events of a stream from 1.
     pub line: u64,
@@ -125,6 +125,7 @@ pub struct Ended<'a> {
     pub nanos: u64,
     /// The time at its end, by its own clock.
     pub stop_time: Timestamp,
+    pub(crate) input_bytes: u64,
     pub(crate) run: &'a Run,
     pub(crate) program: &'a Program,
     pub(crate) seed: u64,

@@ -181,6 +181,7 @@ impl Seat {
         let ended = Ended {
             line: meta.line,
             worker: self.number,
+            input_bytes: meta.input_bytes,
             nanos,
             stop_time: self.driver.now(&self.run),
             run: &self.run,

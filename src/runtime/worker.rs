@@ -530,6 +530,7 @@ impl<'a> Worker<'a> {
             worker: self.own.number,
             nanos,
             stop_time: self.own.driver.now(&self.own.run),
+            input_bytes: meta.input_bytes,
             run: &self.own.run,
             program: &group.bound.program,
             seed: meta.seed,
