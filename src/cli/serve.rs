@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
-use crate::server::{Server, ServerOptions, StartError, limits};
+use crate::server::{Credentials, Server, ServerOptions, StartError, limits};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
 ///
-/// There is no authentication: signatures are not looked at. So it listens where only this machine can reach it, unless
-/// --allow-anonymous says that others may.
+/// With --credentials, requests have to be signed as AWS has it. Without, signatures are not looked at: so it listens where
+/// only this machine can reach it, unless --allow-anonymous says that others may.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
@@ -36,6 +36,15 @@ pub struct ServeArgs {
     /// Keep state machines, versions, aliases, tags and activities in this directory. Executions are not kept.
     #[arg(long, value_name = "DIR", env = "QUICKSTEP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Who may sign requests: a TOML file with a table [[credentials]] for each access key, which has access_key_id,
+    /// secret_access_key, and maybe session_token and expires.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUICKSTEP_CREDENTIALS",
+        conflicts_with = "allow_anonymous"
+    )]
+    pub credentials: Option<PathBuf>,
     /// Let everybody in who can reach an address that is not this machine's own.
     #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
@@ -56,6 +65,7 @@ const EXAMPLES: &str = "\
 Examples:
   quickstep serve
   quickstep serve --tasks MockConfigFile.json --data-dir ./state
+  quickstep serve --credentials credentials.toml --addr 0.0.0.0:8083
   quickstep serve --addr 0.0.0.0:8083 --allow-anonymous
 
 Each option can be given as an environment variable, which the option wins over.
@@ -90,13 +100,18 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
 }
 
 fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
-    if !args.addr.ip().to_canonical().is_loopback() && !args.allow_anonymous {
+    let is_local = args.addr.ip().to_canonical().is_loopback();
+    if !is_local && args.credentials.is_none() && !args.allow_anonymous {
         return Err(format!(
-            "{} can be reached from other machines, and there is no authentication. Listen on 127.0.0.1, or give \
-             --allow-anonymous to let everybody in",
+            "{} can be reached from other machines, and nobody has to sign. Listen on 127.0.0.1, name those who may sign \
+             with --credentials FILE, or give --allow-anonymous to let everybody in",
             args.addr
         ));
     }
+    let credentials = args.credentials.as_deref().map(Credentials::open);
+    let credentials = credentials
+        .transpose()
+        .map_err(|error| format!("failed to read credentials: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quickstep")
@@ -109,6 +124,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
             account: args.account.clone(),
             mocks: args.tasks.as_deref().map(MockSource::parse),
             data_dir: args.data_dir.clone(),
+            credentials,
             connections_max: args.max_connections,
             ..ServerOptions::default()
         };
@@ -168,6 +184,10 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
     };
     let url = format!("http://{}", SocketAddr::new(host, addr.port()));
     let region = &args.region;
+    let [id, secret] = match args.credentials {
+        None => ["any", "any"],
+        Some(_) => ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"],
+    };
     let kept = match &args.data_dir {
         Some(directory) if server.is_durable() => format!(
             "State machines are kept in {}; executions are in memory.",
@@ -175,9 +195,13 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
         ),
         _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines.".to_owned(),
     };
-    let warning = match args.addr.ip().to_canonical().is_loopback() {
-        true => "",
-        false => "warning: whoever can reach this address is let in (--allow-anonymous)\n",
+    let warning = match (
+        &args.credentials,
+        args.addr.ip().to_canonical().is_loopback(),
+    ) {
+        (_, true) => "",
+        (Some(_), false) => "",
+        (None, false) => "warning: whoever can reach this address is let in (--allow-anonymous)\n",
     };
     format!(
         "\
@@ -187,11 +211,11 @@ quickstep {version} serves the Step Functions API on {url} (region {region}, acc
 boto3:
   import boto3, botocore.config
   sfn = boto3.client(\"stepfunctions\", endpoint_url=\"{url}\", region_name=\"{region}\",
-      aws_access_key_id=\"any\", aws_secret_access_key=\"any\",
+      aws_access_key_id=\"{id}\", aws_secret_access_key=\"{secret}\",
       config=botocore.config.Config(inject_host_prefix=False))
 
 AWS CLI:
-  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
+  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}
   export AWS_DISABLE_HOST_PREFIX_INJECTION=true
   aws stepfunctions list-state-machines
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::arn::{Arn, Qualifier};
+use super::auth::Verifier;
 use super::error::ApiError;
 use super::executor::{Executor, MachineKey, Origin};
 use super::ids::Ids;
@@ -21,6 +22,8 @@ pub(crate) struct App {
     pub(crate) executor: Executor,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Checks signatures, if requests have to be signed.
+    pub(crate) verifier: Option<Verifier>,
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     /// Bytes of the bodies of requests that are being read or done.

@@ -1,15 +1,17 @@
 //! The Step Functions API over HTTP, for clients of AWS: boto3, the AWS CLI, Terraform, the SDKs.
 //!
-//! 1. `http` listens, bounds what a client may cost, and reads a request's body.
+//! 1. `http` listens and bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body` reads.
 //! 2. `protocol` is awsJson 1.0: the envelope is parsed with simd-json into a tape, an operation is chosen by
 //!    `X-Amz-Target`, and what it answers becomes a response.
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
 //!    does what is asked on the catalogue (`store`) and on the executions (`executor`, the seam to what runs them).
 //!
-//! There is no authentication yet: whoever reaches the socket is served.
+//! Without credentials there is no authentication: whoever reaches the socket is served.
 
 mod app;
 mod arn;
+mod auth;
+mod body;
 mod error;
 mod executor;
 mod http;
@@ -19,6 +21,7 @@ mod operations;
 mod page;
 mod protocol;
 mod request;
+mod route;
 mod write;
 
 use std::net::SocketAddr;
@@ -33,6 +36,7 @@ use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
 pub use crate::store::{StoreError, StoreErrorKind};
+pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
 
 /// What a server is started with.
@@ -50,6 +54,8 @@ pub struct ServerOptions {
     pub mocks: Option<MockSource>,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Who may sign requests; everybody is served, signed or not, if there are none.
+    pub credentials: Option<Credentials>,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
@@ -69,6 +75,7 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
+            credentials: None,
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
@@ -132,6 +139,10 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         executor,
         ids,
         clock: Arc::clone(&options.clock),
+        verifier: options
+            .credentials
+            .clone()
+            .map(|credentials| auth::Verifier::new(credentials, &options.region)),
         region: options.region.as_str().into(),
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),

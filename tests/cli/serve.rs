@@ -16,11 +16,13 @@ fn what_cannot_be_served_is_refused() {
     file(&data, "catalogue.redb", "not a store");
     let data = data.to_str().unwrap();
     let tasks = file(&folder, "tasks.json", r#"{"tasks":{"a":{"reslt":1}}}"#);
+    let credentials = "[[credentials]]\naccess_key_id = \"A\"\nsecret = \"hidden\"\n";
+    let credentials = file(&folder, "credentials.toml", credentials);
     let free = "127.0.0.1:0";
     for (arguments, expected) in [
         (
             vec!["--addr", "0.0.0.0:0"],
-            "0.0.0.0:0 can be reached from other machines, and there is no authentication",
+            "0.0.0.0:0 can be reached from other machines, and nobody has to sign",
         ),
         (vec!["--addr", "[::]:0"], "--allow-anonymous"),
         (vec!["--addr", &taken], "Another process listens there"),
@@ -36,6 +38,14 @@ fn what_cannot_be_served_is_refused() {
             "tasks.json: at /tasks/a/reslt: unknown; did you mean `result`?",
         ),
         (
+            vec!["--addr", free, "--credentials", &credentials],
+            "credentials.toml: line 3: unknown field `secret`",
+        ),
+        (
+            vec!["--credentials", &credentials, "--allow-anonymous"],
+            "cannot be used with",
+        ),
+        (
             vec!["--addr", free, "--tasks", "no-such-file.json"],
             "no-such-file.json: ",
         ),
@@ -45,6 +55,7 @@ fn what_cannot_be_served_is_refused() {
         let ran = quickstep(&all, "");
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert!(!ran.err.contains("hidden"), "{}", ran.err);
         assert_eq!(ran.out, "");
     }
 }

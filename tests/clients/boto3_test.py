@@ -51,13 +51,14 @@ class Server:
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
 
-    def client(self, **config):
+    def client(self, key=("any", "any"), region="us-east-1", **config):
         return boto3.client(
             "stepfunctions",
             endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
+            region_name=region,
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
+            aws_session_token=key[2] if len(key) > 2 else None,
             config=botocore.config.Config(inject_host_prefix=False, retries={"max_attempts": 0}, **config),
         )
 
@@ -485,7 +486,49 @@ def check_test_cases(binary, folder):
         assert sfn.start_sync_execution(stateMachineArn=other)["status"] == "SUCCEEDED"
 
 
-WITH_OWN_SERVERS = ["check_restart", "check_test_cases"]
+CREDENTIALS = """
+[[credentials]]
+access_key_id = "AKIALONG"
+secret_access_key = "long/secret+with=signs"
+[[credentials]]
+access_key_id = "ASIASHORT"
+secret_access_key = "short"
+session_token = "to//ken+="
+[[credentials]]
+access_key_id = "ASIAOLD"
+secret_access_key = "old"
+session_token = "old"
+expires = 2020-01-01T00:00:00+01:00
+"""
+
+
+def check_signatures(binary, folder):
+    """Only those who are named may ask, and AWS's errors tell the others why."""
+    file = folder / "credentials.toml"
+    file.write_text(CREDENTIALS)
+    with Server(binary, "--credentials", str(file)) as server:
+        long, short = ("AKIALONG", "long/secret+with=signs"), ("ASIASHORT", "short", "to//ken+=")
+        for key in (long, short):
+            sfn = server.client(key)
+            arn = machine(sfn, one({"Type": "Pass", "Comment": "é \u2028", "End": True}), "EXPRESS")
+            done = sfn.start_sync_execution(stateMachineArn=arn, input='{"é": "\\u00e9 \U0001F600"}')
+            assert done["status"] == "SUCCEEDED", done
+        listed = lambda *key, **more: server.client(key, **more).list_state_machines
+        unknown, invalid = "UnrecognizedClientException", "InvalidSignatureException"
+        error = refused(listed(long[0], "wrong"), invalid, "The request signature we calculated does not match")
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400, error.response
+        refused(listed("any", "any"), unknown, "The security token included in the request is invalid.")
+        refused(listed(*short[:2]), unknown)
+        refused(listed(*short[:2], "other"), unknown)
+        refused(listed(*long, "token"), unknown)
+        refused(listed("ASIAOLD", "old", "old"), "ExpiredTokenException", "is expired")
+        refused(listed("ASIAOLD", "bad", "old"), invalid)
+        refused(listed(*long, region="eu-west-1"), invalid, "a valid region, not 'eu-west-1'")
+        unsigned = server.client(long, signature_version=botocore.UNSIGNED)
+        refused(unsigned.list_state_machines, "MissingAuthenticationTokenException", "Missing Authentication Token")
+
+
+WITH_OWN_SERVERS = ["check_restart", "check_signatures", "check_test_cases"]
 
 
 def main():
