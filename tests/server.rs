@@ -7,6 +7,7 @@ mod client;
 mod server {
     mod signatures;
     mod states;
+    mod tls;
 }
 
 use std::net::{Shutdown, SocketAddr, TcpStream};

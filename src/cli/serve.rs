@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
-use crate::server::{Credentials, Server, ServerOptions, StartError, limits};
+use crate::server::{Credentials, Server, ServerOptions, StartError, Tls, limits};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
@@ -45,6 +45,22 @@ pub struct ServeArgs {
         conflicts_with = "allow_anonymous"
     )]
     pub credentials: Option<PathBuf>,
+    /// Serve over TLS, with this certificate: PEM, followed by the certificates that lead to its root.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUICKSTEP_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUICKSTEP_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
     /// Let everybody in who can reach an address that is not this machine's own.
     #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
@@ -112,6 +128,13 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
     let credentials = credentials
         .transpose()
         .map_err(|error| format!("failed to read credentials: {error}"))?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(
+            Tls::open(certificate, key)
+                .map_err(|error| format!("failed to set up TLS: {error}"))?,
+        ),
+        _ => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quickstep")
@@ -125,6 +148,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
             mocks: args.tasks.as_deref().map(MockSource::parse),
             data_dir: args.data_dir.clone(),
             credentials,
+            tls,
             connections_max: args.max_connections,
             ..ServerOptions::default()
         };
@@ -182,7 +206,12 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
         IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
     };
-    let url = format!("http://{}", SocketAddr::new(host, addr.port()));
+    let scheme = if args.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let url = format!("{scheme}://{}", SocketAddr::new(host, addr.port()));
     let region = &args.region;
     let [id, secret] = match args.credentials {
         None => ["any", "any"],

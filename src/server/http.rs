@@ -13,13 +13,16 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
 use super::limits::{HEADERS_BYTES_MAX, HEADERS_MAX, SHUTDOWN_TIME_MAX};
 use super::route::respond;
+use super::tls::Tls;
 use super::{ServerOptions, StartError};
 
 /// A server that listens.
@@ -30,6 +33,7 @@ pub struct Server {
     app: Arc<App>,
     connections: Arc<Semaphore>,
     headers_time_max: Duration,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -49,6 +53,7 @@ impl Server {
             app,
             connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
             headers_time_max: options.headers_time_max,
+            tls: options.tls,
         })
     }
 
@@ -77,19 +82,22 @@ impl Server {
             let Some((stream, permit)) = accepted else {
                 continue;
             };
-            let app = Arc::clone(&self.app);
-            let service = service_fn(move |request| respond(Arc::clone(&app), request));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.headers_time_max)
-                .max_headers(HEADERS_MAX)
-                .max_header_size(HEADERS_BYTES_MAX)
-                .max_buf_size(HEADERS_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
+            let (app, tls) = (Arc::clone(&self.app), self.tls.clone());
+            let (headers_time_max, watcher) = (self.headers_time_max, graceful.watcher());
             tokio::spawn(async move {
-                // A connection that breaks is the client's affair.
-                let _ = connection.await;
+                match tls {
+                    None => converse(app, stream, headers_time_max, watcher).await,
+                    Some(tls) => {
+                        let greeted = tokio::time::timeout(
+                            headers_time_max,
+                            TlsAcceptor::from(tls.0).accept(stream),
+                        );
+                        // Whoever speaks no TLS, or takes too long for it, is not answered.
+                        if let Ok(Ok(stream)) = greeted.await {
+                            converse(app, stream, headers_time_max, watcher).await;
+                        }
+                    }
+                }
                 drop(permit);
             });
         }
@@ -99,6 +107,25 @@ impl Server {
         let _ = tokio::time::timeout(SHUTDOWN_TIME_MAX, graceful.shutdown()).await;
         self.app.executor.open()
     }
+}
+
+/// Answers the requests of one connection.
+async fn converse(
+    app: Arc<App>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    headers_time_max: Duration,
+    watcher: Watcher,
+) {
+    let service = service_fn(move |request| respond(Arc::clone(&app), request));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(headers_time_max)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEADERS_BYTES_MAX)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // A connection that breaks is the client's affair.
+    let _ = watcher.watch(connection).await;
 }
 
 /// How long the server waits if the system has no more sockets for it.

@@ -22,6 +22,7 @@ mod page;
 mod protocol;
 mod request;
 mod route;
+mod tls;
 mod write;
 
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use crate::task::mock::MockSource;
 pub use crate::store::{StoreError, StoreErrorKind};
 pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
+pub use tls::{Tls, TlsError};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct ServerOptions {
     pub data_dir: Option<PathBuf>,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
     pub credentials: Option<Credentials>,
+    /// What is served is served over TLS, if this is there.
+    pub tls: Option<Tls>,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
@@ -76,6 +80,7 @@ impl Default for ServerOptions {
             mocks: None,
             data_dir: None,
             credentials: None,
+            tls: None,
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,

@@ -40,7 +40,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [binary, "serve", "--addr", f"127.0.0.1:{port}", *arguments], stderr=subprocess.PIPE, text=True
         )
@@ -51,7 +51,7 @@ class Server:
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
 
-    def client(self, key=("any", "any"), region="us-east-1", **config):
+    def client(self, key=("any", "any"), region="us-east-1", verify=None, **config):
         return boto3.client(
             "stepfunctions",
             endpoint_url=self.url,
@@ -59,6 +59,7 @@ class Server:
             aws_access_key_id=key[0],
             aws_secret_access_key=key[1],
             aws_session_token=key[2] if len(key) > 2 else None,
+            verify=verify,
             config=botocore.config.Config(inject_host_prefix=False, retries={"max_attempts": 0}, **config),
         )
 
@@ -528,7 +529,25 @@ def check_signatures(binary, folder):
         refused(unsigned.list_state_machines, "MissingAuthenticationTokenException", "Missing Authentication Token")
 
 
-WITH_OWN_SERVERS = ["check_restart", "check_signatures", "check_test_cases"]
+def check_tls(binary, folder):
+    """Over TLS, signed, with a certificate that the client is told to trust."""
+    certificate, key, file = folder / "tls.pem", folder / "tls.key", folder / "tls.toml"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make.split(), *names], check=True, capture_output=True)
+    file.write_text(CREDENTIALS)
+    secured = ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    with Server(binary, "--credentials", str(file), *secured) as server:
+        signer = ("AKIALONG", "long/secret+with=signs")
+        assert server.client(signer, verify=str(certificate)).list_activities()["activities"] == []
+        try:
+            server.client(signer).list_activities()
+            raise AssertionError("a certificate of nobody is trusted")
+        except botocore.exceptions.SSLError:
+            pass
+
+
+WITH_OWN_SERVERS = ["check_restart", "check_signatures", "check_test_cases", "check_tls"]
 
 
 def main():
