@@ -8,6 +8,7 @@ mod server {
     mod signatures;
     mod states;
     mod tls;
+    mod watching;
 }
 
 use std::net::{Shutdown, SocketAddr, TcpStream};

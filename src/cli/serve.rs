@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::server::{Credentials, Server, ServerOptions, StartError, Tls, limits};
@@ -64,6 +65,17 @@ pub struct ServeArgs {
     /// Let everybody in who can reach an address that is not this machine's own.
     #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
+    /// Let everybody read /metrics, though requests have to be signed.
+    #[arg(long, env = "QUICKSTEP_OPEN_METRICS")]
+    pub open_metrics: bool,
+    /// At the end, still take connections for so many seconds, while /readyz tells that the end is near.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        env = "QUICKSTEP_DRAIN_SECONDS"
+    )]
+    pub drain_seconds: u32,
     /// Most connections at a time.
     #[arg(
         long,
@@ -86,7 +98,8 @@ Examples:
 
 Each option can be given as an environment variable, which the option wins over.
 
-GET /healthz answers while the process lives, GET /readyz until it is told to end (SIGTERM, ctrl-c).";
+GET /healthz answers while the process lives, GET /readyz until it is told to end (SIGTERM, ctrl-c). GET /metrics is text for
+Prometheus.";
 
 fn region(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -149,6 +162,8 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
             data_dir: args.data_dir.clone(),
             credentials,
             tls,
+            open_metrics: args.open_metrics,
+            drain_time: Duration::from_secs(args.drain_seconds.into()),
             connections_max: args.max_connections,
             ..ServerOptions::default()
         };

@@ -11,6 +11,7 @@ use super::auth::Verifier;
 use super::error::ApiError;
 use super::executor::{Executor, MachineKey, Origin};
 use super::ids::Ids;
+use super::metrics::ServerMetrics;
 use crate::engine::Clock;
 use crate::stdx::Timestamp;
 use crate::store::{Catalogue, Machine, Revision};
@@ -29,6 +30,9 @@ pub(crate) struct App {
     /// Bytes of the bodies of requests that are being read or done.
     pub(crate) bodies: AtomicUsize,
     pub(crate) body_time_max: Duration,
+    pub(crate) metrics: ServerMetrics,
+    /// Whether everybody may read the metrics.
+    pub(crate) open_metrics: bool,
     /// True once the server is to end.
     pub(crate) closing: watch::Sender<bool>,
 }

@@ -16,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
 use super::limits::{HEADERS_BYTES_MAX, HEADERS_MAX, SHUTDOWN_TIME_MAX};
+use super::metrics::OpenConnection;
 use super::route::respond;
 use super::tls::Tls;
 use super::{ServerOptions, StartError};
@@ -34,6 +35,7 @@ pub struct Server {
     connections: Arc<Semaphore>,
     headers_time_max: Duration,
     tls: Option<Tls>,
+    drain_time: Duration,
 }
 
 impl Server {
@@ -54,6 +56,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
             headers_time_max: options.headers_time_max,
             tls: options.tls,
+            drain_time: options.drain_time,
         })
     }
 
@@ -74,73 +77,108 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> usize {
         let graceful = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
-        loop {
-            let accepted = tokio::select! {
-                accepted = accept(&self.listener, &self.connections) => accepted,
-                () = &mut shutdown => break,
-            };
-            let Some((stream, permit)) = accepted else {
-                continue;
-            };
-            let (app, tls) = (Arc::clone(&self.app), self.tls.clone());
-            let (headers_time_max, watcher) = (self.headers_time_max, graceful.watcher());
-            tokio::spawn(async move {
-                match tls {
-                    None => converse(app, stream, headers_time_max, watcher).await,
-                    Some(tls) => {
-                        let greeted = tokio::time::timeout(
-                            headers_time_max,
-                            TlsAcceptor::from(tls.0).accept(stream),
-                        );
-                        // Whoever speaks no TLS, or takes too long for it, is not answered.
-                        if let Ok(Ok(stream)) = greeted.await {
-                            converse(app, stream, headers_time_max, watcher).await;
-                        }
-                    }
-                }
-                drop(permit);
-            });
+        tokio::select! {
+            () = self.serve(&graceful) => {}
+            () = &mut shutdown => {}
         }
-        drop(self.listener);
         self.app.closing.send_replace(true);
+        // Whoever looks at /readyz needs some time to send its clients elsewhere.
+        let _ = tokio::time::timeout(self.drain_time, self.serve(&graceful)).await;
+        drop(self.listener);
         // Those that take longer are cut off.
         let _ = tokio::time::timeout(SHUTDOWN_TIME_MAX, graceful.shutdown()).await;
         self.app.executor.open()
     }
+
+    /// Takes connections, for ever.
+    async fn serve(&self, graceful: &GracefulShutdown) {
+        loop {
+            let Some(accepted) = accept(&self.listener, &self.connections).await else {
+                continue;
+            };
+            let Accepted {
+                stream,
+                peer,
+                permit,
+            } = accepted;
+            let counted = OpenConnection::new(&self.app);
+            let conversation = Conversation {
+                app: Arc::clone(&self.app),
+                peer,
+                headers_time_max: self.headers_time_max,
+                watcher: graceful.watcher(),
+            };
+            let tls = self.tls.clone();
+            tokio::spawn(async move {
+                match tls {
+                    None => conversation.hold(stream).await,
+                    Some(tls) => conversation.greet(stream, tls).await,
+                }
+                drop((permit, counted));
+            });
+        }
+    }
 }
 
-/// Answers the requests of one connection.
-async fn converse(
+/// What there is to a connection, beside its bytes.
+struct Conversation {
     app: Arc<App>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
     headers_time_max: Duration,
     watcher: Watcher,
-) {
-    let service = service_fn(move |request| respond(Arc::clone(&app), request));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(headers_time_max)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEADERS_BYTES_MAX)
-        .max_buf_size(HEADERS_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    // A connection that breaks is the client's affair.
-    let _ = watcher.watch(connection).await;
+}
+
+impl Conversation {
+    /// Begins with TLS. Whoever speaks none, or takes too long for it, is not answered.
+    async fn greet(self, stream: TcpStream, tls: Tls) {
+        let greeting = TlsAcceptor::from(tls.0).accept(stream);
+        if let Ok(Ok(stream)) = tokio::time::timeout(self.headers_time_max, greeting).await {
+            self.hold(stream).await;
+        }
+    }
+
+    /// Answers one request after the other.
+    async fn hold(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let Conversation {
+            app,
+            peer,
+            headers_time_max,
+            watcher,
+        } = self;
+        let service = service_fn(move |request| respond(Arc::clone(&app), peer, request));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(headers_time_max)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEADERS_BYTES_MAX)
+            .max_buf_size(HEADERS_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        // A connection that breaks is the client's affair.
+        let _ = watcher.watch(connection).await;
+    }
 }
 
 /// How long the server waits if the system has no more sockets for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
 
 /// Takes a connection, once there is room.
 async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Answers are written in one piece; waiting for more would only delay them.
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some(Accepted {
+                stream,
+                peer,
+                permit,
+            })
         }
         Err(error) => {
             let of_client = matches!(

@@ -17,6 +17,7 @@ mod executor;
 mod http;
 mod ids;
 pub mod limits;
+mod metrics;
 mod operations;
 mod page;
 mod protocol;
@@ -60,6 +61,10 @@ pub struct ServerOptions {
     pub credentials: Option<Credentials>,
     /// What is served is served over TLS, if this is there.
     pub tls: Option<Tls>,
+    /// Whether `/metrics` is everybody's, though requests have to be signed.
+    pub open_metrics: bool,
+    /// How long new connections are still taken at the end, while `/readyz` tells that it is near.
+    pub drain_time: Duration,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
@@ -81,6 +86,8 @@ impl Default for ServerOptions {
             data_dir: None,
             credentials: None,
             tls: None,
+            open_metrics: false,
+            drain_time: Duration::ZERO,
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
@@ -152,6 +159,8 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),
         body_time_max: options.body_time_max,
+        metrics: metrics::ServerMetrics::new(),
+        open_metrics: options.open_metrics,
         closing: tokio::sync::watch::Sender::new(false),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,15 +18,19 @@ use super::app::App;
 use super::auth::Payload;
 use super::body::{self, Body};
 use super::error::ApiError;
+use super::metrics;
 use super::operations::Headers;
 use super::protocol;
+use crate::metrics::prometheus;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 
 type Answer = Response<Full<Bytes>>;
 
+/// Answers a request of a client at that address.
 pub(super) async fn respond(
     app: Arc<App>,
+    peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let id = app.ids.uuid();
@@ -36,15 +41,36 @@ pub(super) async fn respond(
             false => plain(StatusCode::OK, "ready\n"),
             true => plain(StatusCode::SERVICE_UNAVAILABLE, "closing\n"),
         },
+        (&Method::GET, "/metrics") => figures(&app, peer),
         _ => plain(
             StatusCode::NOT_FOUND,
-            "This is the API of Step Functions: POST / with X-Amz-Target. See also /healthz and /readyz.\n",
+            "This is the API of Step Functions: POST / with X-Amz-Target. See also /healthz, /readyz and /metrics.\n",
         ),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
         answer.headers_mut().insert("x-amzn-requestid", id);
     }
     Ok(answer)
+}
+
+/// The text for Prometheus. Names of state machines are nobody's business who could not ask for them.
+fn figures(app: &App, peer: SocketAddr) -> Answer {
+    let may_read = app.verifier.is_none() || app.open_metrics || is_local(peer.ip());
+    if !may_read {
+        return plain(
+            StatusCode::FORBIDDEN,
+            "Requests have to be signed here, so metrics are for this machine alone; --open-metrics lets others read them.\n",
+        );
+    }
+    let text = prometheus::render(&metrics::snapshot(app));
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let kind = HeaderValue::from_static(prometheus::CONTENT_TYPE);
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
@@ -56,6 +82,7 @@ fn plain(status: StatusCode, text: &'static str) -> Answer {
 }
 
 async fn api(app: &App, request: Request<Incoming>) -> Answer {
+    let began = app.clock.nanos();
     let (parts, body) = request.into_parts();
     let result = guarded(authenticated(app, &parts, body)).await;
     let (status, body) = match result {
@@ -65,6 +92,10 @@ async fn api(app: &App, request: Request<Incoming>) -> Answer {
             error.body(),
         ),
     };
+    let target = text(&parts.headers, "x-amz-target").and_then(|target| target.split_once('.'));
+    let nanos = app.clock.nanos().saturating_sub(began);
+    app.metrics
+        .answered(target.map(|(_, name)| name), status.as_u16(), nanos);
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -133,4 +164,25 @@ async fn guarded(
         },
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn addresses_of_this_machine() {
+        for (ip, expected) in [
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("0.0.0.0", false),
+            ("::ffff:10.0.0.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_local(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
 }
