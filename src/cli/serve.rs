@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::logging::{self, LogFormat, LogLevel};
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::server::{Credentials, Server, ServerOptions, StartError, Tls, limits};
 use crate::task::mock::MockSource;
@@ -84,6 +85,32 @@ pub struct ServeArgs {
         env = "QUICKSTEP_MAX_CONNECTIONS"
     )]
     pub max_connections: usize,
+    /// At the end, wait for requests under way for so many seconds.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        env = "QUICKSTEP_SHUTDOWN_SECONDS"
+    )]
+    pub shutdown_seconds: u32,
+    /// How the log on the standard error is written. With json, nothing else is printed there once the server listens.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        env = "QUICKSTEP_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
+    /// What the log tells.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        default_value_t,
+        env = "QUICKSTEP_LOG_LEVEL"
+    )]
+    pub log_level: LogLevel,
     /// Print nothing at the start.
     #[arg(long, short)]
     pub quiet: bool,
@@ -162,28 +189,62 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
             data_dir: args.data_dir.clone(),
             credentials,
             tls,
+            shutdown_time_max: Duration::from_secs(args.shutdown_seconds.into()),
             open_metrics: args.open_metrics,
             drain_time: Duration::from_secs(args.drain_seconds.into()),
             connections_max: args.max_connections,
             ..ServerOptions::default()
         };
         let server = Server::bind(options).await.map_err(|error| hint(&error))?;
-        if !args.quiet {
+        if !args.quiet && args.log_format == LogFormat::Text {
             // Nobody has to read it.
             let _ = err.write_all(greeting(args, &server).as_bytes());
         }
+        logging::start(args.log_format, args.log_level);
+        tell(args, &server);
         let ending = ending().map_err(|error| format!("failed to await signals: {error}"))?;
         Ok::<_, String>(server.run(ending).await)
     })?;
     // Tasks of child processes and the like are not waited for.
     runtime.shutdown_background();
     if lost > 0 {
-        let _ = writeln!(
-            err,
-            "warning: {lost} executions had not ended and are lost: executions are kept in memory"
+        tracing::warn!(
+            "{lost} executions had not ended and are lost: executions are kept in memory"
         );
     }
     Ok(())
+}
+
+/// What the log tells of the start.
+fn tell(args: &ServeArgs, server: &Server) {
+    let addr = server.local_addr();
+    tracing::info!(
+        %addr,
+        version = env!("CARGO_PKG_VERSION"),
+        region = args.region,
+        account = args.account,
+        tls = args.tls_cert.is_some(),
+        signatures = args.credentials.is_some(),
+        durable = server.is_durable(),
+        "listening"
+    );
+    if let Some(warning) = exposure(args) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What somebody who made the server reachable for others should know.
+fn exposure(args: &ServeArgs) -> Option<&'static str> {
+    if args.addr.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    match (&args.credentials, &args.tls_cert) {
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => {
+            Some("what is sent can be read on the way; --tls-cert and --tls-key keep it private")
+        }
+        (None, _) => Some("whoever can reach this address is let in (--allow-anonymous)"),
+    }
 }
 
 fn hint(error: &StartError) -> String {
@@ -239,19 +300,11 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
         ),
         _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines.".to_owned(),
     };
-    let warning = match (
-        &args.credentials,
-        args.addr.ip().to_canonical().is_loopback(),
-    ) {
-        (_, true) => "",
-        (Some(_), false) => "",
-        (None, false) => "warning: whoever can reach this address is let in (--allow-anonymous)\n",
-    };
     format!(
         "\
 quickstep {version} serves the Step Functions API on {url} (region {region}, account {account})
 {kept}
-{warning}
+
 boto3:
   import boto3, botocore.config
   sfn = boto3.client(\"stepfunctions\", endpoint_url=\"{url}\", region_name=\"{region}\",

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
-use super::limits::{HEADERS_BYTES_MAX, HEADERS_MAX, SHUTDOWN_TIME_MAX};
+use super::limits::{HEADERS_BYTES_MAX, HEADERS_MAX};
 use super::metrics::OpenConnection;
 use super::route::respond;
 use super::tls::Tls;
@@ -36,6 +36,7 @@ pub struct Server {
     headers_time_max: Duration,
     tls: Option<Tls>,
     drain_time: Duration,
+    shutdown_time_max: Duration,
 }
 
 impl Server {
@@ -57,6 +58,7 @@ impl Server {
             headers_time_max: options.headers_time_max,
             tls: options.tls,
             drain_time: options.drain_time,
+            shutdown_time_max: options.shutdown_time_max,
         })
     }
 
@@ -82,12 +84,18 @@ impl Server {
             () = &mut shutdown => {}
         }
         self.app.closing.send_replace(true);
+        let draining_seconds = self.drain_time.as_secs();
+        tracing::info!(draining_seconds, "told to end");
         // Whoever looks at /readyz needs some time to send its clients elsewhere.
         let _ = tokio::time::timeout(self.drain_time, self.serve(&graceful)).await;
         drop(self.listener);
-        // Those that take longer are cut off.
-        let _ = tokio::time::timeout(SHUTDOWN_TIME_MAX, graceful.shutdown()).await;
-        self.app.executor.open()
+        let finished = tokio::time::timeout(self.shutdown_time_max, graceful.shutdown()).await;
+        let (connections, executions) = (self.app.metrics.connections(), self.app.executor.open());
+        if finished.is_err() {
+            tracing::warn!(connections, "requests that took too long are cut off");
+        }
+        tracing::info!(executions_lost = executions, "ended");
+        executions
     }
 
     /// Takes connections, for ever.
@@ -132,8 +140,11 @@ impl Conversation {
     /// Begins with TLS. Whoever speaks none, or takes too long for it, is not answered.
     async fn greet(self, stream: TcpStream, tls: Tls) {
         let greeting = TlsAcceptor::from(tls.0).accept(stream);
-        if let Ok(Ok(stream)) = tokio::time::timeout(self.headers_time_max, greeting).await {
-            self.hold(stream).await;
+        let peer = self.peer;
+        match tokio::time::timeout(self.headers_time_max, greeting).await {
+            Ok(Ok(stream)) => self.hold(stream).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+            Err(_) => tracing::debug!(%peer, "TLS took too long"),
         }
     }
 
@@ -169,6 +180,9 @@ struct Accepted {
 
 /// Takes a connection, once there is room.
 async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<Accepted> {
+    if connections.available_permits() == 0 {
+        tracing::warn!("there are as many connections as may be: others wait until one ends");
+    }
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
@@ -188,6 +202,7 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
                     | io::ErrorKind::ConnectionRefused
             );
             if !of_client {
+                tracing::warn!(%error, "no connection can be taken; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             None

@@ -23,8 +23,8 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Most connections at a time, unless an option says otherwise.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// How long requests under way are waited for at the end.
-pub(crate) const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long requests under way are waited for at the end, unless an option says otherwise.
+pub const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long `GetActivityTask` waits for a task.
 pub(crate) const POLL_TIME_MAX: Duration = Duration::from_secs(60);

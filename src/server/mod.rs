@@ -65,6 +65,8 @@ pub struct ServerOptions {
     pub open_metrics: bool,
     /// How long new connections are still taken at the end, while `/readyz` tells that it is near.
     pub drain_time: Duration,
+    /// How long requests under way are waited for at the end.
+    pub shutdown_time_max: Duration,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
@@ -88,6 +90,7 @@ impl Default for ServerOptions {
             tls: None,
             open_metrics: false,
             drain_time: Duration::ZERO,
+            shutdown_time_max: limits::SHUTDOWN_TIME_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,

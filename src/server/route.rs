@@ -35,7 +35,7 @@ pub(super) async fn respond(
 ) -> Result<Answer, Infallible> {
     let id = app.ids.uuid();
     let mut answer = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/") => api(&app, request).await,
+        (&Method::POST, "/") => api(&app, peer, &id, request).await,
         (&Method::GET, "/healthz") => plain(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => match *app.closing.borrow() {
             false => plain(StatusCode::OK, "ready\n"),
@@ -81,10 +81,11 @@ fn plain(status: StatusCode, text: &'static str) -> Answer {
     answer
 }
 
-async fn api(app: &App, request: Request<Incoming>) -> Answer {
+async fn api(app: &App, peer: SocketAddr, id: &str, request: Request<Incoming>) -> Answer {
     let began = app.clock.nanos();
     let (parts, body) = request.into_parts();
     let result = guarded(authenticated(app, &parts, body)).await;
+    let error = result.as_ref().err().map(|error| error.code);
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => (
@@ -94,8 +95,16 @@ async fn api(app: &App, request: Request<Incoming>) -> Answer {
     };
     let target = text(&parts.headers, "x-amz-target").and_then(|target| target.split_once('.'));
     let nanos = app.clock.nanos().saturating_sub(began);
-    app.metrics
-        .answered(target.map(|(_, name)| name), status.as_u16(), nanos);
+    let operation = target.map(|(_, name)| name);
+    app.metrics.answered(operation, status.as_u16(), nanos);
+    let status_shown = status.as_u16();
+    let micros = nanos / 1_000;
+    // What is not built is the client's affair.
+    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        tracing::warn!(request_id = id, %peer, operation, status = status_shown, error, micros, "request failed");
+    } else {
+        tracing::debug!(request_id = id, %peer, operation, status = status_shown, error, micros, "request");
+    }
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -159,7 +168,7 @@ async fn guarded(
         |context| match catch_unwind(AssertUnwindSafe(|| operation.as_mut().poll(context))) {
             Ok(poll) => poll,
             Err(_) => Poll::Ready(Err(ApiError::internal(
-                "A defect of quickstep; its message is on the standard error",
+                "A defect of quickstep; its message is in the log on the standard error",
             ))),
         },
     )

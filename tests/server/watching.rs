@@ -127,3 +127,40 @@ fn draining_is_told_before_it_ends() {
     assert!(!running.is_finished());
     runtime.shutdown_background();
 }
+
+/// What is under way has a bounded time at the end; who waits for an execution beyond it has no answer.
+#[test]
+fn requests_that_take_too_long_are_cut_off_at_the_end() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let options = ServerOptions {
+        addr: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        shutdown_time_max: Duration::from_millis(1),
+        ..ServerOptions::default()
+    };
+    let server = runtime.block_on(Server::bind(options)).unwrap();
+    let addr = server.local_addr();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let running = runtime.spawn(server.run(async move {
+        let _ = ended.await;
+    }));
+    let mut connection = client::connect(addr);
+    let wait = r#"{"StartAt":"A","States":{"A":{"Type":"Wait","Seconds":280,"End":true}}}"#;
+    let arn = create(&mut connection, "m", "EXPRESS", wait);
+    let body = json!({"stateMachineArn": arn}).to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         X-Amz-Target: AWSStepFunctions.StartSyncExecution\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.send(request.as_bytes()).unwrap();
+    let open = "quickstep_api_executions_open 1";
+    while !get(&mut client::connect(addr), "/metrics").1.contains(open) {}
+    end.send(()).unwrap();
+    assert_eq!(runtime.block_on(running).unwrap(), 1);
+    runtime.shutdown_background();
+    assert!(connection.receive().is_none());
+}
