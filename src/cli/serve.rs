@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
+
 use super::logging::{self, LogFormat, LogLevel};
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
-use crate::server::{Credentials, Server, ServerOptions, StartError, Tls, limits};
+use crate::server::{Credentials, Durability, Server, ServerOptions, StartError, Tls};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
@@ -17,6 +19,12 @@ use crate::task::mock::MockSource;
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
+    /// Take settings from this TOML file that neither a flag nor a variable gives. Its keys are the names of the flags.
+    #[arg(long, value_name = "FILE", env = "QUICKSTEP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the settings, as a file for --config, and where each comes from; and do nothing else.
+    #[arg(long)]
+    pub print_config: bool,
     /// Where to listen.
     #[arg(
         long,
@@ -25,7 +33,7 @@ pub struct ServeArgs {
         env = "QUICKSTEP_ADDR"
     )]
     pub addr: SocketAddr,
-    /// Region in ARNs.
+    /// Region in ARNs, and in signatures.
     #[arg(long, default_value = "us-east-1", env = "QUICKSTEP_REGION", value_parser = region)]
     pub region: String,
     /// Account in ARNs: twelve digits.
@@ -38,59 +46,105 @@ pub struct ServeArgs {
     /// Keep state machines, versions, aliases, tags and activities in this directory. Executions are not kept.
     #[arg(long, value_name = "DIR", env = "QUICKSTEP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// What becomes of executions that were started asynchronously when the process ends before them. Durable with
+    /// --data-dir, unless this says otherwise; in memory without.
+    #[arg(long, value_enum, env = "QUICKSTEP_DURABILITY")]
+    pub durability: Option<DurabilityArg>,
+
     /// Who may sign requests: a TOML file with a table [[credentials]] for each access key, which has access_key_id,
     /// secret_access_key, and maybe session_token and expires.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "QUICKSTEP_CREDENTIALS",
-        conflicts_with = "allow_anonymous"
-    )]
+    #[arg(long, value_name = "FILE", env = "QUICKSTEP_CREDENTIALS", help_heading = ACCESS)]
     pub credentials: Option<PathBuf>,
+    /// Let everybody in who can reach an address that is not this machine's own.
+    #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new(), help_heading = ACCESS)]
+    pub allow_anonymous: bool,
     /// Serve over TLS, with this certificate: PEM, followed by the certificates that lead to its root.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "QUICKSTEP_TLS_CERT",
-        requires = "tls_key"
-    )]
+    #[arg(long, value_name = "FILE", env = "QUICKSTEP_TLS_CERT", help_heading = ACCESS)]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", env = "QUICKSTEP_TLS_KEY", help_heading = ACCESS)]
+    pub tls_key: Option<PathBuf>,
+    /// Let everybody read /metrics, though requests have to be signed.
+    #[arg(long, env = "QUICKSTEP_OPEN_METRICS", value_parser = BoolishValueParser::new(), help_heading = ACCESS)]
+    pub open_metrics: bool,
+
+    /// Most connections at a time; others wait.
     #[arg(
         long,
-        value_name = "FILE",
-        env = "QUICKSTEP_TLS_KEY",
-        requires = "tls_cert"
+        value_name = "N",
+        default_value_t = 16_384,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        env = "QUICKSTEP_MAX_CONNECTIONS",
+        help_heading = LIMITS
     )]
-    pub tls_key: Option<PathBuf>,
-    /// Let everybody in who can reach an address that is not this machine's own.
-    #[arg(long, env = "QUICKSTEP_ALLOW_ANONYMOUS")]
-    pub allow_anonymous: bool,
-    /// Let everybody read /metrics, though requests have to be signed.
-    #[arg(long, env = "QUICKSTEP_OPEN_METRICS")]
-    pub open_metrics: bool,
+    pub max_connections: u32,
+    /// Most bytes of a request's body.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 3 * 1024 * 1024,
+        value_parser = clap::value_parser!(u32).range(1_024..=64 * 1024 * 1024),
+        env = "QUICKSTEP_MAX_REQUEST_BYTES",
+        help_heading = LIMITS
+    )]
+    pub max_request_bytes: u32,
+    /// Most bytes of the bodies of all requests that are being read or done.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 256 * 1024 * 1024,
+        value_parser = clap::value_parser!(u64).range(1_024..=1 << 40),
+        env = "QUICKSTEP_MAX_BODIES_BYTES",
+        help_heading = LIMITS
+    )]
+    pub max_bodies_bytes: u64,
+    /// Most bytes of a request's line and headers.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 64 * 1024,
+        value_parser = clap::value_parser!(u32).range(8 * 1_024..=1024 * 1024),
+        env = "QUICKSTEP_MAX_HEADER_BYTES",
+        help_heading = LIMITS
+    )]
+    pub max_header_bytes: u32,
+    /// How long a client may take for the headers of a request, or leave a connection idle.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        env = "QUICKSTEP_HEADER_SECONDS",
+        help_heading = LIMITS
+    )]
+    pub header_seconds: u32,
+    /// How long a client may take for a body.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        env = "QUICKSTEP_BODY_SECONDS",
+        help_heading = LIMITS
+    )]
+    pub body_seconds: u32,
+
     /// At the end, still take connections for so many seconds, while /readyz tells that the end is near.
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 0,
-        env = "QUICKSTEP_DRAIN_SECONDS"
+        env = "QUICKSTEP_DRAIN_SECONDS",
+        help_heading = ENDING
     )]
     pub drain_seconds: u32,
-    /// Most connections at a time.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = limits::CONNECTIONS_MAX,
-        env = "QUICKSTEP_MAX_CONNECTIONS"
-    )]
-    pub max_connections: usize,
     /// At the end, wait for requests under way for so many seconds.
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 10,
-        env = "QUICKSTEP_SHUTDOWN_SECONDS"
+        env = "QUICKSTEP_SHUTDOWN_SECONDS",
+        help_heading = ENDING
     )]
     pub shutdown_seconds: u32,
     /// How the log on the standard error is written. With json, nothing else is printed there once the server listens.
@@ -99,7 +153,8 @@ pub struct ServeArgs {
         value_enum,
         value_name = "FORMAT",
         default_value_t,
-        env = "QUICKSTEP_LOG_FORMAT"
+        env = "QUICKSTEP_LOG_FORMAT",
+        help_heading = LOG
     )]
     pub log_format: LogFormat,
     /// What the log tells.
@@ -108,13 +163,29 @@ pub struct ServeArgs {
         value_enum,
         value_name = "LEVEL",
         default_value_t,
-        env = "QUICKSTEP_LOG_LEVEL"
+        env = "QUICKSTEP_LOG_LEVEL",
+        help_heading = LOG
     )]
     pub log_level: LogLevel,
-    /// Print nothing at the start.
-    #[arg(long, short)]
+    /// Do not print how to reach the server.
+    #[arg(long, short, help_heading = LOG)]
     pub quiet: bool,
 }
+
+/// What outlives the process.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DurabilityArg {
+    /// They are lost.
+    Memory,
+    /// They are on the disk before their start is acknowledged, and run again.
+    Durable,
+}
+
+/// What headings of the help say.
+const ACCESS: &str = "Who may reach it";
+const LIMITS: &str = "Limits";
+const ENDING: &str = "The end";
+const LOG: &str = "What it tells";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -122,8 +193,14 @@ Examples:
   quickstep serve --tasks MockConfigFile.json --data-dir ./state
   quickstep serve --credentials credentials.toml --addr 0.0.0.0:8083
   quickstep serve --addr 0.0.0.0:8083 --allow-anonymous
+  quickstep serve --config quickstep.toml --log-format json
 
-Each option can be given as an environment variable, which the option wins over.
+A flag wins over its variable, a variable over the file, and the file over the default. A file for --config:
+  addr = \"0.0.0.0:8083\"
+  credentials = \"/etc/quickstep/credentials.toml\"
+  data-dir = \"/var/lib/quickstep\"
+  max-connections = 1000
+--print-config shows what comes of all of them.
 
 GET /healthz answers while the process lives, GET /readyz until it is told to end (SIGTERM, ctrl-c). GET /metrics is text for
 Prometheus.";
@@ -156,14 +233,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
 }
 
 fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
-    let is_local = args.addr.ip().to_canonical().is_loopback();
-    if !is_local && args.credentials.is_none() && !args.allow_anonymous {
-        return Err(format!(
-            "{} can be reached from other machines, and nobody has to sign. Listen on 127.0.0.1, name those who may sign \
-             with --credentials FILE, or give --allow-anonymous to let everybody in",
-            args.addr
-        ));
-    }
+    check(args)?;
     let credentials = args.credentials.as_deref().map(Credentials::open);
     let credentials = credentials
         .transpose()
@@ -182,18 +252,9 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         .map_err(|error| format!("failed to start the runtime: {error}"))?;
     let lost = runtime.block_on(async {
         let options = ServerOptions {
-            addr: args.addr,
-            region: args.region.clone(),
-            account: args.account.clone(),
-            mocks: args.tasks.as_deref().map(MockSource::parse),
-            data_dir: args.data_dir.clone(),
             credentials,
             tls,
-            shutdown_time_max: Duration::from_secs(args.shutdown_seconds.into()),
-            open_metrics: args.open_metrics,
-            drain_time: Duration::from_secs(args.drain_seconds.into()),
-            connections_max: args.max_connections,
-            ..ServerOptions::default()
+            ..options(args)
         };
         let server = Server::bind(options).await.map_err(|error| hint(&error))?;
         if !args.quiet && args.log_format == LogFormat::Text {
@@ -213,6 +274,55 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Settings that do not go together, whatever each of them comes from.
+fn check(args: &ServeArgs) -> Result<(), String> {
+    if args.credentials.is_some() && args.allow_anonymous {
+        let problem = "--credentials and --allow-anonymous contradict each other: either requests have to be signed or not";
+        return Err(problem.to_owned());
+    }
+    if args.tls_cert.is_some() != args.tls_key.is_some() {
+        return Err("--tls-cert and --tls-key belong together: one of them is missing".to_owned());
+    }
+    if args.durability == Some(DurabilityArg::Durable) && args.data_dir.is_none() {
+        return Err("--durability durable needs a place on the disk: --data-dir DIR".to_owned());
+    }
+    let is_local = args.addr.ip().to_canonical().is_loopback();
+    if !is_local && args.credentials.is_none() && !args.allow_anonymous {
+        return Err(format!(
+            "{} can be reached from other machines, and nobody has to sign. Listen on 127.0.0.1, name those who may sign \
+             with --credentials FILE, or give --allow-anonymous to let everybody in",
+            args.addr
+        ));
+    }
+    Ok(())
+}
+
+/// What can be told without opening a file.
+fn options(args: &ServeArgs) -> ServerOptions {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    ServerOptions {
+        addr: args.addr,
+        region: args.region.clone(),
+        account: args.account.clone(),
+        mocks: args.tasks.as_deref().map(MockSource::parse),
+        data_dir: args.data_dir.clone(),
+        durability: match (args.durability, &args.data_dir) {
+            (Some(DurabilityArg::Durable), _) | (None, Some(_)) => Durability::Durable,
+            (Some(DurabilityArg::Memory), _) | (None, None) => Durability::Memory,
+        },
+        open_metrics: args.open_metrics,
+        connections_max: args.max_connections as usize,
+        request_bytes_max: args.max_request_bytes as usize,
+        bodies_bytes_max: usize::try_from(args.max_bodies_bytes).unwrap_or(usize::MAX),
+        headers_bytes_max: args.max_header_bytes as usize,
+        headers_time_max: seconds(args.header_seconds),
+        body_time_max: seconds(args.body_seconds),
+        drain_time: seconds(args.drain_seconds),
+        shutdown_time_max: seconds(args.shutdown_seconds),
+        ..ServerOptions::default()
+    }
 }
 
 /// What the log tells of the start.

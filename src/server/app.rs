@@ -30,6 +30,8 @@ pub(crate) struct App {
     /// Bytes of the bodies of requests that are being read or done.
     pub(crate) bodies: AtomicUsize,
     pub(crate) body_time_max: Duration,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) bodies_bytes_max: usize,
     pub(crate) metrics: ServerMetrics,
     /// Whether everybody may read the metrics.
     pub(crate) open_metrics: bool,

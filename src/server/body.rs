@@ -1,6 +1,6 @@
 //! Bodies of requests: how large they are, how long they take, and how much of the memory all of them have together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -8,31 +8,30 @@ use hyper::header::HeaderMap;
 
 use super::app::App;
 use super::error::ApiError;
-use super::limits::{BODIES_BYTES_MAX, REQUEST_BYTES_MAX};
 
 /// A body, counted from its first byte to the answer.
 pub(super) struct Body<'a> {
     pub(super) bytes: Vec<u8>,
-    counter: &'a AtomicUsize,
+    app: &'a App,
     counted: usize,
 }
 
 impl<'a> Body<'a> {
-    fn new(counter: &'a AtomicUsize) -> Body<'a> {
+    fn new(app: &'a App) -> Body<'a> {
         Body {
             bytes: Vec::new(),
-            counter,
+            app,
             counted: 0,
         }
     }
 
     fn push(&mut self, data: &[u8]) -> Result<(), ApiError> {
-        if self.bytes.len() + data.len() > REQUEST_BYTES_MAX {
-            return Err(too_large());
+        if self.bytes.len() + data.len() > self.app.request_bytes_max {
+            return Err(too_large(self.app));
         }
         self.counted += data.len();
-        let all = self.counter.fetch_add(data.len(), Ordering::Relaxed) + data.len();
-        if all > BODIES_BYTES_MAX {
+        let all = self.app.bodies.fetch_add(data.len(), Ordering::Relaxed) + data.len();
+        if all > self.app.bodies_bytes_max {
             let message = "Too many large requests at a time; try again";
             return Err(ApiError::new("ThrottlingException", message).with_status(503));
         }
@@ -43,12 +42,12 @@ impl<'a> Body<'a> {
 
 impl Drop for Body<'_> {
     fn drop(&mut self) {
-        self.counter.fetch_sub(self.counted, Ordering::Relaxed);
+        self.app.bodies.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
-fn too_large() -> ApiError {
-    let message = format!("The request has more than {REQUEST_BYTES_MAX} bytes");
+fn too_large(app: &App) -> ApiError {
+    let message = format!("The request has more than {} bytes", app.request_bytes_max);
     ApiError::new("RequestEntityTooLargeException", message).with_status(413)
 }
 
@@ -66,10 +65,10 @@ pub(super) async fn read<'a>(
         let message = "Requests with a Content-Encoding are not understood";
         return Err(ApiError::new("UnsupportedMediaTypeException", message).with_status(415));
     }
-    if announced > REQUEST_BYTES_MAX as u64 {
-        return Err(too_large());
+    if announced > app.request_bytes_max as u64 {
+        return Err(too_large(app));
     }
-    let mut body = Body::new(&app.bodies);
+    let mut body = Body::new(app);
     let reading = async {
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| {

@@ -20,11 +20,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
-use super::limits::{HEADERS_BYTES_MAX, HEADERS_MAX};
+use super::limits::HEADERS_MAX;
 use super::metrics::OpenConnection;
 use super::route::respond;
 use super::tls::Tls;
 use super::{ServerOptions, StartError};
+
+/// What hyper reads at a time.
+const HEADERS_BYTES_MIN: usize = 8 * 1024;
 
 /// A server that listens.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub struct Server {
     app: Arc<App>,
     connections: Arc<Semaphore>,
     headers_time_max: Duration,
+    headers_bytes_max: usize,
     tls: Option<Tls>,
     drain_time: Duration,
     shutdown_time_max: Duration,
@@ -56,6 +60,7 @@ impl Server {
             app,
             connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
             headers_time_max: options.headers_time_max,
+            headers_bytes_max: options.headers_bytes_max.max(HEADERS_BYTES_MIN),
             tls: options.tls,
             drain_time: options.drain_time,
             shutdown_time_max: options.shutdown_time_max,
@@ -114,6 +119,7 @@ impl Server {
                 app: Arc::clone(&self.app),
                 peer,
                 headers_time_max: self.headers_time_max,
+                headers_bytes_max: self.headers_bytes_max,
                 watcher: graceful.watcher(),
             };
             let tls = self.tls.clone();
@@ -133,6 +139,7 @@ struct Conversation {
     app: Arc<App>,
     peer: SocketAddr,
     headers_time_max: Duration,
+    headers_bytes_max: usize,
     watcher: Watcher,
 }
 
@@ -154,6 +161,7 @@ impl Conversation {
             app,
             peer,
             headers_time_max,
+            headers_bytes_max,
             watcher,
         } = self;
         let service = service_fn(move |request| respond(Arc::clone(&app), peer, request));
@@ -161,8 +169,8 @@ impl Conversation {
             .timer(TokioTimer::new())
             .header_read_timeout(headers_time_max)
             .max_headers(HEADERS_MAX)
-            .max_header_size(HEADERS_BYTES_MAX)
-            .max_buf_size(HEADERS_BYTES_MAX)
+            .max_header_size(headers_bytes_max)
+            .max_buf_size(headers_bytes_max)
             .serve_connection(TokioIo::new(stream), service);
         // A connection that breaks is the client's affair.
         let _ = watcher.watch(connection).await;

@@ -42,6 +42,16 @@ pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
 pub use tls::{Tls, TlsError};
 
+/// What becomes of an execution that was started asynchronously if the process ends before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// It is lost.
+    #[default]
+    Memory,
+    /// It is on the disk before its start is acknowledged, and runs again.
+    Durable,
+}
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -57,6 +67,9 @@ pub struct ServerOptions {
     pub mocks: Option<MockSource>,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Whether executions are to outlive the process. The driver behind the executor does not look at it yet: they are in
+    /// memory.
+    pub durability: Durability,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
     pub credentials: Option<Credentials>,
     /// What is served is served over TLS, if this is there.
@@ -69,6 +82,12 @@ pub struct ServerOptions {
     pub shutdown_time_max: Duration,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Most bytes of a request's body.
+    pub request_bytes_max: usize,
+    /// Most bytes of the bodies of all requests that are being read or done.
+    pub bodies_bytes_max: usize,
+    /// Most bytes of a request's line and headers together; at least 8 KiB.
+    pub headers_bytes_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
@@ -86,12 +105,16 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
+            durability: Durability::Memory,
             credentials: None,
             tls: None,
             open_metrics: false,
             drain_time: Duration::ZERO,
             shutdown_time_max: limits::SHUTDOWN_TIME_MAX,
             connections_max: limits::CONNECTIONS_MAX,
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
+            bodies_bytes_max: limits::BODIES_BYTES_MAX,
+            headers_bytes_max: limits::HEADERS_BYTES_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
@@ -162,6 +185,8 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),
         body_time_max: options.body_time_max,
+        request_bytes_max: options.request_bytes_max,
+        bodies_bytes_max: options.bodies_bytes_max,
         metrics: metrics::ServerMetrics::new(),
         open_metrics: options.open_metrics,
         closing: tokio::sync::watch::Sender::new(false),

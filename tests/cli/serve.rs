@@ -43,7 +43,7 @@ fn what_cannot_be_served_is_refused() {
         ),
         (
             vec!["--credentials", &credentials, "--allow-anonymous"],
-            "cannot be used with",
+            "contradict each other",
         ),
         (
             vec!["--addr", free, "--tasks", "no-such-file.json"],
