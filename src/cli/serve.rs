@@ -168,7 +168,7 @@ pub struct ServeArgs {
     )]
     pub log_level: LogLevel,
     /// Do not print how to reach the server.
-    #[arg(long, short, help_heading = LOG)]
+    #[arg(long, short, env = "QUICKSTEP_QUIET", value_parser = BoolishValueParser::new(), help_heading = LOG)]
     pub quiet: bool,
 }
 
