@@ -4,15 +4,19 @@
 
 #[path = "api/client.rs"]
 mod client;
+mod server {
+    mod signatures;
+    mod states;
+    mod tls;
+    mod watching;
+}
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use client::{Connection, Host};
 use proptest::prelude::*;
-use quickstep::Failure;
 use quickstep::server::{Server, ServerOptions, StartError, StoreErrorKind, limits};
-use quickstep::task::{TaskRegistry, TaskRequest};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
@@ -642,160 +646,4 @@ fn no_request_is_a_defect() {
             Ok(())
         })
         .unwrap();
-}
-
-fn test_state(definition: &Value, more: &Value) -> Value {
-    let mut tasks = TaskRegistry::new();
-    tasks.register(
-        "arn:aws:lambda:*:function:double",
-        |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
-            let input = request.input_json();
-            response.extend_from_slice(format!("[{input},{input}]").as_bytes());
-            Ok(())
-        },
-    );
-    tasks.register_async("arn:aws:states:::sqs:sendMessage", async |_request| {
-        Err(Failure::new("Queue.Full", "later"))
-    });
-    let host = Host::start(ServerOptions {
-        tasks,
-        ..ServerOptions::default()
-    });
-    let mut params = json!({"definition": definition.to_string(), "inspectionLevel": "TRACE"});
-    for (name, value) in more.as_object().unwrap() {
-        params[name] = value.clone();
-    }
-    host.connect().call("TestState", &params).1
-}
-
-#[test]
-fn tests_of_states_retry_and_catch() {
-    let state = json!({
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": "f", "Payload.$": "$.p"},
-        "Retry": [
-            {"ErrorEquals": ["Other"]},
-            {"ErrorEquals": ["Busy"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 3},
-        ],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Caught"}],
-        "Next": "Done",
-    });
-    let mock = json!({"errorOutput": {"error": "Busy", "cause": "c"}});
-    let tested = |retries: u32| {
-        let configuration = json!({"retrierRetryCount": retries});
-        let more = json!({"input": "{\"p\":1}", "mock": mock, "stateConfiguration": configuration});
-        test_state(&state, &more)
-    };
-    for (retries, seconds) in [(0, 2), (1, 6)] {
-        let answer = tested(retries);
-        assert_eq!(answer["status"], "RETRIABLE", "{answer}");
-        assert_eq!(
-            (&answer["error"], &answer["cause"]),
-            (&json!("Busy"), &json!("c"))
-        );
-        let details = json!({"retryIndex": 1, "retryBackoffIntervalSeconds": seconds});
-        assert_eq!(answer["inspectionData"]["errorDetails"], details);
-        assert_eq!(
-            answer["inspectionData"]["afterParameters"],
-            r#"{"FunctionName":"f","Payload":1}"#
-        );
-    }
-    let answer = tested(2);
-    assert_eq!(answer["status"], "CAUGHT_ERROR", "{answer}");
-    assert_eq!(answer["nextState"], "Caught");
-    assert_eq!(
-        answer["output"],
-        r#"{"p":1,"error":{"Error":"Busy","Cause":"c"}}"#
-    );
-    assert_eq!(
-        answer["inspectionData"]["errorDetails"],
-        json!({"catchIndex": 0})
-    );
-    let more = json!({"input": "{\"p\":1}", "mock": {"result": "{\"Payload\":2}"}});
-    let answer = test_state(&state, &more);
-    assert_eq!(
-        (&answer["status"], &answer["nextState"]),
-        (&json!("SUCCEEDED"), &json!("Done"))
-    );
-}
-
-#[test]
-fn tests_of_states_have_variables_and_waits() {
-    let state = json!({
-        "Type": "Pass",
-        "Parameters": {"z.$": "$v.n", "a.$": "$.x"},
-        "Assign": {"w.$": "$.z"},
-        "End": true,
-    });
-    let more = json!({"input": "{\"x\": [1.50]}", "variables": "{\"v\": {\"n\": 0.10}}"});
-    let answer = test_state(&state, &more);
-    // Members stay in the order of the template, and numbers keep their text.
-    assert_eq!(answer["output"], r#"{"z":0.10,"a":[1.50]}"#, "{answer}");
-    assert_eq!(answer["inspectionData"]["variables"], r#"{"w":0.10}"#);
-    let wait = json!({"Type": "Wait", "Seconds": 86_400, "Next": "N"});
-    let answer = test_state(&wait, &json!({"input": "7"}));
-    assert_eq!(answer["output"], "7", "{answer}");
-    assert_eq!(answer["nextState"], "N");
-    let itself = json!({"Type": "Pass", "Next": "StateUnderTest"});
-    let answer = test_state(&itself, &json!({"input": "7"}));
-    assert_eq!(
-        (&answer["status"], &answer["nextState"]),
-        (&json!("SUCCEEDED"), &json!("StateUnderTest"))
-    );
-    let bad = json!({"Type": "Pass", "InputPath": "$.none", "End": true});
-    let answer = test_state(&bad, &json!({}));
-    assert_eq!(
-        (&answer["status"], &answer["error"]),
-        (&json!("FAILED"), &json!("States.Runtime"))
-    );
-    assert_eq!(answer["inspectionData"], json!({"input": "{}"}));
-}
-
-/// A Task without a mock is done by whoever answers for it.
-#[test]
-fn tests_of_tasks_use_handlers() {
-    let task = |resource: &str| {
-        json!({
-            "Type": "Task",
-            "Resource": resource,
-            "Parameters": {"n.$": "$.n"},
-            "ResultPath": "$.result",
-            "Catch": [{"ErrorEquals": ["Queue.Full"], "Next": "Full"}],
-            "End": true,
-        })
-    };
-    let input = json!({"input": "{\"n\":1.0}"});
-    let lambda = "arn:aws:lambda:us-east-1:123456789012:function:";
-    let answer = test_state(&task(&format!("{lambda}double")), &input);
-    assert_eq!(answer["status"], "SUCCEEDED", "{answer}");
-    assert_eq!(
-        answer["output"],
-        r#"{"n":1.0,"result":[{"n":1.0},{"n":1.0}]}"#
-    );
-    assert_eq!(
-        answer["inspectionData"]["result"],
-        r#"[{"n":1.0},{"n":1.0}]"#
-    );
-    let answer = test_state(&task("arn:aws:states:::sqs:sendMessage"), &input);
-    assert_eq!(answer["status"], "CAUGHT_ERROR", "{answer}");
-    assert_eq!(answer["nextState"], "Full");
-    assert_eq!(answer["error"], "Queue.Full");
-    let answer = test_state(&task(&format!("{lambda}other")), &input);
-    assert_eq!(
-        (&answer["status"], &answer["error"]),
-        (&json!("FAILED"), &json!("States.Runtime"))
-    );
-    assert!(
-        answer["cause"]
-            .as_str()
-            .unwrap()
-            .contains("Nothing answers for"),
-        "{answer}"
-    );
-    let answer = test_state(
-        &task("arn:aws:states:::sqs:sendMessage.waitForTaskToken"),
-        &input,
-    );
-    assert_eq!(error(&answer).0, "ValidationException");
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-/// Most bytes of a request's body. The longest definition that AWS takes may double by its escapes.
+/// Most bytes of a request's body, unless an option says otherwise. The longest definition that AWS takes may double by
+/// its escapes.
 pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Most bytes of the bodies of requests that are being read or done, of all connections together.
-pub(crate) const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most bytes of the bodies of requests that are being read or done, of all connections together,
+/// unless an option says otherwise.
+pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Most bytes of a request's line and headers together.
-pub(crate) const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a request's line and headers together, unless an option says otherwise.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
 /// Most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
@@ -23,8 +25,8 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Most connections at a time, unless an option says otherwise.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// How long requests under way are waited for at the end.
-pub(crate) const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long requests under way are waited for at the end, unless an option says otherwise.
+pub const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long `GetActivityTask` waits for a task.
 pub(crate) const POLL_TIME_MAX: Duration = Duration::from_secs(60);

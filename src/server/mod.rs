@@ -1,24 +1,29 @@
 //! The Step Functions API over HTTP, for clients of AWS: boto3, the AWS CLI, Terraform, the SDKs.
 //!
-//! 1. `http` listens, bounds what a client may cost, and reads a request's body.
+//! 1. `http` listens and bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body` reads.
 //! 2. `protocol` is awsJson 1.0: the envelope is parsed with simd-json into a tape, an operation is chosen by
 //!    `X-Amz-Target`, and what it answers becomes a response.
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
 //!    does what is asked on the catalogue (`store`) and on the executions (`executor`, the seam to what runs them).
 //!
-//! There is no authentication yet: whoever reaches the socket is served.
+//! Without credentials there is no authentication: whoever reaches the socket is served.
 
 mod app;
 mod arn;
+mod auth;
+mod body;
 mod error;
 mod executor;
 mod http;
 mod ids;
 pub mod limits;
+mod metrics;
 mod operations;
 mod page;
 mod protocol;
 mod request;
+mod route;
+mod tls;
 mod write;
 
 use std::net::SocketAddr;
@@ -36,7 +41,19 @@ use crate::task::mock::MockSource;
 use executor::{Executor, ExecutorOptions, LogTarget};
 
 pub use crate::store::{StoreError, StoreErrorKind};
+pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
+pub use tls::{Tls, TlsError};
+
+/// What becomes of an execution that was started asynchronously if the process ends before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// It is lost.
+    #[default]
+    Memory,
+    /// It is on the disk before its start is acknowledged, and runs again.
+    Durable,
+}
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -53,8 +70,27 @@ pub struct ServerOptions {
     pub mocks: Option<MockSource>,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Whether executions are to outlive the process. The driver behind the executor does not look at it yet: they are in
+    /// memory.
+    pub durability: Durability,
+    /// Who may sign requests; everybody is served, signed or not, if there are none.
+    pub credentials: Option<Credentials>,
+    /// What is served is served over TLS, if this is there.
+    pub tls: Option<Tls>,
+    /// Whether `/metrics` is everybody's, though requests have to be signed.
+    pub open_metrics: bool,
+    /// How long new connections are still taken at the end, while `/readyz` tells that it is near.
+    pub drain_time: Duration,
+    /// How long requests under way are waited for at the end.
+    pub shutdown_time_max: Duration,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Most bytes of a request's body.
+    pub request_bytes_max: usize,
+    /// Most bytes of the bodies of all requests that are being read or done.
+    pub bodies_bytes_max: usize,
+    /// Most bytes of a request's line and headers together; at least 8 KiB.
+    pub headers_bytes_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
@@ -92,7 +128,16 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
+            durability: Durability::Memory,
+            credentials: None,
+            tls: None,
+            open_metrics: false,
+            drain_time: Duration::ZERO,
+            shutdown_time_max: limits::SHUTDOWN_TIME_MAX,
             connections_max: limits::CONNECTIONS_MAX,
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
+            bodies_bytes_max: limits::BODIES_BYTES_MAX,
+            headers_bytes_max: limits::HEADERS_BYTES_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
             limits: Limits::default(),
@@ -174,10 +219,18 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         executor,
         ids,
         clock: Arc::clone(&options.clock),
+        verifier: options
+            .credentials
+            .clone()
+            .map(|credentials| auth::Verifier::new(credentials, &options.region)),
         region: options.region.as_str().into(),
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),
         body_time_max: options.body_time_max,
+        request_bytes_max: options.request_bytes_max,
+        bodies_bytes_max: options.bodies_bytes_max,
+        metrics: metrics::ServerMetrics::new(),
+        open_metrics: options.open_metrics,
         closing: tokio::sync::watch::Sender::new(false),
     })
 }

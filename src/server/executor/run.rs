@@ -19,7 +19,7 @@ use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit, Limi
 use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
-use crate::metrics::Api;
+use crate::metrics::{Api, Metrics};
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::seat::{Beginning, FirstTurn};
 use crate::runtime::ticket::{NoResult, Ticket};
@@ -119,6 +119,11 @@ impl Executor {
     /// Opens the log that a configuration asks for: an error if it cannot be.
     pub(crate) fn check_logging(&self, logging: &Logging) -> Result<(), ApiError> {
         self.logs.log(logging).map(|_| ())
+    }
+
+    /// What the engine counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.engine.metrics()
     }
 
     /// True if histories of EXPRESS executions are kept.

@@ -55,6 +55,47 @@ pub(super) struct Headers<'a> {
     pub(super) trace: Option<&'a str>,
 }
 
+/// The names of the operations, as they are counted.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CreateStateMachine",
+    "UpdateStateMachine",
+    "DescribeStateMachine",
+    "DescribeStateMachineForExecution",
+    "DeleteStateMachine",
+    "ListStateMachines",
+    "ValidateStateMachineDefinition",
+    "PublishStateMachineVersion",
+    "ListStateMachineVersions",
+    "DeleteStateMachineVersion",
+    "CreateStateMachineAlias",
+    "UpdateStateMachineAlias",
+    "DescribeStateMachineAlias",
+    "ListStateMachineAliases",
+    "DeleteStateMachineAlias",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "StartExecution",
+    "DescribeExecution",
+    "ListExecutions",
+    "StopExecution",
+    "RedriveExecution",
+    "GetExecutionHistory",
+    "SendTaskSuccess",
+    "SendTaskFailure",
+    "SendTaskHeartbeat",
+    "CreateActivity",
+    "DescribeActivity",
+    "ListActivities",
+    "DeleteActivity",
+    "DescribeMapRun",
+    "UpdateMapRun",
+    "ListMapRuns",
+    "StartSyncExecution",
+    "TestState",
+    "GetActivityTask",
+];
+
 /// Does what a request asks for. `operation` is the part of `X-Amz-Target` after the point.
 pub(super) fn perform<'i>(
     app: &App,
