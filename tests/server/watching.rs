@@ -157,7 +157,7 @@ fn requests_that_take_too_long_are_cut_off_at_the_end() {
         body.len()
     );
     connection.send(request.as_bytes()).unwrap();
-    let open = "quickstep_api_executions_open 1";
+    let open = "quickstep_executions_running{state_machine=\"m\"} 1";
     while !get(&mut client::connect(addr), "/metrics").1.contains(open) {}
     end.send(()).unwrap();
     assert_eq!(runtime.block_on(running).unwrap(), 1);
