@@ -46,9 +46,9 @@ pub struct ServeArgs {
     /// client, as `stateMachineArn#TestCase`.
     #[arg(long, value_name = "FILE[#TestCase]", env = "QUICKSTEP_TASKS")]
     pub tasks: Option<String>,
-    /// Keep state machines, versions, aliases, tags and activities in this directory, and write the logs of state machines
-    /// with a loggingConfiguration into logs/GROUP.ndjson in it. Executions are not kept. Without a directory, logs go to
-    /// the standard output.
+    /// Keep state machines, versions, aliases, tags, activities and STANDARD executions in this directory, and write the logs
+    /// of state machines with a loggingConfiguration into logs/GROUP.ndjson in it. Without a directory, logs go to the
+    /// standard output.
     #[arg(long, value_name = "DIR", env = "QUICKSTEP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Begin a new log file before one has more bytes than that: GROUP.ndjson becomes GROUP.ndjson.1, and so on.
@@ -307,9 +307,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
     // Tasks of child processes and the like are not waited for.
     runtime.shutdown_background();
     if lost > 0 {
-        tracing::warn!(
-            "{lost} executions had not ended and are lost: executions are kept in memory"
-        );
+        tracing::warn!("{lost} executions had not ended and are lost: they were in memory");
     }
     Ok(())
 }
@@ -453,10 +451,10 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
     };
     let kept = match &args.data_dir {
         Some(directory) if server.is_durable() => format!(
-            "State machines are kept in {}; executions are in memory.",
+            "State machines and STANDARD executions are kept in {}; EXPRESS executions are in memory.",
             directory.display()
         ),
-        _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines.".to_owned(),
+        _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines and STANDARD executions.".to_owned(),
     };
     format!(
         "\

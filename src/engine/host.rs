@@ -10,7 +10,7 @@ use crate::history::Failure;
 use crate::interp::MachineIdentity;
 use crate::metrics::Api;
 use crate::program::Program;
-use crate::runtime::seat::{Beginning, FirstTurn};
+use crate::runtime::seat::{Beginning, FirstTurn, Moved, Resumption};
 use crate::runtime::turn::Bound;
 use crate::runtime::{Admitted, Place, Told};
 use crate::stdx::Timestamp;
@@ -72,9 +72,31 @@ impl Engine {
         }
         let shared = self.workers()?;
         let seats = self.seats();
-        let seat = &seats[CHOICE.with(|choice| *choice) % seats.len()];
-        let begun = lock(seat).run(shared, beginning, admitted);
+        let choice = CHOICE.with(|choice| *choice) % seats.len();
+        let (before, from) = seats.split_at(choice);
+        let free = from
+            .iter()
+            .chain(before)
+            .find_map(|seat| seat.try_lock().ok());
+        let mut seat = free.unwrap_or_else(|| lock(&seats[choice]));
+        let begun = seat.run(shared, beginning, admitted);
         begun.map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
+    }
+
+    /// Lets an execution go on that another process has begun. Returns the place that its tokens name, and its own;
+    /// nothing if it has ended at once.
+    pub(crate) fn resume(&self, resumption: &Resumption<'_>) -> Result<Option<Moved>, Error> {
+        let shared = self.workers()?;
+        let bytes = resumption.input_bytes;
+        if !shared.admission.readmit(bytes) {
+            let message = "there are more executions than may be in flight";
+            return Err(Error::new(ErrorKind::Throttled, message));
+        }
+        let resumed = lock(&self.seats()[0]).resume(shared, resumption, shared.admitted(1, bytes));
+        resumed.map_err(|damaged| {
+            let message = format!("its stored form cannot be read: {damaged}");
+            Error::new(ErrorKind::Read, message)
+        })
     }
 
     /// Stops an execution; false if it has ended.
@@ -82,14 +104,16 @@ impl Engine {
         self.shared().stop(place, failure)
     }
 
-    /// Says what became of a task, and waits for nothing: `told` is told whether there was such a task.
-    pub(crate) fn post(&self, token: &TaskToken, answer: TaskAnswer, told: Told) {
+    /// Says what became of a task of the execution at a place, and waits for nothing: `told` is told whether there was
+    /// such a task.
+    pub(crate) fn post(&self, place: Place, token: &TaskToken, answer: TaskAnswer, told: Told) {
         // If there is none, that has been told.
-        self.shared().post_answer(token, answer, Some(told));
+        self.shared()
+            .post_answer(Some(place), token, answer, Some(told));
     }
 
-    /// False if the execution of a token has ended.
-    pub(crate) fn is_in_flight(&self, token: &TaskToken) -> bool {
-        self.shared().is_in_flight(token)
+    /// False if the execution at a place has ended.
+    pub(crate) fn is_in_flight(&self, place: Place) -> bool {
+        self.shared().is_in_flight(place)
     }
 }

@@ -289,6 +289,12 @@ impl Execution {
         self.context.seed
     }
 
+    /// Where the execution is found again by its tokens; 0 if nowhere.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.context.place
+    }
+
     /// Says where the execution is found again: task tokens begin with it. Before its first step.
     pub fn set_place(&mut self, place: u64) {
         self.context.place = place;

@@ -233,6 +233,18 @@ impl Admission {
         }
     }
 
+    /// Counts an execution that was admitted before, by another process; false if there are as many as there may be.
+    #[cfg(feature = "server")]
+    pub(crate) fn readmit(&self, bytes: u64) -> bool {
+        let before = self.executions.fetch_add(1, Ordering::AcqRel);
+        if before >= self.limits.executions {
+            self.release(1, 0);
+            return false;
+        }
+        self.input_bytes.fetch_add(bytes, Ordering::Relaxed);
+        true
+    }
+
     /// Executions have ended, or were not started after all. True if none is left.
     pub(crate) fn release(&self, count: usize, bytes: u64) -> bool {
         if bytes > 0 {

@@ -528,7 +528,7 @@ impl Shared {
         let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
         let told = judged.clone();
         let told = told.map(|judged| Box::new(move |taken| judged.give(taken)) as Told);
-        let found = self.post_answer(token, answer, told);
+        let found = self.post_answer(place_of(token), token, answer, told);
         match judged {
             Some(judged) if found => judged.wait(),
             _ => found,
@@ -538,12 +538,13 @@ impl Shared {
     /// The same without waiting: `told` is told. False if there is no such execution; then it has been told so.
     pub(crate) fn post_answer(
         &self,
+        place: Option<Place>,
         token: &TaskToken,
         answer: TaskAnswer,
         told: Option<Told>,
     ) -> bool {
         let verdict = Verdict(told);
-        let Some(place) = place_of(token) else {
+        let Some(place) = place else {
             return false;
         };
         let letter = TokenLetter {
@@ -554,10 +555,10 @@ impl Shared {
         self.deliver(place, Letter::Token(letter))
     }
 
-    /// False if the execution of a token has ended.
+    /// False if the execution at a place has ended.
     #[cfg(feature = "server")]
-    pub(crate) fn is_in_flight(&self, token: &TaskToken) -> bool {
-        place_of(token).is_some_and(|place| self.slab.is_current(place))
+    pub(crate) fn is_in_flight(&self, place: Place) -> bool {
+        self.slab.is_current(place)
     }
 
     /// Stops an execution; false if it has ended.
@@ -750,7 +751,7 @@ impl From<Place> for Address {
 }
 
 /// The place that a token begins with.
-fn place_of(token: &TaskToken) -> Option<Place> {
+pub(crate) fn place_of(token: &TaskToken) -> Option<Place> {
     let place = token.as_str().get(..16)?;
     Place::of_number(u64::from_str_radix(place, 16).ok()?)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::outlet::{Ended, Group, Observed, Receiver};
 use super::result::ExecutionResult;
+use super::slab::Place;
 use super::ticket::Ticket;
 use super::turn::{Driver, Run, Turn};
 use super::worker::{self, KEPT_BYTES_MAX, Meta};
@@ -15,7 +16,8 @@ use super::{Admitted, Outside, Owner, Parked, Shared};
 use crate::history::NoEvents;
 use crate::interp::{Freezer, Start, StartError};
 use crate::stdx::Timestamp;
-use crate::task::Inbox;
+use crate::task::{Begun, Handler, Inbox, Pending};
+use crate::value::Damaged;
 
 /// What a thread has that begins executions.
 #[derive(Debug)]
@@ -38,6 +40,19 @@ pub(crate) struct Beginning<'a> {
     /// When it starts: not later than now.
     pub(crate) at: Timestamp,
 }
+
+/// An execution that another process has begun.
+pub(crate) struct Resumption<'a> {
+    pub(crate) group: &'a Arc<Group>,
+    /// What it was frozen to at its last checkpoint.
+    pub(crate) blob: &'a [u8],
+    pub(crate) input_bytes: u64,
+    /// Whether somebody who answers by its token has the task whose last event has that number.
+    pub(crate) is_taken: &'a dyn Fn(u64) -> bool,
+}
+
+/// The place that an execution's tokens name, and where it is.
+pub(crate) type Moved = (u64, Place);
 
 /// What came of an execution's first turn.
 #[derive(Debug)]
@@ -70,29 +85,107 @@ impl Seat {
     ) -> Result<FirstTurn, StartError> {
         self.lent(beginning, |seat, receiver| {
             let meta = seat.start(beginning, receiver)?;
-            let mut held = seat.take_place(shared, beginning.group);
-            let around = beginning.group.bound.on_worker(seat.number);
-            let mut address = || shared.outside_place(&mut held).into();
-            let (driver, run) = (&mut seat.driver, &mut seat.run);
-            let turn = if receiver.observes() {
-                driver.turn(around, run, &mut address, &mut Observed(receiver))
-            } else {
-                driver.turn(around, run, &mut address, &mut NoEvents)
-            };
-            if turn == Turn::Done {
-                if let Some(held) = held {
-                    shared.vacate(held);
+            let held = seat.take_place(shared, beginning.group);
+            match seat.turn(shared, beginning.group, meta, held, receiver) {
+                None => {
+                    let ended = seat.ended(beginning.group, meta, receiver);
+                    Ok(FirstTurn::Ended(ended))
                 }
-                return Ok(FirstTurn::Ended(seat.ended(beginning, meta, receiver)));
+                Some(ticket) => {
+                    admitted.keep();
+                    Ok(FirstTurn::Waits(ticket))
+                }
             }
-            let held = held.unwrap_or_else(|| shared.outside());
-            let group = Arc::clone(beginning.group);
-            let ticket = Arc::new(Ticket::new(group, held.place(), beginning.seed, None));
-            let owner = Owner::Ticket(Arc::clone(&ticket));
-            seat.hand_over(shared, beginning, owner, meta, held, receiver);
-            admitted.keep();
-            Ok(FirstTurn::Waits(ticket))
         })
+    }
+
+    /// Gives an execution a turn; if it has not ended, it goes on with the workers.
+    fn turn<'s>(
+        &mut self,
+        shared: &'s Shared,
+        group: &Arc<Group>,
+        meta: Meta,
+        mut held: Option<Outside<'s>>,
+        receiver: &mut dyn Receiver,
+    ) -> Option<Arc<Ticket>> {
+        let around = group.bound.on_worker(self.number);
+        let mut address = || shared.outside_place(&mut held).into();
+        let (driver, run) = (&mut self.driver, &mut self.run);
+        let turn = if receiver.observes() {
+            driver.turn(around, run, &mut address, &mut Observed(receiver))
+        } else {
+            driver.turn(around, run, &mut address, &mut NoEvents)
+        };
+        if turn == Turn::Done {
+            if let Some(held) = held {
+                shared.vacate(held);
+            }
+            return None;
+        }
+        let held = held.unwrap_or_else(|| shared.outside());
+        let place = held.place();
+        let ticket = Arc::new(Ticket::new(Arc::clone(group), place, meta.seed, None));
+        let owner = Owner::Ticket(Arc::clone(&ticket));
+        receiver.parked(meta.line, place);
+        let (freezer, blob) = (&mut self.freezer, &mut self.blob);
+        let frozen = worker::freeze(&mut self.run, group, owner, meta, freezer, blob);
+        shared.called.push(held.queue(Parked::Frozen(frozen)));
+        shared.give_up_if_closed(place);
+        shared.idle.notify();
+        Some(ticket)
+    }
+
+    /// Lets an execution go on that another process has begun; tasks that nobody has any more are handed out again.
+    pub(crate) fn resume(
+        &mut self,
+        shared: &Shared,
+        resumption: &Resumption<'_>,
+        admitted: Admitted<'_>,
+    ) -> Result<Option<Moved>, Damaged> {
+        let group = resumption.group;
+        let bound = &group.bound;
+        let started_nanos = self.driver.tick();
+        self.run.thaw(bound, &mut self.freezer, resumption.blob)?;
+        let execution = &mut self.run.execution;
+        let under_way: Vec<_> = execution.tasks_under_way().collect();
+        for (handle, event) in under_way {
+            let Ok(call) = execution.task(&bound.program, handle) else {
+                continue;
+            };
+            let begun = Begun {
+                task: call.id,
+                nanos: started_nanos,
+                due: call.timeout_at.min(call.heartbeat_at),
+            };
+            let handler = &bound.bindings.task(call.id).handler;
+            if matches!(handler, Some(Handler::Callback(_))) && (resumption.is_taken)(event) {
+                let pending = Pending::outside().begun(begun);
+                self.run.pending.push((handle, pending));
+            } else {
+                execution.yield_again(handle);
+            }
+        }
+        let named = execution.place();
+        let meta = Meta {
+            line: 0,
+            seed: execution.seed(),
+            started_nanos,
+            input_bytes: resumption.input_bytes,
+        };
+        bound.writers[self.number].started(group.invocation);
+        let mut moved = None;
+        group.outlet.lend(self.number, &mut |receiver| {
+            let held = shared.outside();
+            let place = held.place();
+            match self.turn(shared, group, meta, Some(held), receiver) {
+                Some(_) => moved = Some((named, place)),
+                None => drop(self.ended(group, meta, receiver)),
+            }
+        });
+        if moved.is_some() {
+            admitted.keep();
+        }
+        Ok(moved)
     }
 
     /// Calls `begin` with what receives the execution's events and end.
@@ -169,13 +262,8 @@ impl Seat {
         held
     }
 
-    fn ended(
-        &mut self,
-        beginning: Beginning<'_>,
-        meta: Meta,
-        receiver: &mut dyn Receiver,
-    ) -> ExecutionResult {
-        let bound = &beginning.group.bound;
+    fn ended(&mut self, group: &Group, meta: Meta, receiver: &mut dyn Receiver) -> ExecutionResult {
+        let bound = &group.bound;
         let nanos = self.driver.tick().saturating_sub(meta.started_nanos);
         bound.writers[self.number].ended(&self.run.execution, nanos);
         let ended = Ended {
@@ -191,24 +279,5 @@ impl Seat {
         };
         receiver.ended(&ended);
         ended.to_result()
-    }
-
-    /// Leaves the execution to the workers.
-    fn hand_over(
-        &mut self,
-        shared: &Shared,
-        beginning: Beginning<'_>,
-        owner: Owner,
-        meta: Meta,
-        held: Outside<'_>,
-        receiver: &mut dyn Receiver,
-    ) {
-        let place = held.place();
-        receiver.parked(meta.line, place);
-        let (run, group) = (&mut self.run, beginning.group);
-        let frozen = worker::freeze(run, group, owner, meta, &mut self.freezer, &mut self.blob);
-        shared.called.push(held.queue(Parked::Frozen(frozen)));
-        shared.give_up_if_closed(place);
-        shared.idle.notify();
     }
 }

@@ -157,6 +157,7 @@ impl App {
                 machine_arn: self.machine_arn(target.name).into(),
                 version_arn: version.map(|n| self.version_arn(target.name, n).into()),
                 alias_arn: alias.map(|name| self.alias_arn(target.name, name).into()),
+                test_case: target.test_case.map(Into::into),
             })
         })
     }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use crate::engine::{Clock, Limits, SystemClock};
 use crate::log::Rotation;
-use crate::store::{Catalogue, FileStorage, MemoryStorage, Storage};
+use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
@@ -199,6 +199,13 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
         (LogOutput::DataDir, None) => LogTarget::Nowhere,
     };
+    let (store, stored) = match &options.data_dir {
+        None => (None, Stored::default()),
+        Some(directory) => {
+            let (store, stored) = ExecutionStore::open(directory).map_err(StartError::Store)?;
+            (Some(store), stored)
+        }
+    };
     let ids = Arc::new(ids::Ids::new());
     let executor = Executor::new(ExecutorOptions {
         ids: Arc::clone(&ids),
@@ -212,8 +219,10 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         logs,
         rotation: options.log_rotation,
         express_history: options.express_history,
+        store,
     })
     .map_err(StartError::Engine)?;
+    executor.restore(stored).map_err(StartError::Store)?;
     Ok(app::App {
         catalogue,
         executor,

@@ -13,7 +13,7 @@ use crate::difference::Differences;
 use crate::pattern::Bindings;
 
 /// `level` and `includeExecutionData`.
-const CONFIGURATIONS: [(&str, bool); 8] = [
+const CONFIGURATIONS: [(&str, bool); 7] = [
     ("ALL", true),
     ("ALL", false),
     ("ERROR", true),
@@ -21,7 +21,6 @@ const CONFIGURATIONS: [(&str, bool); 8] = [
     ("FATAL", true),
     ("FATAL", false),
     ("OFF", true),
-    ("OFF", false),
 ];
 
 /// What the guide's table has at ERROR, besides what it has at FATAL.

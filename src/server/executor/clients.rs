@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 use crate::engine::Engine;
+use crate::runtime::{Place, place_of};
 use crate::stdx::FixedMap;
 use crate::task::{Failure, TaskAnswer, TaskHandler, TaskRequest, TaskToken, lock};
 
@@ -30,15 +31,54 @@ pub(super) fn token(text: &str) -> Result<TaskToken, TokenError> {
     }
 }
 
-/// Tells an execution what became of a task; false if nobody waits for it.
-pub(super) async fn tell(engine: &Engine, token: &TaskToken, answer: TaskAnswer) -> bool {
-    let (sender, receiver) = oneshot::channel();
-    let told = move |taken| {
-        // A client that has gone does not want to know.
-        let _ = sender.send(taken);
-    };
-    engine.post(token, answer, Box::new(told));
-    receiver.await.unwrap_or(false)
+/// Finds executions by their tokens, which name the place where the execution was when it started: in this process, or in
+/// one before. Several processes may have had the same place.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<FixedMap<u64, Vec<Place>>>);
+
+impl Places {
+    /// The execution whose tokens name the place `named` is now at `place`.
+    pub(super) fn moved(&self, named: u64, place: Place) {
+        lock(&self.0).entry(named).or_default().push(place);
+    }
+
+    /// Where the execution may be.
+    fn of(&self, token: &TaskToken) -> Vec<Place> {
+        let Some(named) = place_of(token) else {
+            return Vec::new();
+        };
+        let moved = lock(&self.0).get(&named.as_number()).cloned();
+        let mut places = moved.unwrap_or_default();
+        places.push(named);
+        places
+    }
+
+    /// False if the execution of a token has ended.
+    fn is_in_flight(&self, engine: &Engine, token: &TaskToken) -> bool {
+        let places = self.of(token);
+        places.into_iter().any(|place| engine.is_in_flight(place))
+    }
+
+    /// Tells an execution what became of a task; false if nobody waits for it.
+    pub(super) async fn tell(
+        &self,
+        engine: &Engine,
+        token: &TaskToken,
+        answer: TaskAnswer,
+    ) -> bool {
+        for place in self.of(token) {
+            let (sender, receiver) = oneshot::channel();
+            let told = move |taken| {
+                // A client that has gone does not want to know.
+                let _ = sender.send(taken);
+            };
+            engine.post(place, token, answer.clone(), Box::new(told));
+            if receiver.await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// A task that waits for a worker of its activity.
@@ -108,6 +148,7 @@ impl Activities {
 #[derive(Debug)]
 pub(super) struct HandOn {
     pub(super) activities: Arc<Activities>,
+    pub(super) places: Arc<Places>,
     pub(super) engine: Engine,
 }
 
@@ -123,7 +164,7 @@ impl TaskHandler for HandOn {
             input: request.input_json(),
         };
         let queue = self.activities.queue(request.resource());
-        queue.push(offer, |token| self.engine.is_in_flight(token));
+        queue.push(offer, |token| self.places.is_in_flight(&self.engine, token));
         Ok(())
     }
 }

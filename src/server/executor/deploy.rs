@@ -1,9 +1,10 @@
 //! From a revision of the catalogue to what an execution runs: a program, an identity, and handlers for its tasks.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::super::error::ApiError;
 use super::clients::HandOn;
+use super::durable::StoredRevision;
 use super::logs::{Log, LogGroups};
 use super::outlets::Logged;
 use crate::asl::{self, Diagnostic, Severity};
@@ -45,6 +46,8 @@ pub(crate) struct Deployed {
     /// The executions of which nothing is kept, by who waits for them.
     pub(super) synchronous: Arc<Group>,
     pub(super) asynchronous: Arc<Group>,
+    /// The revision as executions on disk refer to it, once one does.
+    pub(super) stored: OnceLock<Arc<StoredRevision>>,
 }
 
 impl Deployed {
@@ -65,6 +68,7 @@ impl Deployed {
             asynchronous: group(Invocation::Asynchronous),
             bound,
             log,
+            stored: OnceLock::new(),
         }
     }
 }

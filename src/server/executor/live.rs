@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::super::limits::{EVENTS_MAX, HISTORY_BYTES_MAX};
 use super::Origin;
+use super::durable::Keeping;
 use super::logs::Log;
 use super::outlets::{self, Recording};
 use super::registry::Registry;
@@ -18,7 +19,9 @@ use crate::runtime::Place;
 use crate::runtime::outlet::{Ended as EndedRun, Outlet, Receiver, RefusedStart};
 use crate::runtime::ticket::Ticket;
 use crate::stdx::Timestamp;
+use crate::store::StoreError;
 use crate::task::lock;
+use crate::value::{Doc, Values};
 
 /// An execution. It is its own outlet: during its turns it writes its history down.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Live {
     pub(crate) started: Timestamp,
     pub(crate) origin: Origin,
     pub(super) log: Option<Log>,
+    /// Where it is kept, if it is to outlive the process.
+    pub(super) keeping: Option<Keeping>,
     pub(super) registry: Weak<Registry>,
     pub(super) itself: Weak<Live>,
     pub(super) state: Mutex<State>,
@@ -42,6 +47,21 @@ pub(crate) struct Live {
     pub(super) changed: Notify,
 }
 
+/// What an execution is made of.
+#[derive(Debug)]
+pub(super) struct LiveParts {
+    pub(super) serial: u64,
+    pub(super) arn: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) input: Box<str>,
+    pub(super) trace_header: Option<Box<str>>,
+    pub(super) started: Timestamp,
+    pub(super) origin: Origin,
+    pub(super) log: Option<Log>,
+    pub(super) keeping: Option<Keeping>,
+    pub(super) state: State,
+}
+
 /// How it stands.
 #[derive(Debug)]
 pub(super) struct State {
@@ -49,6 +69,32 @@ pub(super) struct State {
     pub(super) place: Option<Place>,
     pub(super) history: History,
     pub(super) ended: Option<Ended>,
+    /// Whether it has been written, and how many of its events.
+    pub(super) is_kept: bool,
+    pub(super) kept_events: usize,
+}
+
+impl State {
+    /// That of an execution that is about to start.
+    pub(super) fn new(history: History) -> State {
+        State {
+            place: None,
+            history,
+            ended: None,
+            is_kept: false,
+            kept_events: 0,
+        }
+    }
+
+    /// That of an execution that another process has begun.
+    pub(super) fn restored(history: History, ended: Option<Ended>) -> State {
+        State {
+            kept_events: history.events.len(),
+            is_kept: true,
+            ended,
+            ..State::new(history)
+        }
+    }
 }
 
 /// How it ended.
@@ -97,6 +143,25 @@ impl History {
             qualifiers,
             ..History::default()
         }
+    }
+
+    /// The history of an execution that another process has begun.
+    pub(super) fn restored(qualifiers: Vec<u8>, mut events: Vec<Box<[u8]>>) -> History {
+        // What was written of a history that became too long stays behind its last event.
+        events.truncate(EVENTS_MAX);
+        History {
+            bytes: events.iter().map(|event| event.len()).sum(),
+            events,
+            ..History::new(qualifiers)
+        }
+    }
+
+    pub(super) fn events(&self) -> &[Box<[u8]>] {
+        &self.events
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// True if there is no room for another event before the last.
@@ -158,6 +223,7 @@ impl Kept<'_> {
     fn overflow(&mut self, ended: &EndedRun<'_>, failure: &Failure) {
         let history = &mut self.state.history;
         history.events.truncate(EVENTS_MAX - 1);
+        self.state.kept_events = self.state.kept_events.min(history.events.len());
         let id = history.events.len() as u64 + 1;
         let event = HistoryEvent {
             id,
@@ -200,6 +266,24 @@ impl Receiver for Kept<'_> {
         self.state.history.overrun(is_done)
     }
 
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        let state = &mut *self.state;
+        let Some(keeping) = &self.live.keeping else {
+            return Ok(());
+        };
+        if state.is_kept && state.kept_events == state.history.events.len() {
+            return Ok(());
+        }
+        let mut frozen = Vec::new();
+        freeze(&mut frozen);
+        let written = keeping.write(self.live, state, None, Some(frozen));
+        written.map_err(|error| {
+            let failure = not_kept(&error);
+            state.history.overrun = Some(failure.clone());
+            failure
+        })
+    }
+
     fn parked(&mut self, _: u64, place: Place) {
         if self.state.place.replace(place).is_none() {
             self.live.changed.notify_waiters();
@@ -211,15 +295,19 @@ impl Receiver for Kept<'_> {
             self.overflow(ended, &failure);
         }
         let state = &mut *self.state;
-        state.ended = Some(ended.to_result().into());
-        state.history.events.shrink_to_fit();
-        self.live.over.store(true, Ordering::Release);
-        let known = self.live.registry.upgrade().zip(self.live.itself.upgrade());
-        if let Some((registry, live)) = known {
-            registry.end(&live, state.history.bytes + live.input.len());
+        let mut end: Ended = ended.to_result().into();
+        if let Some(keeping) = &self.live.keeping
+            && let Err(error) = keeping.write(self.live, state, Some(&end), None)
+        {
+            // What cannot be kept is not told as if it were.
+            end.status = Status::Failed;
+            end.output = None;
+            end.failure = Some(not_kept(&error));
         }
+        state.ended = Some(end);
+        state.history.events.shrink_to_fit();
+        self.live.is_over(state);
         outlets::settle(ended);
-        self.live.changed.notify_waiters();
     }
 
     fn refused(&mut self, _: &RefusedStart<'_>) -> ControlFlow<()> {
@@ -232,7 +320,65 @@ impl Receiver for Kept<'_> {
     }
 }
 
+fn not_kept(error: &StoreError) -> Failure {
+    Failure::new(
+        "States.Runtime",
+        format!("What the execution has done could not be kept: {error}"),
+    )
+}
+
 impl Live {
+    /// Ends an execution that cannot go on.
+    pub(super) fn fail(&self, at: Timestamp, failure: Failure) {
+        let state = &mut *lock(&self.state);
+        if state.ended.is_some() {
+            return;
+        }
+        let doc = Doc::new();
+        let values = Values {
+            doc: &doc,
+            constants: &doc,
+        };
+        let id = state.history.events.len() as u64 + 1;
+        state.history.push(&HistoryEvent {
+            id,
+            previous_id: id - 1,
+            timestamp: at,
+            values,
+            details: Details::ExecutionFailed { failure: &failure },
+            original: None,
+        });
+        let end = Ended {
+            status: Status::Failed,
+            output: None,
+            failure: Some(failure),
+            at,
+        };
+        if let Some(keeping) = &self.keeping {
+            // If that cannot be written, the next start finds the execution as this one did.
+            let _ = keeping.write(self, state, Some(&end), None);
+        }
+        state.ended = Some(end);
+        self.is_over(state);
+    }
+
+    /// Tells those who wait that it has ended.
+    fn is_over(&self, state: &State) {
+        self.over.store(true, Ordering::Release);
+        let known = self.registry.upgrade().zip(self.itself.upgrade());
+        if let Some((registry, live)) = known {
+            registry.end(&live, state.history.bytes + self.input.len());
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// It is not known any more: nothing of it is kept.
+    pub(super) fn unkeep(&self) {
+        if let Some(keeping) = &self.keeping {
+            keeping.store.remove(self.serial);
+        }
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         lock(&self.state).ended.clone()

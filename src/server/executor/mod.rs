@@ -9,11 +9,13 @@
 //! 3. Of an execution that the API can describe a [`Live`] is kept: it is the outlet of a group of its own, and so sees its
 //!    events and its end. Of EXPRESS executions that is so only if the server was asked for their histories.
 //! 4. Events that a `loggingConfiguration` asks for are recorded in the turn, for the file of their log group.
-//! 5. Tasks that clients do are handed on by their tokens; what a client says of one goes to its execution as a letter, and
+//! 5. With a data directory, STANDARD executions are kept on disk (`durable`), and go on after a restart.
+//! 6. Tasks that clients do are handed on by their tokens; what a client says of one goes to its execution as a letter, and
 //!    the client is answered when a worker has read it.
 
 mod clients;
 mod deploy;
+mod durable;
 mod live;
 mod logs;
 mod outlets;
@@ -43,6 +45,8 @@ pub(crate) struct Origin {
     pub(crate) machine_arn: Box<str>,
     pub(crate) version_arn: Option<Box<str>>,
     pub(crate) alias_arn: Option<Box<str>>,
+    /// Of the mocks.
+    pub(crate) test_case: Option<Box<str>>,
 }
 
 /// What starts an execution.

@@ -73,6 +73,7 @@ impl Registry {
         let replaced = tables.by_arn.insert(live.arn.clone(), Arc::clone(live));
         if let Some(old) = replaced {
             tables.by_machine.remove(&place(&old));
+            old.unkeep();
         }
         tables.by_machine.insert(place(live), Arc::clone(live));
         Taken::New
@@ -115,7 +116,18 @@ impl Registry {
             if current.is_some_and(|known| known.serial == oldest.serial) {
                 tables.by_arn.remove(&oldest.arn);
             }
+            oldest.unkeep();
         }
+    }
+
+    /// STANDARD executions that have not ended.
+    pub(super) fn running(&self) -> usize {
+        let tables = lock(&self.tables);
+        let known = tables.by_arn.values();
+        let standard = known.filter(|live| live.origin.kind == MachineKind::Standard);
+        standard
+            .filter(|live| !live.over.load(Ordering::Acquire))
+            .count()
     }
 
     /// An execution whose name was taken has not been started after all.

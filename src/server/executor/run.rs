@@ -9,9 +9,10 @@ use tokio::sync::{Notify, watch};
 
 use super::super::error::ApiError;
 use super::super::ids::Ids;
-use super::clients::{self, Activities, HandOn, TokenError};
+use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
-use super::live::{Ended, History, Live, State};
+use super::durable::{Keeping, StoredRevision};
+use super::live::{Ended, History, Live, LiveParts, State};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
@@ -21,12 +22,15 @@ use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
 use crate::metrics::{Api, Metrics};
 use crate::runtime::outlet::{Group, Outlet};
-use crate::runtime::seat::{Beginning, FirstTurn};
+use crate::runtime::seat::{Beginning, FirstTurn, Resumption};
 use crate::runtime::ticket::{NoResult, Ticket};
 use crate::stdx::Timestamp;
-use crate::store::{Logging, MachineKind, Revision, RevisionRecord};
+use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecord};
 use crate::task::TaskAnswer;
 use crate::value::Doc;
+
+/// Threads that may wait for the disk, for each that there would be otherwise.
+const WAITING_FACTOR: usize = 4;
 
 /// Runs executions.
 #[derive(Debug)]
@@ -37,6 +41,9 @@ pub(crate) struct Executor {
     registry: Arc<Registry>,
     activities: Arc<Activities>,
     logs: Arc<LogGroups>,
+    places: Arc<Places>,
+    /// Where STANDARD executions are kept, if they are to outlive the process.
+    store: Option<Arc<ExecutionStore>>,
     /// How many EXPRESS executions are known after their end: 0 if their histories are not kept.
     express_max: usize,
     serial: AtomicU64,
@@ -53,6 +60,7 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) logs: LogTarget,
     pub(crate) rotation: Rotation,
     pub(crate) express_history: usize,
+    pub(crate) store: Option<Arc<ExecutionStore>>,
 }
 
 /// A task that an activity worker has taken.
@@ -66,8 +74,17 @@ impl Executor {
     /// Must be called on a tokio runtime: its threads begin executions.
     pub(crate) fn new(options: ExecutorOptions<'_>) -> Result<Executor, engine::Error> {
         let ids = options.ids;
-        let seats = tokio::runtime::Handle::current().metrics().num_workers();
-        let engine = Engine::builder()
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let builder = Engine::builder();
+        let (builder, seats) = match &options.store {
+            None => (builder, threads),
+            // These wait for the disk now and then, and several that wait share one write.
+            Some(_) => (
+                builder.workers(threads * WAITING_FACTOR),
+                threads * WAITING_FACTOR,
+            ),
+        };
+        let engine = builder
             .clock(Arc::clone(&options.clock))
             .limits(options.limits)
             .seed(ids.seed())
@@ -95,8 +112,10 @@ impl Executor {
             }
         });
         let activities = Arc::<Activities>::default();
+        let places = Arc::<Places>::default();
         let clients = HandOn {
             activities: Arc::clone(&activities),
+            places: Arc::clone(&places),
             engine: engine.clone(),
         };
         Ok(Executor {
@@ -106,6 +125,8 @@ impl Executor {
             registry: Arc::new(Registry::new(options.express_history)),
             activities,
             logs,
+            places,
+            store: options.store,
             express_max: options.express_history,
             serial: AtomicU64::new(1),
         })
@@ -132,11 +153,17 @@ impl Executor {
     }
 
     /// Takes nothing in any more, gives up what is under way, and writes what was logged. Returns how many executions
-    /// had not ended.
+    /// had not ended and are lost.
     pub(crate) fn close(&self) -> usize {
-        let report = self.engine.shutdown(Duration::ZERO);
+        let left = self.engine.shutdown(Duration::ZERO).left;
         self.logs.close();
-        report.left
+        match &self.store {
+            None => left,
+            Some(store) => {
+                store.close();
+                left.saturating_sub(self.registry.running())
+            }
+        }
     }
 
     /// Runs an EXPRESS execution to its end.
@@ -249,7 +276,11 @@ impl Executor {
                 at,
             };
             // Whatever comes of it, nobody waits for it.
-            self.engine.begin(beginning, admitted).map(|_| ())
+            let begin = || self.engine.begin(beginning, admitted).map(|_| ());
+            match self.store {
+                Some(_) if request.origin.kind == MachineKind::Standard => waiting(begin),
+                _ => begin(),
+            }
         };
         if request.origin.kind == MachineKind::Express && self.express_max == 0 {
             begin(&request.deployed.asynchronous).map_err(|error| limit(&error))?;
@@ -277,8 +308,18 @@ impl Executor {
     }
 
     fn live(&self, request: &StartRequest<'_>, arn: &str, started: Timestamp) -> Arc<Live> {
-        let history = History::new(qualifiers(request.origin));
-        Arc::new_cyclic(|itself| Live {
+        let deployed = &request.deployed;
+        let keeping = match (request.origin.kind, &self.store) {
+            (MachineKind::Standard, Some(store)) => {
+                let stored = || Arc::new(StoredRevision::new(&self.ids, deployed));
+                Some(Keeping {
+                    store: Arc::clone(store),
+                    revision: Arc::clone(deployed.stored.get_or_init(stored)),
+                })
+            }
+            _ => None,
+        };
+        self.make_live(LiveParts {
             serial: self.serial.fetch_add(1, Ordering::Relaxed),
             arn: arn.into(),
             name: request.name.into(),
@@ -286,17 +327,61 @@ impl Executor {
             trace_header: request.trace_header.map(Into::into),
             started,
             origin: request.origin.clone(),
-            log: request.deployed.log.clone(),
+            log: deployed.log.clone(),
+            keeping,
+            state: State::new(History::new(qualifiers(request.origin))),
+        })
+    }
+
+    fn make_live(&self, parts: LiveParts) -> Arc<Live> {
+        let is_over = parts.state.ended.is_some();
+        Arc::new_cyclic(|itself| Live {
+            serial: parts.serial,
+            arn: parts.arn,
+            name: parts.name,
+            input: parts.input,
+            trace_header: parts.trace_header,
+            started: parts.started,
+            origin: parts.origin,
+            log: parts.log,
+            keeping: parts.keeping,
             registry: Arc::downgrade(&self.registry),
             itself: itself.clone(),
-            state: Mutex::new(State {
-                place: None,
-                history,
-                ended: None,
-            }),
-            over: AtomicBool::new(false),
+            state: Mutex::new(parts.state),
+            over: AtomicBool::new(is_over),
             changed: Notify::new(),
         })
+    }
+
+    /// Makes an execution known that another process has begun, or ended.
+    pub(super) fn restored(&self, parts: LiveParts) -> Arc<Live> {
+        self.serial.fetch_max(parts.serial + 1, Ordering::Relaxed);
+        let bytes = parts.state.history.bytes() + parts.input.len();
+        let live = self.make_live(parts);
+        // Of executions of one name the later one counts, whether an earlier one has ended or not.
+        self.registry.take(&live);
+        if live.over.load(Ordering::Relaxed) {
+            self.registry.end(&live, bytes);
+        }
+        live
+    }
+
+    /// Lets an execution go on that another process has begun.
+    pub(super) fn resume_on_engine(&self, resumption: &Resumption<'_>) -> Result<(), String> {
+        let moved = self.engine.resume(resumption);
+        if let Some((named, place)) = moved.map_err(|error| error.to_string())? {
+            self.places.moved(named, place);
+        }
+        Ok(())
+    }
+
+    /// Where STANDARD executions are kept.
+    pub(super) fn store(&self) -> Option<&Arc<ExecutionStore>> {
+        self.store.as_ref()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.engine.now()
     }
 
     /// An execution of which a history is kept.
@@ -322,7 +407,7 @@ impl Executor {
     /// Takes in what a client says of a task.
     pub(crate) async fn answer(&self, token: &str, answer: TaskAnswer) -> Result<(), TokenError> {
         let token = clients::token(token)?;
-        match clients::tell(&self.engine, &token, answer).await {
+        match self.places.tell(&self.engine, &token, answer).await {
             true => Ok(()),
             false => Err(TokenError::TimedOut),
         }
@@ -344,7 +429,7 @@ impl Executor {
             while let Some(offer) = queue.pop() {
                 let started = TaskAnswer::Started(worker_name.map(str::to_owned));
                 // One that has timed out meanwhile is passed over.
-                if clients::tell(&self.engine, &offer.token, started).await {
+                if self.places.tell(&self.engine, &offer.token, started).await {
                     return Some(ActivityTask {
                         token: offer.token.as_str().to_owned(),
                         input: offer.input,
@@ -368,12 +453,24 @@ impl Drop for Executor {
 }
 
 /// The group of an execution of which a history is kept: it alone.
-fn group_of(live: &Arc<Live>, deployed: &Deployed, invocation: Invocation) -> Arc<Group> {
+pub(super) fn group_of(
+    live: &Arc<Live>,
+    deployed: &Deployed,
+    invocation: Invocation,
+) -> Arc<Group> {
     Arc::new(Group {
         bound: Arc::clone(&deployed.bound),
         outlet: Arc::clone(live) as Arc<dyn Outlet>,
         invocation,
     })
+}
+
+/// Does what may wait for the disk, while others see to the requests of this thread.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// The end of an execution that goes on with the workers.
@@ -435,7 +532,7 @@ fn check_input(input: &str) -> Result<(), ApiError> {
 }
 
 /// `stateMachineAliasArn` and `stateMachineVersionArn`, as they are added to the first event's details.
-fn qualifiers(origin: &Origin) -> Vec<u8> {
+pub(super) fn qualifiers(origin: &Origin) -> Vec<u8> {
     let mut members = Vec::new();
     for (name, arn) in [
         ("stateMachineAliasArn", &origin.alias_arn),
