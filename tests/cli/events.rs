@@ -208,9 +208,8 @@ fn an_interrupted_run_is_drained_and_a_second_interrupt_ends_it() {
         let mut err = BufReader::new(child.stderr.take().unwrap());
         line.clear();
         err.read_line(&mut line).unwrap();
-        let expected = format!(
-            "waiting for 1 execution, {drain} s at most; interrupt again to end at once\n"
-        );
+        let expected =
+            format!("waiting for 1 execution, {drain} s at most; interrupt again to end at once\n");
         assert_eq!(line, expected);
         if again {
             interrupt(&child);

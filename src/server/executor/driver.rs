@@ -440,6 +440,7 @@ impl Shared {
             address,
             frame,
             result,
+            ..
         } = answer;
         let serial = u64::from(address.slot) | u64::from(address.generation) << 32;
         let Some(live) = lock(&self.awaiting).get(&serial).and_then(Weak::upgrade) else {
