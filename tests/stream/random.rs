@@ -138,6 +138,7 @@ fn check(plan: &Plan) {
         .unwrap();
     let (mut source, heard) = Given::new(&plan.events);
     source.at_once = 1 + plan.seed as usize % 9;
+    source.in_flight_max = (plan.in_flight as u64, plan.in_flight_bytes as u64);
     if plan.end == End::SourceFails {
         source.end = || Err::<Reading, _>(Error::of_source("gone"));
     }
