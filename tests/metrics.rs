@@ -456,7 +456,7 @@ fn tasks_that_wait_for_their_handler() {
             .build()
             .unwrap();
         let result = match is_observed {
-            true => engine.run_with(&machine, b"[1,2]", &mut NoEvents),
+            true => engine.run_with(&machine, StartRequest::new(b"[1,2]"), &mut NoEvents),
             false => engine.run(&machine, b"[1,2]"),
         };
         assert_eq!(result.unwrap().output.as_deref(), Some("[1,1]"));

@@ -84,16 +84,7 @@ impl Recorder {
     /// The events that follow belong to this execution, and its values are where they are until the next call.
     pub fn turn_to(&mut self, execution: &ExecutionIdentity<'_>) {
         self.turn = None;
-        let epoch = self.shared.epoch();
-        let is_known = self.epoch == epoch
-            && self
-                .machines
-                .get(self.machine)
-                .is_some_and(|machine| Arc::ptr_eq(&machine.identity, execution.machine));
-        if !is_known {
-            self.find_machine(execution.machine, epoch);
-        }
-        let config = self.machines[self.machine].config;
+        let config = self.config(execution.machine);
         self.include_data = config.include_execution_data;
         self.level = config.level;
         if self.level == LogLevel::Off {
@@ -108,6 +99,25 @@ impl Recorder {
         if !config.is_whole() && !is_in_sample(execution, config.sample) {
             self.level = LogLevel::Off;
         }
+    }
+
+    /// True if anything may be logged of a machine's executions.
+    pub fn records(&mut self, machine: &Arc<MachineIdentity>) -> bool {
+        self.config(machine).level != LogLevel::Off
+    }
+
+    #[inline]
+    fn config(&mut self, machine: &Arc<MachineIdentity>) -> LogConfig {
+        let epoch = self.shared.epoch();
+        let is_known = self.epoch == epoch
+            && self
+                .machines
+                .get(self.machine)
+                .is_some_and(|known| Arc::ptr_eq(&known.identity, machine));
+        if !is_known {
+            self.find_machine(machine, epoch);
+        }
+        self.machines[self.machine].config
     }
 
     #[cold]

@@ -39,7 +39,7 @@ pub(crate) trait Receiver {
     }
 
     /// An execution starts or goes on: the events that are observed next belong to it.
-    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
+    fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _name: Option<&str>, _seed: u64) {}
 
     /// True if it wants the events of this level, when it wants events.
     fn wants_level(&self, _level: LogLevel) -> bool {

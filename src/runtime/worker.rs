@@ -139,7 +139,7 @@ impl<'a> Worker<'a> {
         Worker { shared, own }
     }
 
-    /// Takes turns until the runtime is closed, and there is nothing more to give up. A turn that panics, in a sink or an observer, loses its execution.
+    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics, in a sink or an observer, loses its execution.
     pub(crate) fn run(mut self) {
         IS_WORKER.set(true);
         self.shared.idle.enlist(self.own.number);
@@ -147,7 +147,7 @@ impl<'a> Worker<'a> {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             match turn {
                 Ok(true) => {}
-                Ok(false) if self.shared.is_over() => break,
+                Ok(false) if self.shared.may_leave() => break,
                 Ok(false) => self.idle(),
                 Err(_) => {
                     self.own.run = Run::default();
@@ -185,9 +185,7 @@ impl<'a> Worker<'a> {
     /// Reports what has ended in this turn.
     fn settle(&mut self) {
         if self.own.ended > 0 {
-            self.shared
-                .admission
-                .release(self.own.ended, self.own.ended_bytes);
+            self.shared.release(self.own.ended, self.own.ended_bytes);
             (self.own.ended, self.own.ended_bytes) = (0, 0);
         }
     }
@@ -324,7 +322,7 @@ impl<'a> Worker<'a> {
         let program = &group.bound.program;
         let execution = &mut self.own.run.execution;
         let result = if receiver.observes() {
-            receiver.turn_to(&group.bound.identity, seed);
+            receiver.turn_to(&group.bound.identity, started.name, seed);
             execution.start(program, &start, &mut Observed(receiver))
         } else {
             execution.start(program, &start, &mut NoEvents)
@@ -343,6 +341,9 @@ impl<'a> Worker<'a> {
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
             self.leave(held, meta.input_bytes);
             return;
+        }
+        if let Some(recorded) = ticket.and_then(|ticket| ticket.recorded) {
+            self.own.run.execution.set_attempt(recorded.attempt);
         }
         count(&self.counters().started, 1);
         group.bound.writers[self.own.number].started(group.invocation);
@@ -398,7 +399,8 @@ impl<'a> Worker<'a> {
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
             if receiver.observes() {
-                receiver.turn_to(&group.bound.identity, meta.seed);
+                let name = self.own.run.execution.given_name();
+                receiver.turn_to(&group.bound.identity, name, meta.seed);
             }
             let turn = self.drive(&group, &mut held, receiver);
             self.after(&group, owner.ticket(), meta, held.take(), turn, receiver);
@@ -576,7 +578,7 @@ impl<'a> Worker<'a> {
         if idle.fall_asleep(number) && self.has_work() {
             idle.notify();
         }
-        while idle.is_asleep(number) && !self.shared.is_over() {
+        while idle.is_asleep(number) && !self.shared.may_leave() {
             match self.sleep_time() {
                 Some(Duration::ZERO) => break,
                 Some(time) => {
@@ -600,7 +602,7 @@ impl<'a> Worker<'a> {
                 .queues
                 .iter()
                 .any(|queues| !queues.called.is_empty() || !queues.spent.is_empty())
-            || shared.is_over()
+            || shared.may_leave()
     }
 
     /// How long there is nothing to do; `None` if until something comes.

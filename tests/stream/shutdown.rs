@@ -122,6 +122,45 @@ fn an_engine_that_shuts_down_loses_no_event() {
     }
 }
 
+/// The same on threads, at whatever moment.
+#[test]
+fn an_engine_that_shuts_down_on_threads() {
+    for round in 0..60 {
+        let engine = Engine::builder()
+            .task(TASK, echo)
+            .workers(1 + round % 3)
+            .build()
+            .unwrap();
+        let (source, heard) = Given::new(0..100_000);
+        let order = ORDERS[round % 2];
+        let stream = Stream::new(&engine, &task(), options(order, 1 + 7 * round));
+        let (sender, results) = std::sync::mpsc::sync_channel(0);
+        struct Through(std::sync::mpsc::SyncSender<usize>);
+        impl Sink<Vec<PipelineEvent>> for Through {
+            fn write(&mut self, page: &mut Vec<PipelineEvent>) -> io::Result<()> {
+                // Nobody may be listening any more, and then it does not matter.
+                let _ = self.0.send(page.len());
+                page.clear();
+                Ok(())
+            }
+        }
+        let runs = std::thread::spawn(move || {
+            let (report, _) = stream.run(source, || PipelineRecorder, &mut Through(sender));
+            report
+        });
+        for _ in 0..round {
+            results.recv().unwrap();
+        }
+        let _ = engine.shutdown(Duration::ZERO);
+        drop(results);
+        let report = runs.join().unwrap();
+        assert!(matches!(report.end, StreamEnd::Stopped), "{report:?}");
+        assert_adds_up(&report);
+        assert_eq!(report.in_flight, 0);
+        assert_eq!(heard.verdicts(), [report.done, 0, report.nacked]);
+    }
+}
+
 #[test]
 fn tiny_limits_slow_a_stream_down_and_lose_nothing() {
     let rate = |bucket, refill_per_second| {

@@ -157,7 +157,10 @@ impl Source for Given {
         let (open, bytes) = self.heard.open();
         let (open_max, bytes_max) = self.in_flight_max;
         let room = events.events_max() as u64;
-        assert!(room > 0 && room <= open_max.saturating_sub(open), "{open} and {room}");
+        assert!(
+            room > 0 && room <= open_max.saturating_sub(open),
+            "{open} and {room}"
+        );
         assert!(bytes < bytes_max, "{bytes} bytes are in flight");
         while !events.is_full()
             && events.len() < self.at_once

@@ -367,7 +367,7 @@ impl<R: Recorder> Receiver for StreamReceiver<'_, R> {
         R::ENABLED
     }
 
-    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, seed: u64) {
+    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, _: Option<&str>, seed: u64) {
         self.recorder.turn_to(machine, seed);
     }
 

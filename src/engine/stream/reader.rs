@@ -275,7 +275,7 @@ impl<R: Recorder, S: Source> Reader<R, S> {
         }
         if unfit_bytes > 0 {
             let shared = self.starter.engine.shared();
-            shared.admission.release(0, unfit_bytes);
+            shared.release(0, unfit_bytes);
         }
         let bytes = bytes as u64;
         self.start_with(lines, count, (bytes, bytes - unfit_bytes), unfit)
@@ -292,7 +292,7 @@ impl<R: Recorder, S: Source> Reader<R, S> {
         let starter = Arc::clone(&self.starter);
         let Some(opened) = starter.common.hub.open() else {
             let shared = starter.engine.shared();
-            shared.admission.release(count, admitted_bytes);
+            shared.release(count, admitted_bytes);
             return self.give_up();
         };
         let letters = self.letters(lines);
