@@ -38,7 +38,7 @@ pub enum ErrorKind {
     /// The journal of a durable engine could not write: nobody knows what of it is on the disk. No start is taken any
     /// more, until the journal is opened anew.
     Poisoned,
-    /// Events could not be read.
+    /// Events could not be read, or their source could not take in what became of them.
     Read,
     /// Results could not be written.
     Write,

@@ -59,6 +59,10 @@ impl Clock for Hands {
     fn timestamp(&self) -> Timestamp {
         Timestamp::from_millis(self.millis().cast_signed())
     }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(1))
+    }
 }
 
 /// What a source has heard of its events, by payload.
