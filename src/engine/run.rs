@@ -15,6 +15,7 @@ use crate::interp::{Invocation, Start};
 use crate::log;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
+use crate::runtime::clock::Clock;
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
@@ -362,9 +363,11 @@ impl Engine {
         run: impl FnOnce(&mut Runner) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let taken = lock(&self.0.runners).pop();
-        let mut runner = taken.unwrap_or_else(Runner::new);
+        let clock = &self.0.shared.clock;
+        let mut runner = taken.unwrap_or_else(|| Runner::new(clock));
         if !runner.inbox.is_of_this_thread() {
-            runner.inbox = ThreadInbox::of_this_thread();
+            let clock = Arc::clone(&self.0.shared.clock);
+            runner.inbox = ThreadInbox::with_clock(move || clock.nanos());
         }
         let result = run(&mut runner);
         runner.run.reset();
@@ -758,12 +761,13 @@ fn wait(
 }
 
 impl Runner {
-    fn new() -> Runner {
+    fn new(clock: &Arc<dyn Clock>) -> Runner {
+        let clock = Arc::clone(clock);
         Runner {
             run: Run::default(),
             response: Vec::new(),
             answers: Vec::new(),
-            inbox: ThreadInbox::of_this_thread(),
+            inbox: ThreadInbox::with_clock(move || clock.nanos()),
             generation: 0,
             bound: None,
             recorder: None,

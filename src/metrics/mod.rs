@@ -16,7 +16,7 @@
 //! | an input was taken in | `Writer::started` |
 //! | it was none | `Writer::refused` |
 //! | a turn of the execution is over | `Writer::turn`, which takes what the interpreter has counted |
-//! | a task is done, in any way | `Writer::task` |
+//! | a task is done, in any way | `Writer::task`, after `Writer::task_called` if its handler was not called at once |
 //! | the execution has ended | `Writer::turn`, then `Writer::ended` |
 //! | it was given up | `Writer::abandoned` |
 //! | it was not admitted | [`Metrics::throttled`] |

@@ -730,6 +730,10 @@ impl Inbox for Shared {
         // One for an execution that has ended is of no use.
         self.deliver(place, Letter::Answer(answer));
     }
+
+    fn nanos(&self) -> Option<u64> {
+        Some(self.clock.nanos())
+    }
 }
 
 impl fmt::Debug for Shared {

@@ -311,6 +311,10 @@ impl Driver {
             .execution
             .complete(program, answer.frame, completion, now, observer);
         if let Some(begun) = begun {
+            if let Some(called) = answer.called_nanos {
+                let nanos = called.saturating_sub(begun.nanos);
+                around.metrics.task_called(begun.task, nanos);
+            }
             self.count(
                 around.metrics,
                 begun,

@@ -302,7 +302,7 @@ impl Bindings {
         &self,
         limited: &Limited,
         request: OwnedTaskRequest,
-        reply: Reply,
+        mut reply: Reply,
     ) -> Pending {
         let Some(runtime) = &self.runtime else {
             let cause = "the engine has no tokio runtime for an asynchronous handler";
@@ -314,6 +314,7 @@ impl Bindings {
         let turn = limited.limiter.join();
         let task = runtime.spawn(async move {
             (&turn).await;
+            reply.called();
             reply.send(guarded(handler, request).await);
         });
         Pending::future(task.abort_handle())

@@ -41,6 +41,27 @@ struct Plan {
     seed: u64,
 }
 
+impl Plan {
+    fn options(&self) -> StreamOptions {
+        let done_when = if self.done_when_ended {
+            DoneWhen::Ended
+        } else {
+            DoneWhen::Succeeded
+        };
+        StreamOptions {
+            in_flight: self.in_flight,
+            in_flight_bytes: self.in_flight_bytes,
+            order: self.order,
+            delivery: Delivery {
+                done_when,
+                deliveries_max: self.deliveries_max,
+                delay: seconds(2),
+                ..Delivery::default()
+            },
+        }
+    }
+}
+
 /// An event: no JSON, one that fails at times, or one that waits before.
 fn event() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -138,26 +159,11 @@ fn check(plan: &Plan) {
         .unwrap();
     let (mut source, heard) = Given::new(&plan.events);
     source.at_once = 1 + plan.seed as usize % 9;
+    source.in_flight_max = (plan.in_flight as u64, plan.in_flight_bytes as u64);
     if plan.end == End::SourceFails {
         source.end = || Err::<Reading, _>(Error::of_source("gone"));
     }
-    let done_when = if plan.done_when_ended {
-        DoneWhen::Ended
-    } else {
-        DoneWhen::Succeeded
-    };
-    let options = StreamOptions {
-        in_flight: plan.in_flight,
-        in_flight_bytes: plan.in_flight_bytes,
-        order: plan.order,
-        delivery: Delivery {
-            done_when,
-            deliveries_max: plan.deliveries_max,
-            delay: seconds(2),
-            ..Delivery::default()
-        },
-    };
-    let mut stream = Stream::new(&engine, &machine(), options);
+    let mut stream = Stream::new(&engine, &machine(), plan.options());
     let buried = Arc::new(AtomicU64::new(0));
     if plan.has_dead_letters {
         let graves = Arc::clone(&buried);

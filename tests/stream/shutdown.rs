@@ -6,8 +6,9 @@ use std::task::Context;
 use std::time::Duration;
 
 use quickstep::engine::{
-    Clock, Error, ErrorKind, Events, Limits, Order, Outcome, PipelineEvent, PipelineRecorder,
-    Reading, Sink, Source, StartRate, StartRequest, Stream, StreamEnd, StreamOptions, Verdict,
+    Clock, Error, ErrorKind, Event, Events, Limits, Order, Outcome, PipelineEvent,
+    PipelineRecorder, Reading, Sink, Source, StartRate, StartRequest, Stream, StreamEnd,
+    StreamOptions, Verdict,
 };
 use quickstep::task::TaskRequest;
 use quickstep::{Engine, Failure};
@@ -119,6 +120,45 @@ fn an_engine_that_shuts_down_loses_no_event() {
             assert_eq!((report.done, report.in_flight), (0, 0));
             assert_eq!(heard.verdicts(), [0, 0, report.read], "after {turns} turns");
         }
+    }
+}
+
+/// The same on threads, at whatever moment.
+#[test]
+fn an_engine_that_shuts_down_on_threads() {
+    for round in 0..60 {
+        let engine = Engine::builder()
+            .task(TASK, echo)
+            .workers(1 + round % 3)
+            .build()
+            .unwrap();
+        let (source, heard) = Given::new(0..100_000);
+        let order = ORDERS[round % 2];
+        let stream = Stream::new(&engine, &task(), options(order, 1 + 7 * round));
+        let (sender, results) = std::sync::mpsc::sync_channel(0);
+        struct Through(std::sync::mpsc::SyncSender<usize>);
+        impl Sink<Vec<PipelineEvent>> for Through {
+            fn write(&mut self, page: &mut Vec<PipelineEvent>) -> io::Result<()> {
+                // Nobody may be listening any more, and then it does not matter.
+                let _ = self.0.send(page.len());
+                page.clear();
+                Ok(())
+            }
+        }
+        let runs = std::thread::spawn(move || {
+            let (report, _) = stream.run(source, || PipelineRecorder, &mut Through(sender));
+            report
+        });
+        for _ in 0..round {
+            results.recv().unwrap();
+        }
+        let _ = engine.shutdown(Duration::ZERO);
+        drop(results);
+        let report = runs.join().unwrap();
+        assert!(matches!(report.end, StreamEnd::Stopped), "{report:?}");
+        assert_adds_up(&report);
+        assert_eq!(report.in_flight, 0);
+        assert_eq!(heard.verdicts(), [report.done, 0, report.nacked]);
     }
 }
 
@@ -322,6 +362,78 @@ fn a_source_that_panics_is_a_source_that_failed() {
     let (report, _) = stream.run(source, || PipelineRecorder, &mut Vec::new());
     assert!(matches!(report.end, StreamEnd::ReadFailed(_)), "{report:?}");
     assert_eq!((report.read, heard.verdicts()), (20, [20, 0, 0]));
+}
+
+/// Gives half a batch before it panics.
+struct Halfway(crate::support::Heard);
+
+impl Source for Halfway {
+    fn poll(&mut self, _: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error> {
+        for payload in ["1", "2", "3"] {
+            let event = Event::new(payload.as_bytes()).ack(self.0.ack(payload));
+            events.push_event(event);
+        }
+        panic!("out of order");
+    }
+}
+
+#[test]
+fn what_a_panicking_source_gave_is_lost() {
+    let engine = Engine::builder().task(TASK, echo).build().unwrap();
+    let heard = crate::support::Heard::default();
+    let stream = Stream::new(&engine, &task(), options(Order::Events, 7));
+    let source = Halfway(heard.clone());
+    let (report, _) = stream.run(source, || PipelineRecorder, &mut Vec::new());
+    assert!(matches!(report.end, StreamEnd::ReadFailed(_)), "{report:?}");
+    assert_adds_up(&report);
+    assert_eq!((report.read, report.nacked), (3, 3));
+    assert_eq!(heard.verdicts(), [0, 0, 3]);
+}
+
+/// A worker that is in a handler does not hold up who has waited long enough.
+#[test]
+fn a_handler_that_never_comes_back_is_left_behind() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let handler = move |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+        echo(request, response)?;
+        if response.as_slice() == b"3" {
+            entered.send(()).unwrap();
+            // Until the test is over.
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok::<(), Failure>(())
+    };
+    let hands = Arc::new(Hands::default());
+    let engine = Engine::builder().task(TASK, handler).workers(1);
+    let engine = engine.clock(Arc::clone(&hands) as Arc<dyn Clock>);
+    let engine = engine.build().unwrap();
+    let (source, heard) = goes_on(6);
+    let stream = Stream::new(&engine, &task(), options(Order::Completion, 2));
+    let stopper = stream.stopper();
+    let run = std::thread::spawn(move || {
+        let (report, _) = stream.run(source, || PipelineRecorder, &mut Vec::new());
+        report
+    });
+    has_entered.recv().unwrap();
+    stopper.drain(seconds(60));
+    while !run.is_finished() {
+        hands.put(hands.nanos() + 100_000_000);
+        std::thread::yield_now();
+    }
+    let report = run.join().unwrap();
+    assert!(matches!(report.end, StreamEnd::Stopped), "{report:?}");
+    assert_adds_up(&report);
+    assert!(report.in_flight >= 1, "{report:?}");
+    // Once the worker comes back, what it has is to be delivered again.
+    drop(release);
+    while heard.verdicts().iter().sum::<u64>() < heard.asked() {
+        std::thread::yield_now();
+    }
+    let [done, rejected, nacked] = heard.verdicts();
+    assert_eq!((done, rejected), (report.done, 0));
+    assert_eq!(nacked, report.nacked + report.in_flight);
 }
 
 #[test]

@@ -59,17 +59,34 @@ impl Clock for Hands {
     fn timestamp(&self) -> Timestamp {
         Timestamp::from_millis(self.millis().cast_signed())
     }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(1))
+    }
 }
 
 /// What a source has heard of its events, by payload.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, Vec<Settled>>>>, Arc<AtomicU64>);
+pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, Vec<Settled>>>>, Arc<Asked>);
+
+/// Events that there were to hear of, and those among them that are not settled, with their bytes.
+#[derive(Debug, Default)]
+struct Asked {
+    all: AtomicU64,
+    open: AtomicU64,
+    open_bytes: AtomicU64,
+}
 
 impl Heard {
     pub(crate) fn ack(&self, payload: &str) -> Ack {
-        self.1.fetch_add(1, Ordering::SeqCst);
+        let bytes = payload.len() as u64;
+        self.1.all.fetch_add(1, Ordering::SeqCst);
+        self.1.open.fetch_add(1, Ordering::SeqCst);
+        self.1.open_bytes.fetch_add(bytes, Ordering::SeqCst);
         let (heard, payload) = (self.clone(), payload.to_owned());
         Ack::new(move |settled| {
+            heard.1.open.fetch_sub(1, Ordering::SeqCst);
+            heard.1.open_bytes.fetch_sub(bytes, Ordering::SeqCst);
             let mut heard = heard.0.lock().unwrap();
             heard.entry(payload).or_default().push(settled.clone());
             Ok(())
@@ -78,7 +95,13 @@ impl Heard {
 
     /// How many events there were to hear of.
     pub(crate) fn asked(&self) -> u64 {
-        self.1.load(Ordering::SeqCst)
+        self.1.all.load(Ordering::SeqCst)
+    }
+
+    /// Events that are not settled, and their bytes.
+    pub(crate) fn open(&self) -> (u64, u64) {
+        let open = self.1.open.load(Ordering::SeqCst);
+        (open, self.1.open_bytes.load(Ordering::SeqCst))
     }
 
     /// What was said of each event, of which each was heard of once.
@@ -111,6 +134,8 @@ pub(crate) struct Given {
     pub(crate) heard: Heard,
     /// Events of one poll, at most.
     pub(crate) at_once: usize,
+    /// Most events in flight, and the bytes at which no more are read.
+    pub(crate) in_flight_max: (u64, u64),
     /// What comes after the last one.
     pub(crate) end: fn() -> Result<Reading, Error>,
 }
@@ -124,6 +149,7 @@ impl Given {
             payloads,
             heard: heard.clone(),
             at_once: 7,
+            in_flight_max: (u64::MAX, u64::MAX),
             end: || Ok(Reading::End),
         };
         (given, heard)
@@ -132,6 +158,14 @@ impl Given {
 
 impl Source for Given {
     fn poll(&mut self, _: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error> {
+        let (open, bytes) = self.heard.open();
+        let (open_max, bytes_max) = self.in_flight_max;
+        let room = events.events_max() as u64;
+        assert!(
+            room > 0 && room <= open_max.saturating_sub(open),
+            "{open} and {room}"
+        );
+        assert!(bytes < bytes_max, "{bytes} bytes are in flight");
         while !events.is_full()
             && events.len() < self.at_once
             && let Some(payload) = self.payloads.pop()

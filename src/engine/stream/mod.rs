@@ -54,6 +54,7 @@ use super::run::Engine;
 use crate::history::Observer;
 use crate::interp::{MachineIdentity, StartError};
 use crate::runtime::Ended;
+use crate::task::lock;
 use control::Control;
 use hub::Hub;
 use outlet::{Common, Mail};
@@ -351,7 +352,7 @@ impl Stream {
         let has_panicked = common.hub.is_left() && reader.join().is_err();
         let mut report = writer.finish();
         drop(guard);
-        let recorders = common.take_recorders(&recorder);
+        let recorders = common.take_recorders(&recorder, report.in_flight > 0);
         if has_panicked {
             let error = Error::new(ErrorKind::Read, "the source of the events panicked");
             report.end = StreamEnd::ReadFailed(error);
@@ -418,10 +419,13 @@ impl Stream {
 
 impl<R: Recorder> Common<R> {
     /// The recorders, with what they had not handed on; without those of workers that are still at work.
-    fn take_recorders(&self, recorder: &impl Fn() -> R) -> Vec<R> {
+    fn take_recorders(&self, recorder: &impl Fn() -> R, some_are_at_work: bool) -> Vec<R> {
         assert!(!self.control.has_panicked(), "a recorder has panicked");
         let recorders = self.recorders.iter().filter_map(|used| {
-            let mut used = used.try_lock().ok()?;
+            let mut used = match some_are_at_work {
+                true => used.try_lock().ok()?,
+                false => lock(used),
+            };
             used.idle();
             Some(std::mem::replace(&mut *used, recorder()))
         });

@@ -113,6 +113,8 @@ pub(super) struct Reader<R: Recorder, S> {
     wanted: usize,
     events_max: usize,
     is_at_end: bool,
+    /// It is in its source.
+    is_polling: bool,
 }
 
 impl<R: Recorder, S: Source> Reader<R, S> {
@@ -127,6 +129,7 @@ impl<R: Recorder, S: Source> Reader<R, S> {
             wanted: FIRST_BATCH_EVENTS.min(events_max),
             events_max,
             is_at_end: false,
+            is_polling: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl<R: Recorder, S: Source> Reader<R, S> {
         self.next = 0;
         let mut context = Context::from_waker(&self.waker);
         let mut wait = None;
+        self.is_polling = true;
         match self.source.poll(&mut context, &mut self.events) {
             Ok(Reading::More) if self.events.is_empty() => wait = Some(Some(EMPTY_WAIT)),
             Ok(Reading::More) => {}
@@ -180,8 +184,7 @@ impl<R: Recorder, S: Source> Reader<R, S> {
                     .note(|notes| notes.read_error = Some(error));
             }
         }
-        let (count, bytes) = self.measure(self.events.len());
-        self.starter.common.hub.polled(count, bytes);
+        let (count, bytes) = self.polled();
         if self.events.is_empty() {
             return wait.map_or(Step::Went, Step::Wait);
         }
@@ -191,6 +194,14 @@ impl<R: Recorder, S: Source> Reader<R, S> {
             return Step::Went;
         }
         self.start_some(self.events.len(), count, bytes)
+    }
+
+    /// The source has come back.
+    fn polled(&mut self) -> (usize, usize) {
+        self.is_polling = false;
+        let (count, bytes) = self.measure(self.events.len());
+        self.starter.common.hub.polled(count, bytes);
+        (count, bytes)
     }
 
     /// How many of the next `lines` are events, and their bytes.
@@ -369,6 +380,11 @@ impl<R: Recorder, S: Source> Reader<R, S> {
 /// However the reader ends, the writer hears of it.
 impl<R: Recorder, S> Drop for Reader<R, S> {
     fn drop(&mut self) {
+        if self.is_polling {
+            let events = self.events.iter_from(0);
+            let count = events.filter(|event| self.events.is_one(event)).count();
+            self.starter.common.hub.polled(count, 0);
+        }
         let (lost, errors) = self.events.lose_from(self.next);
         let common = &self.starter.common;
         common.hub.note(|notes| {
