@@ -5,6 +5,7 @@
 #[path = "api/client.rs"]
 mod client;
 mod server {
+    mod ingest;
     mod signatures;
     mod states;
     mod tls;

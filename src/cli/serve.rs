@@ -128,6 +128,16 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     pub body_seconds: u32,
+    /// How long a client may read nothing of an answer.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        env = "QUICKSTEP_WRITE_SECONDS",
+        help_heading = LIMITS
+    )]
+    pub write_seconds: u32,
 
     /// At the end, still take connections for so many seconds, while /readyz tells that the end is near.
     #[arg(
@@ -319,6 +329,7 @@ fn options(args: &ServeArgs) -> ServerOptions {
         headers_bytes_max: args.max_header_bytes as usize,
         headers_time_max: seconds(args.header_seconds),
         body_time_max: seconds(args.body_seconds),
+        write_time_max: seconds(args.write_seconds),
         drain_time: seconds(args.drain_seconds),
         shutdown_time_max: seconds(args.shutdown_seconds),
         ..ServerOptions::default()

@@ -65,6 +65,35 @@ static BODIES: Descriptor = Descriptor {
     help: "Bytes of the bodies of requests that are being read or done.",
 };
 
+static LINES: Descriptor = Descriptor {
+    name: "quickstep_ingest_lines_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    help: "Lines of ingested bodies that were answered: accepted, refused, or with an execution that succeeded or failed.",
+};
+
+/// What became of a line of an ingested body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LineOutcome {
+    Accepted,
+    Refused,
+    Succeeded,
+    Failed,
+}
+
+impl LineOutcome {
+    const ALL: [(LineOutcome, &str); 4] = [
+        (LineOutcome::Accepted, "accepted"),
+        (LineOutcome::Refused, "refused"),
+        (LineOutcome::Succeeded, "succeeded"),
+        (LineOutcome::Failed, "failed"),
+    ];
+}
+
+/// What ingestion is counted as, beside the API's operations.
+pub(crate) const INGEST: &str = "ingest";
+
 /// The statuses that are told apart; others are told by the first of their hundred.
 const STATUSES: [u16; 12] = [200, 207, 400, 403, 404, 408, 413, 415, 429, 500, 501, 503];
 
@@ -84,6 +113,7 @@ pub(crate) struct ServerMetrics {
     rows: Box<[Row]>,
     connections: AtomicUsize,
     accepted: AtomicU64,
+    lines: [AtomicU64; LineOutcome::ALL.len()],
 }
 
 fn zeros(count: usize) -> Box<[AtomicU64]> {
@@ -92,6 +122,11 @@ fn zeros(count: usize) -> Box<[AtomicU64]> {
 
 fn bounds() -> &'static [u64] {
     DURATION.bounds().unwrap_or_default()
+}
+
+/// What requests are counted as, the others last.
+fn names() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().copied().chain([INGEST, "other"])
 }
 
 /// A connection that is counted as open.
@@ -120,9 +155,10 @@ impl ServerMetrics {
             sums: zeros(bounds().len() + 1),
         };
         ServerMetrics {
-            rows: (0..=OPERATIONS.len()).map(row).collect(),
+            rows: (0..OPERATIONS.len() + 2).map(row).collect(),
             connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            lines: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -132,8 +168,8 @@ impl ServerMetrics {
 
     /// Counts a request that was answered.
     pub(crate) fn answered(&self, operation: Option<&str>, status: u16, nanos: u64) {
-        let known = operation.and_then(|name| OPERATIONS.iter().position(|known| *known == name));
-        let row = &self.rows[known.unwrap_or(OPERATIONS.len())];
+        let known = operation.and_then(|name| names().position(|known| known == name));
+        let row = &self.rows[known.unwrap_or(self.rows.len() - 1)];
         let exact = STATUSES.iter().position(|known| *known == status);
         let alike = || {
             STATUSES
@@ -146,6 +182,22 @@ impl ServerMetrics {
         let range = bounds().partition_point(|bound| *bound < nanos);
         row.sums[range].fetch_add(nanos, Ordering::Relaxed);
         row.counts[range].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a line of an ingested body that was answered.
+    pub(crate) fn line(&self, outcome: LineOutcome) {
+        self.lines[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lines(&self) -> Family {
+        let samples = LineOutcome::ALL.iter().map(|(outcome, name)| Sample {
+            labels: vec![(*name).into()],
+            value: Value::Number(self.lines[*outcome as usize].load(Ordering::Relaxed)),
+        });
+        Family {
+            descriptor: &LINES,
+            samples: samples.collect(),
+        }
     }
 
     fn requests(&self) -> Family {
@@ -192,8 +244,7 @@ impl ServerMetrics {
     }
 
     fn named(&self) -> impl Iterator<Item = (&Row, &'static str)> {
-        let names = OPERATIONS.iter().copied().chain(["other"]);
-        self.rows.iter().zip(names)
+        self.rows.iter().zip(names())
     }
 }
 
@@ -212,6 +263,7 @@ pub(crate) fn snapshot(app: &App) -> Snapshot {
             single(&BUILD, &[env!("CARGO_PKG_VERSION")], 1),
             metrics.requests(),
             metrics.durations(),
+            metrics.lines(),
             single(&CONNECTIONS, &[], metrics.connections() as u64),
             single(&ACCEPTED, &[], metrics.accepted.load(Ordering::Relaxed)),
             single(&OPEN, &[], app.executor.open() as u64),

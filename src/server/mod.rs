@@ -6,6 +6,8 @@
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
 //!    does what is asked on the catalogue (`store`) and on the executions (`executor`, the seam to what runs them).
 //!
+//! Beside AWS's API there is `ingest`, which takes an execution for each line of a body.
+//!
 //! Without credentials there is no authentication: whoever reaches the socket is served.
 
 mod app;
@@ -16,10 +18,12 @@ mod error;
 mod executor;
 mod http;
 mod ids;
+mod ingest;
 pub mod limits;
 mod metrics;
 mod operations;
 mod page;
+mod patience;
 mod protocol;
 mod request;
 mod route;
@@ -92,6 +96,8 @@ pub struct ServerOptions {
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
     pub body_time_max: Duration,
+    /// How long a client may read nothing of an answer.
+    pub write_time_max: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -117,6 +123,7 @@ impl Default for ServerOptions {
             headers_bytes_max: limits::HEADERS_BYTES_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
+            write_time_max: limits::WRITE_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
         }
     }
