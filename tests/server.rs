@@ -5,6 +5,7 @@
 #[path = "api/client.rs"]
 mod client;
 mod server {
+    mod hostile;
     mod ingest;
     mod signatures;
     mod states;

@@ -16,6 +16,8 @@ mod auth;
 mod body;
 mod error;
 mod executor;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod ids;
 mod ingest;
