@@ -3,6 +3,7 @@
 mod config;
 mod definition;
 mod disassemble;
+mod files;
 mod journal;
 mod log;
 mod logging;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
+use super::files;
 use super::logging::{self, LogFormat, LogLevel};
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::server::{Credentials, Durability, Server, ServerOptions, StartError, Tls};
@@ -255,6 +256,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         ),
         _ => None,
     };
+    let fitting = files::make_room(args.max_connections.into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quickstep")
@@ -273,6 +275,12 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         }
         logging::start(args.log_format, args.log_level);
         tell(args, &server);
+        if let Some(fitting) = fitting {
+            let wanted = args.max_connections;
+            tracing::warn!(
+                "the system lets this process have {fitting} connections, not {wanted}: see `ulimit -n`"
+            );
+        }
         let ending = ending().map_err(|error| format!("failed to await signals: {error}"))?;
         Ok::<_, String>(server.run(ending).await)
     })?;
