@@ -5,6 +5,8 @@
 #[path = "api/client.rs"]
 mod client;
 mod server {
+    mod hostile;
+    mod ingest;
     mod signatures;
     mod states;
     mod tls;

@@ -60,6 +60,9 @@ pub(super) fn start(format: LogFormat, level: LogLevel) {
 
 fn panicked(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string);
-    let message = info.payload_as_str().unwrap_or("no message");
+    let payload = info.payload();
+    let message = payload.downcast_ref::<&str>().copied();
+    let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no message");
     tracing::error!(place, "a defect of quickstep: {message}");
 }

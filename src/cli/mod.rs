@@ -4,6 +4,7 @@ mod config;
 mod definition;
 mod deliver;
 mod disassemble;
+mod files;
 mod journal;
 mod log;
 mod logging;

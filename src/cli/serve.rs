@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
+use super::files;
 use super::logging::{self, LogFormat, LogLevel};
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::log::Rotation;
@@ -156,6 +157,16 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     pub body_seconds: u32,
+    /// How long a client may read nothing of an answer.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        env = "QUICKSTEP_WRITE_SECONDS",
+        help_heading = LIMITS
+    )]
+    pub write_seconds: u32,
 
     /// At the end, still take connections for so many seconds, while /readyz tells that the end is near.
     #[arg(
@@ -283,6 +294,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         ),
         _ => None,
     };
+    let fitting = files::make_room(args.max_connections.into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quickstep")
@@ -301,6 +313,12 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         }
         logging::start(args.log_format, args.log_level);
         tell(args, &server);
+        if let Some(fitting) = fitting {
+            let wanted = args.max_connections;
+            tracing::warn!(
+                "the system lets this process have {fitting} connections, not {wanted}: see `ulimit -n`"
+            );
+        }
         let ending = ending().map_err(|error| format!("failed to await signals: {error}"))?;
         Ok::<_, String>(server.run(ending).await)
     })?;
@@ -365,6 +383,7 @@ fn options(args: &ServeArgs) -> ServerOptions {
         headers_bytes_max: args.max_header_bytes as usize,
         headers_time_max: seconds(args.header_seconds),
         body_time_max: seconds(args.body_seconds),
+        write_time_max: seconds(args.write_seconds),
         drain_time: seconds(args.drain_seconds),
         shutdown_time_max: seconds(args.shutdown_seconds),
         ..ServerOptions::default()

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::app::App;
 use super::limits::HEADERS_MAX;
 use super::metrics::OpenConnection;
+use super::patience::Patient;
 use super::route::respond;
 use super::tls::Tls;
 use super::{ServerOptions, StartError};
@@ -38,6 +39,7 @@ pub struct Server {
     connections: Arc<Semaphore>,
     headers_time_max: Duration,
     headers_bytes_max: usize,
+    write_time_max: Duration,
     tls: Option<Tls>,
     drain_time: Duration,
     shutdown_time_max: Duration,
@@ -60,6 +62,7 @@ impl Server {
             app,
             connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
             headers_time_max: options.headers_time_max,
+            write_time_max: options.write_time_max,
             headers_bytes_max: options.headers_bytes_max.max(HEADERS_BYTES_MIN),
             tls: options.tls,
             drain_time: options.drain_time,
@@ -124,6 +127,7 @@ impl Server {
                 peer,
                 headers_time_max: self.headers_time_max,
                 headers_bytes_max: self.headers_bytes_max,
+                write_time_max: self.write_time_max,
                 watcher: graceful.watcher(),
             };
             let tls = self.tls.clone();
@@ -144,6 +148,7 @@ struct Conversation {
     peer: SocketAddr,
     headers_time_max: Duration,
     headers_bytes_max: usize,
+    write_time_max: Duration,
     watcher: Watcher,
 }
 
@@ -166,8 +171,10 @@ impl Conversation {
             peer,
             headers_time_max,
             headers_bytes_max,
+            write_time_max,
             watcher,
         } = self;
+        let stream = Patient::new(stream, write_time_max);
         let service = service_fn(move |request| respond(Arc::clone(&app), peer, request));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

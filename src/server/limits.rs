@@ -22,6 +22,9 @@ pub const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take for a body, unless an option says otherwise.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long a client may read nothing of an answer, unless an option says otherwise.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Most connections at a time, unless an option says otherwise.
 pub const CONNECTIONS_MAX: usize = 16_384;
 

@@ -49,6 +49,35 @@ static BODIES: Descriptor = Descriptor {
     help: "Bytes of the bodies of requests that are being read or done.",
 };
 
+static LINES: Descriptor = Descriptor {
+    name: "quickstep_ingest_lines_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    help: "Lines of ingested bodies that were answered: accepted, refused, or with an execution that succeeded or failed.",
+};
+
+/// What became of a line of an ingested body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LineOutcome {
+    Accepted,
+    Refused,
+    Succeeded,
+    Failed,
+}
+
+impl LineOutcome {
+    const ALL: [(LineOutcome, &str); 4] = [
+        (LineOutcome::Accepted, "accepted"),
+        (LineOutcome::Refused, "refused"),
+        (LineOutcome::Succeeded, "succeeded"),
+        (LineOutcome::Failed, "failed"),
+    ];
+}
+
+/// What ingestion is counted as, beside the API's operations.
+pub(crate) const INGEST: &str = "ingest";
+
 /// The statuses that are told apart; others are told by the first of their hundred.
 const STATUSES: [u16; 12] = [200, 207, 400, 403, 404, 408, 413, 415, 429, 500, 501, 503];
 
@@ -68,6 +97,7 @@ pub(crate) struct ServerMetrics {
     rows: Box<[Row]>,
     connections: AtomicUsize,
     accepted: AtomicU64,
+    lines: [AtomicU64; LineOutcome::ALL.len()],
 }
 
 fn zeros(count: usize) -> Box<[AtomicU64]> {
@@ -76,6 +106,11 @@ fn zeros(count: usize) -> Box<[AtomicU64]> {
 
 fn bounds() -> &'static [u64] {
     DURATION.bounds().unwrap_or_default()
+}
+
+/// What requests are counted as, the others last.
+fn names() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().copied().chain([INGEST, "other"])
 }
 
 /// A connection that is counted as open.
@@ -104,9 +139,10 @@ impl ServerMetrics {
             sums: zeros(bounds().len() + 1),
         };
         ServerMetrics {
-            rows: (0..=OPERATIONS.len()).map(row).collect(),
+            rows: (0..OPERATIONS.len() + 2).map(row).collect(),
             connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            lines: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -116,8 +152,8 @@ impl ServerMetrics {
 
     /// Counts a request that was answered.
     pub(crate) fn answered(&self, operation: Option<&str>, status: u16, nanos: u64) {
-        let known = operation.and_then(|name| OPERATIONS.iter().position(|known| *known == name));
-        let row = &self.rows[known.unwrap_or(OPERATIONS.len())];
+        let known = operation.and_then(|name| names().position(|known| known == name));
+        let row = &self.rows[known.unwrap_or(self.rows.len() - 1)];
         let exact = STATUSES.iter().position(|known| *known == status);
         let alike = || {
             STATUSES
@@ -130,6 +166,22 @@ impl ServerMetrics {
         let range = bounds().partition_point(|bound| *bound < nanos);
         row.sums[range].fetch_add(nanos, Ordering::Relaxed);
         row.counts[range].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a line of an ingested body that was answered.
+    pub(crate) fn line(&self, outcome: LineOutcome) {
+        self.lines[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lines(&self) -> Family {
+        let samples = LineOutcome::ALL.iter().map(|(outcome, name)| Sample {
+            labels: vec![(*name).into()],
+            value: Value::Number(self.lines[*outcome as usize].load(Ordering::Relaxed)),
+        });
+        Family {
+            descriptor: &LINES,
+            samples: samples.collect(),
+        }
     }
 
     fn requests(&self) -> Family {
@@ -176,8 +228,7 @@ impl ServerMetrics {
     }
 
     fn named(&self) -> impl Iterator<Item = (&Row, &'static str)> {
-        let names = OPERATIONS.iter().copied().chain(["other"]);
-        self.rows.iter().zip(names)
+        self.rows.iter().zip(names())
     }
 }
 
@@ -195,6 +246,7 @@ pub(crate) fn snapshot(app: &App) -> Snapshot {
     all.families.extend([
         metrics.requests(),
         metrics.durations(),
+        metrics.lines(),
         single(&CONNECTIONS, metrics.connections() as u64),
         single(&ACCEPTED, metrics.accepted.load(Ordering::Relaxed)),
         single(&BODIES, app.bodies.load(Ordering::Relaxed) as u64),

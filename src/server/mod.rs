@@ -6,6 +6,8 @@
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
 //!    does what is asked on the catalogue (`store`) and on the executions (`executor`, the seam to what runs them).
 //!
+//! Beside AWS's API there is `ingest`, which takes an execution for each line of a body.
+//!
 //! Without credentials there is no authentication: whoever reaches the socket is served.
 
 mod app;
@@ -14,12 +16,16 @@ mod auth;
 mod body;
 mod error;
 mod executor;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod ids;
+mod ingest;
 pub mod limits;
 mod metrics;
 mod operations;
 mod page;
+mod patience;
 mod protocol;
 mod request;
 mod route;
@@ -104,6 +110,8 @@ pub struct ServerOptions {
     /// Of so many EXPRESS executions that have ended, the latest, `DescribeExecution` and `GetExecutionHistory` tell what
     /// they tell of STANDARD ones; AWS does so of none.
     pub express_history: usize,
+    /// How long a client may read nothing of an answer.
+    pub write_time_max: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -147,6 +155,7 @@ impl Default for ServerOptions {
                 ..Rotation::default()
             },
             express_history: 0,
+            write_time_max: limits::WRITE_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
         }
     }

@@ -8,9 +8,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -18,14 +18,21 @@ use super::app::App;
 use super::auth::Payload;
 use super::body::{self, Body};
 use super::error::ApiError;
+use super::ingest::{self, Answers};
 use super::metrics;
 use super::operations::Headers;
 use super::protocol;
 use crate::metrics::prometheus;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, Answers>>;
+
+/// A body that is there.
+fn whole(body: impl Into<Bytes>) -> Either<Full<Bytes>, Answers> {
+    Either::Left(Full::new(body.into()))
+}
 
 /// Answers a request of a client at that address.
 pub(super) async fn respond(
@@ -36,6 +43,7 @@ pub(super) async fn respond(
     let id = app.ids.uuid();
     let mut answer = match (request.method(), request.uri().path()) {
         (&Method::POST, "/") => api(&app, peer, &id, request).await,
+        (&Method::POST, path) if ingest::is_ours(path) => ingested(&app, peer, &id, request),
         (&Method::GET, "/healthz") => plain(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => match *app.closing.borrow() {
             false => plain(StatusCode::OK, "ready\n"),
@@ -63,7 +71,7 @@ fn figures(app: &App, peer: SocketAddr) -> Answer {
         );
     }
     let text = prometheus::render(&metrics::snapshot(app));
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let mut answer = Response::new(whole(text));
     let kind = HeaderValue::from_static(prometheus::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
@@ -74,7 +82,7 @@ fn is_local(ip: IpAddr) -> bool {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut answer = Response::new(whole(text));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
@@ -85,37 +93,87 @@ async fn api(app: &App, peer: SocketAddr, id: &str, request: Request<Incoming>) 
     let began = app.clock.nanos();
     let (parts, body) = request.into_parts();
     let result = guarded(authenticated(app, &parts, body)).await;
-    let error = result.as_ref().err().map(|error| error.code);
-    let (status, body) = match result {
-        Ok(body) => (StatusCode::OK, body),
-        Err(error) => (
-            StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST),
-            error.body(),
-        ),
-    };
     let target = text(&parts.headers, "x-amz-target").and_then(|target| target.split_once('.'));
-    let nanos = app.clock.nanos().saturating_sub(began);
     let operation = target.map(|(_, name)| name);
-    app.metrics.answered(operation, status.as_u16(), nanos);
-    let status_shown = status.as_u16();
-    let micros = nanos / 1_000;
-    // What is not built is the client's affair.
-    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-        tracing::warn!(request_id = id, %peer, operation, status = status_shown, error, micros, "request failed");
-    } else {
-        tracing::debug!(request_id = id, %peer, operation, status = status_shown, error, micros, "request");
-    }
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let error = result.as_ref().err().map(|error| error.code);
+    let answer = match result {
+        Ok(body) => Response::new(whole(body)),
+        Err(error) => refusal(&error),
+    };
+    let request = Told {
+        id,
+        peer,
+        operation,
+        error,
+    };
+    request.tell(app, answer.status(), began);
+    with_type(answer, JSON)
+}
+
+/// Executions for the lines of a body.
+fn ingested(app: &Arc<App>, peer: SocketAddr, id: &str, request: Request<Incoming>) -> Answer {
+    let began = app.clock.nanos();
+    let (parts, body) = request.into_parts();
+    let result = ingest::begin(app, &parts, body);
+    let request = Told {
+        id,
+        peer,
+        operation: Some(metrics::INGEST),
+        error: result.as_ref().err().map(|error| error.code),
+    };
+    let answer = match result {
+        Ok(answers) => with_type(Response::new(Either::Right(answers)), NDJSON),
+        Err(error) => with_type(refusal(&error), JSON),
+    };
+    request.tell(app, answer.status(), began);
+    answer
+}
+
+fn refusal(error: &ApiError) -> Answer {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = Response::new(whole(error.body()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, JSON);
     if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT {
         // What is left of the body is not read.
         let close = HeaderValue::from_static("close");
-        answer
-            .headers_mut()
-            .insert(hyper::header::CONNECTION, close);
+        answer.headers_mut().insert(CONNECTION, close);
     }
     answer
+}
+
+fn with_type(mut answer: Answer, kind: HeaderValue) -> Answer {
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// What is counted and logged of a request.
+struct Told<'a> {
+    id: &'a str,
+    peer: SocketAddr,
+    operation: Option<&'a str>,
+    error: Option<&'static str>,
+}
+
+impl Told<'_> {
+    fn tell(&self, app: &App, status: StatusCode, began: u64) {
+        let Told {
+            id,
+            peer,
+            operation,
+            error,
+        } = *self;
+        let nanos = app.clock.nanos().saturating_sub(began);
+        app.metrics.answered(operation, status.as_u16(), nanos);
+        let micros = nanos / 1_000;
+        // What is not built is the client's affair.
+        let is_ours = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+        let status = status.as_u16();
+        if is_ours {
+            tracing::warn!(request_id = id, %peer, operation, status, error, micros, "request failed");
+        } else {
+            tracing::debug!(request_id = id, %peer, operation, status, error, micros, "request");
+        }
+    }
 }
 
 /// Does what a request asks for, if it may be asked: whoever cannot have signed it sends no body.

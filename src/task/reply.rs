@@ -62,15 +62,6 @@ impl std::fmt::Debug for ThreadInbox {
 }
 
 impl ThreadInbox {
-    /// An inbox that wakes the calling thread.
-    pub(crate) fn of_this_thread() -> Arc<ThreadInbox> {
-        Arc::new(ThreadInbox {
-            answers: Mutex::new(Vec::new()),
-            owner: std::thread::current(),
-            nanos: None,
-        })
-    }
-
     /// The same, for whom the time is told.
     pub(crate) fn with_clock(nanos: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<ThreadInbox> {
         Arc::new(ThreadInbox {

@@ -211,7 +211,7 @@ fn tokens_belong_to_keys() {
 #[test]
 fn malformed_authorizations_are_told() {
     let scoped = |from: &str, to: &str| authorization(&SCOPE.replace(from, to), HEADERS, PLAIN);
-    let (incomplete, invalid) = ("IncompleteSignatureException", "InvalidSignatureException");
+    let incomplete = "IncompleteSignatureException";
     for (text, code, expected) in [
         (
             "Bearer x".to_owned(),
@@ -238,6 +238,20 @@ fn malformed_authorizations_are_told() {
             incomplete,
             "Credential must have exactly 5",
         ),
+    ] {
+        let mut request = plain();
+        set(&mut request, "authorization", &text);
+        let (found, message) = verified(request, b"{}", NOW).unwrap();
+        assert_eq!(found, code, "{message}");
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn scopes_and_coverage_are_checked() {
+    let scoped = |from: &str, to: &str| authorization(&SCOPE.replace(from, to), HEADERS, PLAIN);
+    let invalid = "InvalidSignatureException";
+    for (text, code, expected) in [
         (
             scoped("20261122", "20261121"),
             invalid,
