@@ -281,7 +281,7 @@ impl Answers {
         std::thread::Builder::new()
             .name("quickstep-answers".to_owned())
             .spawn(move || {
-                let inbox = ThreadInbox::of_this_thread();
+                let inbox = ThreadInbox::of_this_thread(None);
                 if sender.send(Arc::clone(&inbox)).is_err() {
                     return;
                 }
