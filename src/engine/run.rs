@@ -367,7 +367,7 @@ impl Engine {
         let mut runner = taken.unwrap_or_else(|| Runner::new(clock));
         if !runner.inbox.is_of_this_thread() {
             let clock = Arc::clone(&self.0.shared.clock);
-            runner.inbox = ThreadInbox::with_clock(move || clock.nanos());
+            runner.inbox = ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos())));
         }
         let result = run(&mut runner);
         runner.run.reset();
@@ -767,7 +767,7 @@ impl Runner {
             run: Run::default(),
             response: Vec::new(),
             answers: Vec::new(),
-            inbox: ThreadInbox::with_clock(move || clock.nanos()),
+            inbox: ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos()))),
             generation: 0,
             bound: None,
             recorder: None,

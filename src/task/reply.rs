@@ -43,8 +43,8 @@ pub(crate) trait Inbox: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Tells the time.
-type Nanos = Box<dyn Fn() -> u64 + Send + Sync>;
+/// Tells the time of the engine's clock.
+pub(crate) type Nanos = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// Answers for one thread.
 pub(crate) struct ThreadInbox {
@@ -62,12 +62,12 @@ impl std::fmt::Debug for ThreadInbox {
 }
 
 impl ThreadInbox {
-    /// The same, for whom the time is told.
-    pub(crate) fn with_clock(nanos: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<ThreadInbox> {
+    /// An inbox that wakes the calling thread, and may know the time.
+    pub(crate) fn of_this_thread(nanos: Option<Nanos>) -> Arc<ThreadInbox> {
         Arc::new(ThreadInbox {
             answers: Mutex::new(Vec::new()),
             owner: std::thread::current(),
-            nanos: Some(Box::new(nanos)),
+            nanos,
         })
     }
 
