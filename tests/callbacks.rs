@@ -1,0 +1,269 @@
+//! Callbacks that misbehave: they panic, start and answer executions, shut the engine down or drop it. Nothing hangs, and
+//! nobody else loses anything.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use quickstep::asl::MachineType;
+use quickstep::engine::{Ended, Error, ErrorKind, Limits, ResultSink, StartRequest};
+use quickstep::task::{TaskAnswer, TaskRequest, TaskToken};
+use quickstep::{Engine, EngineBuilder, StateMachine, Status};
+
+/// So long nothing takes but what hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails if the test hangs, rather than to hang with it.
+fn within_patience<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::spawn(move || tell.send(test()));
+    match told.recv_timeout(PATIENCE) {
+        Ok(found) => found,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().unwrap_err())
+        }
+    }
+}
+
+fn pass() -> StateMachine {
+    StateMachine::compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
+        .unwrap()
+}
+
+fn waits() -> StateMachine {
+    StateMachine::compile(
+        r#"{"StartAt": "W", "States": {
+            "W": {"Type": "Wait", "Seconds": 0, "Next": "A"}, "A": {"Type": "Pass", "End": true}}}"#,
+    )
+    .unwrap()
+}
+
+/// One whose task is answered by its token.
+fn asks() -> StateMachine {
+    StateMachine::builder().machine_type(MachineType::Standard).compile(
+        r#"{"StartAt": "Ask", "States": {"Ask": {
+            "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            "Parameters": {"FunctionName": "ask", "Payload": {"token.$": "$$.Task.Token"}}, "End": true}}}"#,
+    )
+    .unwrap()
+}
+
+/// Panics at some lines, and counts the others.
+#[derive(Clone, Default)]
+struct Panics(Arc<Mutex<Vec<u64>>>);
+
+impl ResultSink for Panics {
+    fn ended(&self, ended: &Ended<'_>) {
+        assert!(
+            !ended.line.is_multiple_of(10),
+            "the sink panics, as it should"
+        );
+        self.0.lock().unwrap().push(ended.line);
+    }
+
+    fn refused(&self, line: u64, _: Error) {
+        assert!(!line.is_multiple_of(10), "the sink panics, as it should");
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+fn panicking_sink(builder: EngineBuilder, machine: &StateMachine) {
+    let machine = machine.clone();
+    within_patience(move || {
+        let engine = builder
+            .limits(Limits {
+                executions: 100,
+                ..Limits::default()
+            })
+            .build()
+            .unwrap();
+        let sink = Panics::default();
+        // More than there are slots, if each panic kept one.
+        for _ in 0..20 {
+            let inputs = (0..100).map(|n| if n % 5 == 0 { &b"{"[..] } else { b"{}" });
+            engine.start_batch(&machine, inputs, sink.clone()).unwrap();
+            while engine.in_flight() > 0 {
+                std::thread::yield_now();
+            }
+        }
+        let mut seen = std::mem::take(&mut *sink.0.lock().unwrap());
+        seen.sort_unstable();
+        let expected = (0..100).filter(|line| line % 10 != 0);
+        let expected: Vec<u64> = expected.flat_map(|line| [line; 20]).collect();
+        assert_eq!(seen, expected);
+        let report = engine.shutdown(PATIENCE);
+        assert_eq!(report.left, 0);
+        assert_eq!(engine.input_bytes(), 0);
+    });
+}
+
+#[test]
+fn a_sink_that_panics_loses_its_own_execution_alone() {
+    panicking_sink(Engine::builder().workers(1), &pass());
+    panicking_sink(Engine::builder().workers(3), &pass());
+}
+
+#[test]
+fn a_sink_that_panics_keeps_no_slot_of_executions_that_have_waited() {
+    panicking_sink(Engine::builder().workers(1), &waits());
+    panicking_sink(Engine::builder().workers(3), &waits());
+}
+
+#[test]
+fn a_callback_that_panics_takes_no_other_execution_along() {
+    for machine in [pass(), waits()] {
+        within_patience(move || {
+            let engine = Engine::builder()
+                .workers(1)
+                .limits(Limits {
+                    executions: 64,
+                    ..Limits::default()
+                })
+                .build()
+                .unwrap();
+            for _ in 0..20 {
+                let handles: Vec<_> = (0..50)
+                    .map(|n| {
+                        let handle = engine.start(&machine, StartRequest::new(b"{}")).unwrap();
+                        if n == 3 {
+                            // If it has ended already, the callback panics here.
+                            let clone = handle.clone();
+                            let then = move || clone.then(|_| panic!("as it should"));
+                            let (Ok(()) | Err(_)) = catch_unwind(AssertUnwindSafe(then));
+                        }
+                        (n, handle)
+                    })
+                    .collect();
+                for (n, handle) in handles {
+                    if n != 3 {
+                        assert_eq!(handle.wait().unwrap().status, Status::Succeeded);
+                    }
+                }
+                while engine.in_flight() > 0 {
+                    std::thread::yield_now();
+                }
+            }
+            assert_eq!(engine.shutdown(PATIENCE).left, 0);
+        });
+    }
+}
+
+#[test]
+fn who_asks_a_clone_after_a_callback_was_told_is_told_so() {
+    within_patience(|| {
+        let engine = Engine::builder().workers(1).build().unwrap();
+        let (tell, told) = mpsc::channel();
+        let handle = engine.start(&waits(), StartRequest::new(b"7")).unwrap();
+        let clone = handle.clone();
+        handle.then(move |result| tell.send(result.unwrap().output).unwrap());
+        assert_eq!(told.recv().unwrap().as_deref(), Some("7"));
+        assert_eq!(clone.wait().unwrap_err().kind(), ErrorKind::Stale);
+        assert_eq!(
+            clone.result().unwrap().unwrap_err().kind(),
+            ErrorKind::Stale
+        );
+        assert!(!clone.stop(None, None));
+        // The second of two callbacks is told as well.
+        let (tell, told) = mpsc::channel();
+        let handle = engine.start(&waits(), StartRequest::new(b"7")).unwrap();
+        for callback in 0..2 {
+            let tell = tell.clone();
+            handle
+                .clone()
+                .then(move |result| tell.send((callback, result.is_ok())).unwrap());
+        }
+        let mut both = [told.recv().unwrap(), told.recv().unwrap()];
+        both.sort_unstable();
+        assert_eq!(both.map(|(callback, _)| callback), [0, 1]);
+        assert_eq!(both.iter().filter(|(_, is_ok)| *is_ok).count(), 1);
+    });
+}
+
+#[test]
+fn every_clone_is_woken() {
+    within_patience(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        let machine = asks();
+        let (engine, tokens) = asking(Engine::builder().workers(1));
+        let handle = engine.start(&machine, StartRequest::new(b"7")).unwrap();
+        let pollers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut handle = handle.clone();
+                let (tell, told) = mpsc::channel();
+                let task = runtime.spawn(async move {
+                    let mut is_first = true;
+                    std::future::poll_fn(|context| {
+                        let polled = std::pin::Pin::new(&mut handle).poll(context);
+                        if std::mem::take(&mut is_first) {
+                            tell.send(()).unwrap();
+                        }
+                        polled
+                    })
+                    .await
+                });
+                told.recv().unwrap();
+                task
+            })
+            .collect();
+        let token = tokens.recv().unwrap();
+        engine
+            .complete(&token, TaskAnswer::Succeeded(b"1".to_vec()))
+            .unwrap();
+        for task in pollers {
+            let result = runtime.block_on(task).unwrap().unwrap();
+            assert_eq!(result.output.as_deref(), Some("1"));
+        }
+    });
+}
+
+/// An engine whose task hands its token on.
+fn asking(builder: EngineBuilder) -> (Engine, mpsc::Receiver<TaskToken>) {
+    let (tell, tokens) = mpsc::channel();
+    let engine = builder
+        .task_callback(
+            "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            move |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+                tell.send(request.token()).unwrap();
+                response.extend_from_slice(b"{}");
+                Ok(())
+            },
+        )
+        .build()
+        .unwrap();
+    (engine, tokens)
+}
+
+#[test]
+fn a_handler_may_answer_its_own_task() {
+    within_patience(|| {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        let engine = Engine::builder()
+            .workers(1)
+            .task_callback(
+                "arn:aws:states:::lambda:invoke.waitForTaskToken",
+                |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+                    response.extend_from_slice(b"{}");
+                    let engine = ENGINE.get().unwrap();
+                    engine
+                        .complete(&request.token(), TaskAnswer::Succeeded(b"5".to_vec()))
+                        .unwrap();
+                    Ok(())
+                },
+            )
+            .build()
+            .unwrap();
+        let engine = ENGINE.get_or_init(|| engine);
+        let machine = asks();
+        let handle = engine.start(&machine, StartRequest::new(b"{}")).unwrap();
+        assert_eq!(handle.wait().unwrap().output.as_deref(), Some("5"));
+        // On the caller's thread, which is no worker.
+        let result = engine.start_sync(&machine, StartRequest::new(b"{}"));
+        assert_eq!(result.unwrap().output.as_deref(), Some("5"));
+    });
+}
