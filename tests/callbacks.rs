@@ -267,3 +267,15 @@ fn a_handler_may_answer_its_own_task() {
         assert_eq!(result.unwrap().output.as_deref(), Some("5"));
     });
 }
+
+#[test]
+fn what_no_token_can_reach_fails_rather_than_to_wait() {
+    within_patience(|| {
+        let (engine, _tokens) = asking(Engine::builder().workers(1));
+        let observer = &mut quickstep::history::NoEvents;
+        let result = engine.run_with(&asks(), StartRequest::new(b"{}"), observer);
+        let failure = result.unwrap().failure.unwrap();
+        assert_eq!(failure.error.as_deref(), Some("States.Runtime"));
+        assert!(failure.cause.unwrap().contains("token"));
+    });
+}

@@ -20,7 +20,7 @@ use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
 use crate::runtime::ticket::{Ticket, Tickets};
 use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
-use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
+use crate::runtime::{Counts, Meta, Own, Shared, TurnHere, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
 
@@ -325,7 +325,8 @@ impl Engine {
         self.start_sync(machine, StartRequest::new(input))
     }
 
-    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log.
+    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log. A task
+    /// that would be answered by its token fails, since no token leads here.
     ///
     /// # Errors
     ///
@@ -382,7 +383,10 @@ impl Engine {
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(around, &mut runner.run, &mut address, observer);
+        let turn = {
+            let _here = TurnHere::begin();
+            driver.turn(around, &mut runner.run, &mut address, observer)
+        };
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
@@ -606,7 +610,7 @@ impl Engine {
     }
 
     /// Says what became of a task, by its token: its result, its failure, that it goes on. Waits until a worker has looked,
-    /// which takes a turn or two; a handler, which runs on a worker, does not wait.
+    /// which takes a turn or two; a handler does not wait.
     ///
     /// # Errors
     ///

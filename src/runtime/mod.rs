@@ -54,7 +54,7 @@ use turn::Run;
 
 pub use outlet::Ended;
 pub(crate) use slab::Place;
-pub(crate) use worker::{Meta, Own, Worker, is_worker};
+pub(crate) use worker::{Meta, Own, TurnHere, Worker, is_worker};
 
 use worker::Ends;
 
@@ -509,7 +509,7 @@ impl Shared {
         called != Called::Stale
     }
 
-    /// Hands over what became of a task; false if there is no such task. On a worker's thread, and in a simulation, nobody
+    /// Hands over what became of a task; false if there is no such task. In a turn of an execution, and in a simulation, nobody
     /// can wait for what a worker finds: then only the execution is looked for.
     pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
         let place = token.as_str().get(..16);
@@ -517,7 +517,7 @@ impl Shared {
         let Some(place) = place.and_then(Place::of_number) else {
             return false;
         };
-        let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
+        let judged = (!worker::has_turn() && !self.is_simulated).then(Arc::<Judged>::default);
         let letter = TokenLetter {
             token: token.clone(),
             answer,

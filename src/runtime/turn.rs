@@ -301,7 +301,9 @@ impl Driver {
         };
         let id = call.id;
         let binding = bound.bindings.task(id);
-        if let Some(Handler::Callback(handler)) = &binding.handler {
+        if let Some(Handler::Callback(handler)) = &binding.handler
+            && run.execution.has_place()
+        {
             return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
         if let Some(step) = binding.steps.completion() {
@@ -344,9 +346,13 @@ impl Driver {
                 metrics.task(id, outcome, nanos);
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
+            Some(Handler::Async(_) | Handler::Exec(_)) => {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
+            }
+            Some(Handler::Callback(_)) => {
+                failure = task::unanswerable(program.state_of(id));
+                Completion::Failed(&failure)
             }
             None => {
                 let info = &program.tasks[id.index()];

@@ -114,6 +114,32 @@ pub(crate) struct Worker<'a> {
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while an execution has its turn on this thread: nobody may wait here for what only a further turn brings.
+pub(super) fn has_turn() -> bool {
+    HAS_TURN.get() || is_worker()
+}
+
+/// A turn of an execution on a thread that is no worker, for as long as there is this.
+#[derive(Debug)]
+pub(crate) struct TurnHere {
+    before: bool,
+}
+
+impl TurnHere {
+    pub(crate) fn begin() -> TurnHere {
+        TurnHere {
+            before: HAS_TURN.replace(true),
+        }
+    }
+}
+
+impl Drop for TurnHere {
+    fn drop(&mut self) {
+        HAS_TURN.set(self.before);
+    }
 }
 
 /// True on the threads of workers, of any engine: what they wait for, nobody may do.
