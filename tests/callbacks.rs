@@ -4,11 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use quickstep::asl::MachineType;
-use quickstep::engine::{Ended, Error, ErrorKind, Limits, ResultSink, StartRequest};
+use quickstep::engine::{
+    Clock, Ended, Error, ErrorKind, JournalOptions, Limits, ResultSink, StartRequest, SystemClock,
+};
+use quickstep::internal::journal::sim::SimStorage;
+use quickstep::stdx::Timestamp;
 use quickstep::task::{TaskAnswer, TaskRequest, TaskToken};
 use quickstep::{Engine, EngineBuilder, StateMachine, Status};
 
@@ -278,4 +282,172 @@ fn what_no_token_can_reach_fails_rather_than_to_wait() {
         assert_eq!(failure.error.as_deref(), Some("States.Runtime"));
         assert!(failure.cause.unwrap().contains("token"));
     });
+}
+
+/// Small enough for a disk in memory.
+const SMALL: JournalOptions = JournalOptions {
+    segment_bytes: 1 << 20,
+    buffer_bytes: 1 << 16,
+    bytes_max: 1 << 23,
+    ends_delay_ms_max: 1,
+    space_retry_ms: 10,
+    salt: Some(0x5EED),
+};
+
+/// A clock that holds up the journal's thread until it is told to go on, so that callbacks are that thread's.
+#[derive(Clone, Debug)]
+struct Gate(Arc<(SystemClock, Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn new() -> Gate {
+        Gate(Arc::new((
+            SystemClock::new(),
+            Mutex::default(),
+            Condvar::new(),
+        )))
+    }
+
+    fn open(&self) {
+        *self.0.1.lock().unwrap() = true;
+        self.0.2.notify_all();
+    }
+}
+
+impl Clock for Gate {
+    fn timestamp(&self) -> Timestamp {
+        self.0.0.timestamp()
+    }
+
+    fn nanos(&self) -> u64 {
+        if std::thread::current().name() == Some("quickstep-journal") {
+            let is_open = self.0.1.lock().unwrap();
+            drop(self.0.2.wait_while(is_open, |is_open| !*is_open).unwrap());
+        }
+        self.0.0.nanos()
+    }
+}
+
+fn durable(disk: &SimStorage, gate: &Gate) -> Engine {
+    Engine::builder()
+        .workers(1)
+        .clock(Arc::new(gate.clone()))
+        .journal_options(SMALL)
+        .journal_storage(Arc::new(disk.clone()))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn an_acknowledgement_that_panics_is_alone_with_that() {
+    within_patience(|| {
+        let gate = Gate::new();
+        let (engine, machine) = (durable(&SimStorage::new(), &gate), waits());
+        let (tell, told) = mpsc::channel();
+        for n in 0..200 {
+            let tell = tell.clone();
+            let request = StartRequest::new(b"{}");
+            let acknowledge = move |result: Result<(), Error>| {
+                result.unwrap();
+                assert!(n % 7 != 0, "the callback panics, as it should");
+                tell.send(n).unwrap();
+            };
+            engine.start_then(&machine, request, acknowledge).unwrap();
+        }
+        drop(tell);
+        gate.open();
+        let mut told: Vec<u32> = told.iter().collect();
+        told.sort_unstable();
+        let expected: Vec<u32> = (0..200).filter(|n| n % 7 != 0).collect();
+        assert_eq!(told, expected);
+        // The journal goes on.
+        let handle = engine.start(&machine, StartRequest::new(b"5")).unwrap();
+        assert_eq!(handle.wait().unwrap().output.as_deref(), Some("5"));
+        let report = engine.shutdown(PATIENCE);
+        let journal = report.journal.unwrap();
+        assert_eq!((journal.unfinished, journal.is_clean), (0, true));
+    });
+}
+
+#[test]
+fn an_acknowledgement_may_start_but_not_wait() {
+    within_patience(|| {
+        let gate = Gate::new();
+        let (engine, machine) = (durable(&SimStorage::new(), &gate), pass());
+        let (tell, told) = mpsc::channel();
+        let (inner, again) = (engine.clone(), machine.clone());
+        let request = StartRequest::new(b"{}");
+        let started = engine.start_then(&machine, request, move |result| {
+            result.unwrap();
+            let refused = inner.start(&again, StartRequest::new(b"1")).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Journal);
+            assert!(refused.to_string().contains("start_then"), "{refused}");
+            let sink = Panics::default();
+            let refused = inner.start_batch(&again, [&b"1"[..]], sink).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Journal);
+            inner
+                .start_then(&again, StartRequest::new(b"2"), move |result| {
+                    tell.send(result.is_ok()).unwrap();
+                })
+                .unwrap();
+        });
+        started.unwrap();
+        gate.open();
+        assert_eq!(told.recv(), Ok(true));
+        let report = engine.shutdown(PATIENCE);
+        assert_eq!(report.counts.started, 2, "what was refused does not run");
+        assert_eq!(report.journal.unwrap().unfinished, 0);
+    });
+}
+
+#[test]
+fn engines_end_in_callbacks_of_theirs() {
+    for shuts_down in [false, true] {
+        for by_journal in [false, true] {
+            within_patience(move || {
+                let disk = SimStorage::new();
+                let (release, gate) = mpsc::channel();
+                let gate = Mutex::new(gate);
+                let engine = Engine::builder()
+                    .workers(1)
+                    .journal_options(SMALL)
+                    .journal_storage(Arc::new(disk.clone()))
+                    .task("*", move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+                        gate.lock().unwrap().recv().unwrap();
+                        response.push(b'1');
+                        Ok(())
+                    })
+                    .build()
+                    .unwrap();
+                let (tell, told) = mpsc::channel();
+                let inner = engine.clone();
+                let end = move || {
+                    if shuts_down {
+                        inner.shutdown(Duration::from_millis(1));
+                    }
+                    drop(inner);
+                    tell.send(()).unwrap();
+                };
+                let request = StartRequest::new(b"{}");
+                if by_journal {
+                    let started = engine.start_then(&asks(), request, move |_| end());
+                    started.unwrap();
+                } else {
+                    engine.start(&asks(), request).unwrap().then(move |_| end());
+                }
+                drop(engine);
+                // The handler may be gone with the engine.
+                let (Ok(()) | Err(_)) = release.send(());
+                told.recv().unwrap();
+                // Nobody has the journal any more.
+                while Engine::builder()
+                    .journal_options(SMALL)
+                    .journal_storage(Arc::new(disk.clone()))
+                    .build()
+                    .is_err()
+                {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
 }

@@ -209,6 +209,7 @@ impl Engine {
 impl Durable {
     /// Writes that attempts begin, and waits for the disk.
     fn write_attempts(&self, starts: &VecDeque<Unfinished>) -> Result<(), Error> {
+        self.may_wait()?;
         let attempts: Vec<(Lsn, u32)> = starts.iter().map(|s| (s.start, s.attempt)).collect();
         let appended = match self.is_simulated {
             true => self.journal.try_append_attempts(&attempts),
