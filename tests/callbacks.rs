@@ -451,3 +451,21 @@ fn engines_end_in_callbacks_of_theirs() {
         }
     }
 }
+
+#[test]
+fn inputs_that_panic_leave_nothing_in_flight() {
+    let engine = Engine::builder().workers(1).build().unwrap();
+    let machine = pass();
+    let is_second = std::cell::Cell::new(false);
+    let inputs = std::iter::repeat_n(&b"{}"[..], 3).inspect(|_| {
+        assert!(!is_second.get(), "the iterator panics, as it should");
+    });
+    // It is gone over twice.
+    let inputs = inputs.chain(std::iter::once_with(|| {
+        is_second.set(true);
+        &b"{}"[..]
+    }));
+    let start = || engine.start_batch(&machine, inputs, Panics::default());
+    assert!(catch_unwind(AssertUnwindSafe(start)).is_err());
+    assert_eq!((engine.in_flight(), engine.input_bytes()), (0, 0));
+}

@@ -216,6 +216,8 @@ impl Engine {
             bytes += input.len() as u64;
         }
         self.admit(Api::StartExecution, count, bytes)?;
+        // Until all are in batches: the iterator is somebody's, and may panic.
+        let admitted = shared.admitted(count, bytes);
         let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
         let first_number = shared.take_numbers(count as u64);
         let mut batches: Vec<Box<StartBatch>> = Vec::new();
@@ -235,6 +237,7 @@ impl Engine {
                 batch.push(input, None, None);
             }
         }
+        admitted.keep();
         if left > 0 || bytes_left > 0 {
             shared.release(left, bytes_left);
         }

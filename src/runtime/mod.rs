@@ -630,6 +630,15 @@ impl Shared {
         admitted
     }
 
+    /// Admits executions for somebody who waits until there is room, and is not refused.
+    pub(crate) fn try_admit(&self, count: usize, bytes: u64) -> Result<(), Throttled> {
+        let admitted = self.admission.try_admit(count, bytes, self.clock.nanos());
+        if admitted.is_err() {
+            self.end_if_empty();
+        }
+        admitted
+    }
+
     /// Admits nothing any more, and waits until nothing is in flight, for `patience` at most. Returns how many
     /// executions are left.
     pub(crate) fn drain(&self, patience: Duration) -> usize {
