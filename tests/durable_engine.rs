@@ -358,6 +358,38 @@ fn what_never_fits_again_is_told_and_not_waited_for() {
 }
 
 #[test]
+fn a_report_is_true_however_full_the_disk_is() {
+    let machine = machine("m");
+    for pages in 15..40 {
+        let (disk, calls) = (SimStorage::new(), Calls::default());
+        let (engine, mut simulation) = simulated(&disk, &calls);
+        disk.set_faults(Faults {
+            bytes_max: Some(pages * 4_096),
+            allocates_late: pages % 2 == 0,
+            ..Faults::default()
+        });
+        for _ in 0..1_000 {
+            if engine.start(&machine, StartRequest::new(b"1")).is_err() {
+                break;
+            }
+        }
+        assert!(simulation.run_until_idle(10_000));
+        let report = engine.shutdown(Duration::ZERO).journal.unwrap();
+        drop((engine, simulation));
+        disk.set_faults(Faults::default());
+        let (engine, _simulation) = simulated(&disk, &calls);
+        let unfinished = engine.journal_counters().unwrap().unfinished;
+        if report.is_clean {
+            assert_eq!(report.unfinished, 0, "{pages} pages");
+        }
+        assert!(
+            unfinished == report.unfinished || !report.is_clean,
+            "{pages} pages: {report:?}, {unfinished}"
+        );
+    }
+}
+
+#[test]
 fn a_full_journal_refuses_and_room_comes_with_ends() {
     let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
     let (engine, mut simulation) = simulated(&disk, &calls);

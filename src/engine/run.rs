@@ -1,7 +1,7 @@
 //! [`Engine`]: starts executions, on the caller's thread or on the workers.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
@@ -59,7 +59,8 @@ struct Inner {
     runners: Mutex<Vec<Runner>>,
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
-    start_workers: Once,
+    /// Set when they were, with why they could not be.
+    start_workers: OnceLock<Option<String>>,
     /// The journal, if starts are durable.
     durable: Option<Arc<Durable>>,
     /// Where events go, if they are logged.
@@ -149,7 +150,7 @@ impl Engine {
             bound: Mutex::default(),
             runners: Mutex::default(),
             owns: Mutex::new(owns),
-            start_workers: Once::new(),
+            start_workers: OnceLock::new(),
             durable,
             logs,
         }))
@@ -470,8 +471,8 @@ impl Engine {
 
     /// The workers, which are started if they have not been.
     pub(super) fn workers(&self) -> Result<&Arc<Shared>, Error> {
-        let mut failed = None;
-        self.0.start_workers.call_once(|| {
+        let failed = self.0.start_workers.get_or_init(|| {
+            let mut failed = None;
             for mut own in lock(&self.0.owns).drain(..) {
                 let shared = Arc::clone(&self.0.shared);
                 let started = std::thread::Builder::new()
@@ -479,6 +480,7 @@ impl Engine {
                     .spawn(move || Worker::new(&shared, &mut own).run());
                 failed = started.err().or(failed.take());
             }
+            failed.map(|error| error.to_string())
         });
         match failed {
             None => Ok(&self.0.shared),

@@ -48,7 +48,7 @@ pub enum DurabilityMode {
 pub struct JournalReport {
     /// Starts without an end: they run again when the journal is opened and recovered.
     pub unfinished: u64,
-    /// Whether everything is on the disk: false if the disk has failed, so that what has ended may run again.
+    /// Whether everything is on the disk: false if the disk has failed or is full, so that what has ended may run again.
     pub is_clean: bool,
 }
 
