@@ -350,13 +350,8 @@ impl Driver {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
-            Some(Handler::Callback(_)) => {
-                failure = task::unanswerable(program.state_of(id));
-                Completion::Failed(&failure)
-            }
-            None => {
-                let info = &program.tasks[id.index()];
-                failure = task::unhandled(&info.resource_text, program.state_of(id));
+            Some(Handler::Callback(_)) | None => {
+                failure = nobody_answers(program, id, binding.handler.is_some());
                 Completion::Failed(&failure)
             }
         };
@@ -529,6 +524,15 @@ impl Driver {
     ) {
         let failure = Failure::new("States.Runtime", "nothing can wake the execution");
         run.execution.stop(program, failure, now, observer);
+    }
+}
+
+#[cold]
+fn nobody_answers(program: &Program, id: TaskId, has_handler: bool) -> Failure {
+    let state = program.state_of(id);
+    match has_handler {
+        true => task::unanswerable(state),
+        false => task::unhandled(&program.tasks[id.index()].resource_text, state),
     }
 }
 
