@@ -1,7 +1,7 @@
 //! [`Engine`]: starts executions, on the caller's thread or on the workers.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
@@ -21,7 +21,7 @@ use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
 use crate::runtime::ticket::{Ticket, Tickets};
 use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
-use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
+use crate::runtime::{Counts, Meta, Own, Shared, TurnHere, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
 
@@ -60,7 +60,8 @@ struct Inner {
     runners: Mutex<Vec<Runner>>,
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
-    start_workers: Once,
+    /// Set when they were, with why they could not be.
+    start_workers: OnceLock<Option<String>>,
     /// The journal, if starts are durable.
     durable: Option<Arc<Durable>>,
     /// Where events go, if they are logged.
@@ -152,7 +153,7 @@ impl Engine {
             bound: Mutex::default(),
             runners: Mutex::default(),
             owns: Mutex::new(owns),
-            start_workers: Once::new(),
+            start_workers: OnceLock::new(),
             durable,
             logs,
             #[cfg(feature = "server")]
@@ -234,6 +235,8 @@ impl Engine {
             bytes += input.len() as u64;
         }
         self.admit(Api::StartExecution, count, bytes)?;
+        // Until all are in batches: the iterator is somebody's, and may panic.
+        let admitted = shared.admitted(count, bytes);
         let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
         let first_number = shared.take_numbers(count as u64);
         let mut batches: Vec<Box<StartBatch>> = Vec::new();
@@ -253,6 +256,7 @@ impl Engine {
                 batch.push(input, None, None);
             }
         }
+        admitted.keep();
         if left > 0 || bytes_left > 0 {
             shared.release(left, bytes_left);
         }
@@ -343,7 +347,8 @@ impl Engine {
         self.start_sync(machine, StartRequest::new(input))
     }
 
-    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log.
+    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log. A task
+    /// that would be answered by its token fails, since no token leads here.
     ///
     /// # Errors
     ///
@@ -402,7 +407,10 @@ impl Engine {
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(around, &mut runner.run, &mut address, observer);
+        let turn = {
+            let _here = TurnHere::begin();
+            driver.turn(around, &mut runner.run, &mut address, observer)
+        };
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
@@ -483,8 +491,8 @@ impl Engine {
 
     /// The workers, which are started if they have not been.
     pub(super) fn workers(&self) -> Result<&Arc<Shared>, Error> {
-        let mut failed = None;
-        self.0.start_workers.call_once(|| {
+        let failed = self.0.start_workers.get_or_init(|| {
+            let mut failed = None;
             for mut own in lock(&self.0.owns).drain(..) {
                 let shared = Arc::clone(&self.0.shared);
                 let started = std::thread::Builder::new()
@@ -492,6 +500,7 @@ impl Engine {
                     .spawn(move || Worker::new(&shared, &mut own).run());
                 failed = started.err().or(failed.take());
             }
+            failed.map(|error| error.to_string())
         });
         match failed {
             None => Ok(&self.0.shared),
@@ -626,7 +635,7 @@ impl Engine {
     }
 
     /// Says what became of a task, by its token: its result, its failure, that it goes on. Waits until a worker has looked,
-    /// which takes a turn or two; a handler, which runs on a worker, does not wait.
+    /// which takes a turn or two; a handler does not wait.
     ///
     /// # Errors
     ///

@@ -300,6 +300,11 @@ impl Execution {
         self.context.place = place;
     }
 
+    /// Whether its tasks can be answered by their tokens.
+    pub(crate) const fn has_place(&self) -> bool {
+        self.context.place != 0
+    }
+
     /// Says which attempt at the same start it is, from 1; the first, unless this is called. Before its first step.
     pub fn set_attempt(&mut self, attempt: u32) {
         self.context.attempt = attempt.max(1);

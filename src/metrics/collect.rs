@@ -80,7 +80,7 @@ impl Metrics {
         }
         let (logs, journals): (Vec<_>, Vec<_>) = {
             let sources = lock(&self.0.sources);
-            let logs = sources.logs.iter().map(|read| read());
+            let logs = sources.logs.iter().map(|(_, read)| read());
             let journals = sources.journals.iter().map(|read| read());
             (logs.collect(), journals.collect())
         };

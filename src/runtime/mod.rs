@@ -56,7 +56,7 @@ use turn::Run;
 
 pub use outlet::Ended;
 pub(crate) use slab::Place;
-pub(crate) use worker::{Meta, Own, Worker, is_worker};
+pub(crate) use worker::{Meta, Own, TurnHere, Worker, is_worker};
 
 use worker::Ends;
 
@@ -522,10 +522,10 @@ impl Shared {
         called != Called::Stale
     }
 
-    /// Hands over what became of a task; false if there is no such task. On a worker's thread, and in a simulation, nobody
+    /// Hands over what became of a task; false if there is no such task. In a turn of an execution, and in a simulation, nobody
     /// can wait for what a worker finds: then only the execution is looked for.
     pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
-        let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
+        let judged = (!worker::has_turn() && !self.is_simulated).then(Arc::<Judged>::default);
         let told = judged.clone();
         let told = told.map(|judged| Box::new(move |taken| judged.give(taken)) as Told);
         let found = self.post_answer(place_of(token), token, answer, told);
@@ -656,6 +656,15 @@ impl Shared {
         let admitted = self.admission.admit(count, bytes, self.clock.nanos());
         if admitted.is_err() {
             // It may have been counted for a moment.
+            self.end_if_empty();
+        }
+        admitted
+    }
+
+    /// Admits executions for somebody who waits until there is room, and is not refused.
+    pub(crate) fn try_admit(&self, count: usize, bytes: u64) -> Result<(), Throttled> {
+        let admitted = self.admission.try_admit(count, bytes, self.clock.nanos());
+        if admitted.is_err() {
             self.end_if_empty();
         }
         admitted

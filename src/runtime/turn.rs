@@ -374,7 +374,9 @@ impl Driver {
         };
         let id = call.id;
         let binding = bound.bindings.task(id);
-        if let Some(Handler::Callback(handler)) = &binding.handler {
+        if let Some(Handler::Callback(handler)) = &binding.handler
+            && run.execution.has_place()
+        {
             return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
         if let Some(step) = binding.steps.completion() {
@@ -417,13 +419,12 @@ impl Driver {
                 metrics.task(id, outcome, nanos);
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
+            Some(Handler::Async(_) | Handler::Exec(_)) => {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
-            None => {
-                let info = &program.tasks[id.index()];
-                failure = task::unhandled(&info.resource_text, program.state_of(id));
+            Some(Handler::Callback(_)) | None => {
+                failure = nobody_answers(program, id, binding.handler.is_some());
                 Completion::Failed(&failure)
             }
         };
@@ -596,6 +597,15 @@ impl Driver {
     ) {
         let failure = Failure::new("States.Runtime", "nothing can wake the execution");
         run.execution.stop(program, failure, now, observer);
+    }
+}
+
+#[cold]
+fn nobody_answers(program: &Program, id: TaskId, has_handler: bool) -> Failure {
+    let state = program.state_of(id);
+    match has_handler {
+        true => task::unanswerable(state),
+        false => task::unhandled(&program.tasks[id.index()].resource_text, state),
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Own {
     next_kind: usize,
     /// Whether it is counted among those that look for work.
     is_searching: bool,
+    /// The bytes of the input of the execution that has its turn.
+    running: Option<u64>,
     /// Executions that have ended in this turn, and the bytes of their inputs.
     ended: usize,
     ended_bytes: u64,
@@ -92,6 +94,7 @@ impl Own {
             verdicts: Vec::new(),
             next_kind: 0,
             is_searching: false,
+            running: None,
             ended: 0,
             ended_bytes: 0,
         }
@@ -114,6 +117,32 @@ pub(crate) struct Worker<'a> {
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while an execution has its turn on this thread: nobody may wait here for what only a further turn brings.
+pub(super) fn has_turn() -> bool {
+    HAS_TURN.get() || is_worker()
+}
+
+/// A turn of an execution on a thread that is no worker, for as long as there is this.
+#[derive(Debug)]
+pub(crate) struct TurnHere {
+    before: bool,
+}
+
+impl TurnHere {
+    pub(crate) fn begin() -> TurnHere {
+        TurnHere {
+            before: HAS_TURN.replace(true),
+        }
+    }
+}
+
+impl Drop for TurnHere {
+    fn drop(&mut self) {
+        HAS_TURN.set(self.before);
+    }
 }
 
 /// True on the threads of workers, of any engine: what they wait for, nobody may do.
@@ -125,6 +154,33 @@ pub(crate) fn is_worker() -> bool {
 enum Work {
     Execution(u32),
     Starts(Box<StartBatch>),
+}
+
+/// What has not been started of a batch goes back, also when a turn panics.
+struct Rest<'a> {
+    shared: &'a Shared,
+    batch: Option<Box<StartBatch>>,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.shared.start_batch(batch);
+        }
+    }
+}
+
+/// Whoever waits for an execution whose turn panics is told that it is lost.
+struct Loss<'a>(Option<&'a Arc<Ticket>>);
+
+impl Drop for Loss<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(ticket) = self.0
+        {
+            ticket.lose();
+        }
+    }
 }
 
 /// What the runtime keeps of an execution besides the interpreter.
@@ -142,7 +198,8 @@ impl<'a> Worker<'a> {
         Worker { shared, own }
     }
 
-    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics, in a sink or an observer, loses its execution.
+    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics,
+    /// in a sink or an observer, loses its execution, and no other.
     pub(crate) fn run(mut self) {
         IS_WORKER.set(true);
         self.shared.idle.enlist(self.own.number);
@@ -156,6 +213,9 @@ impl<'a> Worker<'a> {
                     self.own.run = Run::default();
                     self.own.letters.clear();
                     self.own.verdicts.clear();
+                    if let Some(input_bytes) = self.own.running {
+                        self.leave(None, input_bytes);
+                    }
                     self.settle();
                 }
             }
@@ -269,15 +329,19 @@ impl<'a> Worker<'a> {
     }
 
     /// Starts the executions of a batch, for as long as a turn lasts.
-    fn starts(&mut self, mut batch: Box<StartBatch>) {
+    fn starts(&mut self, batch: Box<StartBatch>) {
         if batch.left() > 1 {
             self.shared.idle.notify();
         }
         let group = Arc::clone(&batch.group);
         let began = self.own.driver.nanos;
         let number = self.own.number;
+        let mut rest = Rest {
+            shared: self.shared,
+            batch: Some(batch),
+        };
         group.outlet.lend(number, &mut |receiver| {
-            while let Some(started) = batch.next() {
+            while let Some(started) = rest.batch.as_mut().and_then(|batch| batch.next()) {
                 if receiver.wants() && !self.shared.is_closed() {
                     self.start(&group, started, receiver);
                 } else {
@@ -288,12 +352,6 @@ impl<'a> Worker<'a> {
                 }
             }
         });
-        if batch.left() == 0 {
-            self.shared.recycle(*batch);
-        } else {
-            self.shared.starts.push(batch);
-            self.shared.idle.notify();
-        }
     }
 
     /// Runs one execution, at once if it can be.
@@ -309,6 +367,8 @@ impl<'a> Worker<'a> {
             started_nanos: self.own.driver.nanos,
             input_bytes: started.input.len() as u64,
         };
+        self.own.running = Some(meta.input_bytes);
+        let _loss = Loss(started.ticket.as_ref());
         let mut held = match &started.ticket {
             None => None,
             Some(ticket) => {
@@ -371,6 +431,7 @@ impl<'a> Worker<'a> {
     /// A start that nobody wants any more.
     #[cold]
     fn drop_start(&mut self, started: Started<'_>, receiver: &mut dyn Receiver) {
+        self.own.running = Some(started.input.len() as u64);
         let held = started.ticket.as_ref().map(|ticket| {
             let mut held = self.shared.slab.take(ticket.place.id);
             drop(held.take());
@@ -399,6 +460,8 @@ impl<'a> Worker<'a> {
             Err(damaged) => unreachable!("the blob was written by this process: {damaged}"),
         };
         drop(blob);
+        self.own.running = Some(meta.input_bytes);
+        let _loss = Loss(owner.ticket());
         if let Some(mut pending) = pending {
             self.own.run.pending.append(&mut pending.0);
         }
@@ -484,6 +547,7 @@ impl<'a> Worker<'a> {
         ));
         count(&self.counters().parked, 1);
         let place = held.place();
+        self.own.running = None;
         match turn {
             Turn::Parked(at) => {
                 let at = at.plus_millis(self.own.run.skipped_millis.saturating_neg());
@@ -548,6 +612,7 @@ impl<'a> Worker<'a> {
         if let Some(held) = held {
             held.vacate(&mut self.own.cache);
         }
+        self.own.running = None;
         self.own.ended += 1;
         self.own.ended_bytes += input_bytes;
     }

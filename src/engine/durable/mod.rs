@@ -15,7 +15,7 @@ mod start;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
@@ -48,7 +48,7 @@ pub enum DurabilityMode {
 pub struct JournalReport {
     /// Starts without an end: they run again when the journal is opened and recovered.
     pub unfinished: u64,
-    /// Whether everything is on the disk: false if the disk has failed, so that what has ended may run again.
+    /// Whether everything is on the disk: false if the disk has failed or is full, so that what has ended may run again.
     pub is_clean: bool,
 }
 
@@ -95,6 +95,7 @@ impl JournalConfig {
             clock: Arc::clone(clock),
             is_simulated,
             recovering: Mutex::new(Recovering::new(recovery)),
+            committer_id: committer.as_ref().map(|thread| thread.thread().id()),
             committer: Mutex::new(committer),
         })))
     }
@@ -119,6 +120,8 @@ pub(super) struct Durable {
     is_simulated: bool,
     recovering: Mutex<Recovering>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// Its thread, on which nobody may wait for it.
+    committer_id: Option<ThreadId>,
 }
 
 /// Whether a start waits for room in the journal's buffers.
@@ -147,6 +150,9 @@ impl Durable {
 
     /// Appends starts, all or none.
     fn append(&self, starts: &[StartRecord<'_>], patience: Patience) -> Result<Ticket, Error> {
+        if patience == Patience::Waits {
+            self.may_wait()?;
+        }
         let appended = match (self.is_simulated, patience) {
             (false, Patience::Waits) => self.journal.append_starts(starts),
             (_, Patience::IsRefused) => self.journal.try_append_starts(starts),
@@ -162,6 +168,15 @@ impl Durable {
             },
         };
         appended.map_err(|error| self.error(&error))
+    }
+
+    /// Refuses whoever would wait for the journal in a callback of the journal: it would be for ever.
+    fn may_wait(&self) -> Result<(), Error> {
+        if self.committer_id != Some(thread::current().id()) {
+            return Ok(());
+        }
+        let message = "a callback of the journal cannot wait for the journal: start with start_then, or on another thread";
+        Err(Error::new(ErrorKind::Journal, message))
     }
 
     /// Waits until starts are on the disk.
@@ -209,7 +224,7 @@ impl Durable {
         let committer = lock(&self.committer).take();
         if let Some(committer) = committer {
             // A callback of the committer may be what drops the engine; then it goes on by itself.
-            if committer.thread().id() != std::thread::current().id() {
+            if committer.thread().id() != thread::current().id() {
                 // It has no value, and a panic of a callback was reported where it happened.
                 drop(committer.join());
             }

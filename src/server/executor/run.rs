@@ -478,6 +478,9 @@ async fn ended(ticket: &Ticket) -> Result<ExecutionResult, ApiError> {
     let result = poll_fn(|context| ticket.poll(context.waker())).await;
     result.map_err(|no_result| match no_result {
         NoResult::Abandoned => closing(),
+        NoResult::Lost | NoResult::Given => {
+            ApiError::internal("A defect of quickstep: the execution was lost")
+        }
         NoResult::Refused(error) => invalid_input(&error.to_string()),
     })
 }
