@@ -80,7 +80,7 @@ pub struct ServeArgs {
     #[arg(long, value_enum, env = "QUICKSTEP_DURABILITY")]
     pub durability: Option<DurabilityArg>,
 
-    /// Who may sign requests: a TOML file with a table [[credentials]] for each access key, which has access_key_id,
+    /// Who may sign requests: a TOML file with a table `[[credentials]]` for each access key, which has access_key_id,
     /// secret_access_key, and maybe session_token and expires.
     #[arg(long, value_name = "FILE", env = "QUICKSTEP_CREDENTIALS", help_heading = ACCESS)]
     pub credentials: Option<PathBuf>,
