@@ -13,14 +13,17 @@
     reason = "what is measured is the time of the system"
 )]
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+#[path = "disk/mod.rs"]
+mod disk;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use disk::{hand_written, median, percentile, sync_micros};
 use quickstep::internal::journal::{
     EndRecord, EndStatus, FileStorage, Journal, Options, StartRecord, Ticket,
 };
@@ -88,6 +91,7 @@ fn starts<'a>(inputs: &'a [String], names: &'a [String]) -> Vec<StartRecord<'a>>
             revision: 1,
             name,
             started_at: Timestamp::from_millis(1_700_000_000_000),
+            seed: 1,
             attempt: 1,
             input: input.as_bytes(),
         })
@@ -169,69 +173,6 @@ fn durable_starts(running: &Running, batch: usize, seconds: f64) -> f64 {
     count.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// What a program does that only appends and syncs: blocks of the same bytes, one after the other, to a file that was
-/// allocated before. Returns starts a second.
-fn hand_written(directory: &Path, block_bytes: usize, record_bytes: usize, seconds: f64) -> f64 {
-    let path = directory.join("hand-written");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&path)
-        .expect("a file");
-    let room = 1_u64 << 28;
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, room).expect("room");
-    file.sync_all().expect("a sync");
-    let block: Vec<u8> = inputs()
-        .concat()
-        .bytes()
-        .cycle()
-        .take(block_bytes)
-        .collect();
-    let (mut offset, mut bytes) = (0, 0_u64);
-    let begun = Instant::now();
-    while begun.elapsed().as_secs_f64() < seconds {
-        file.write_all_at(&block, offset).expect("a write");
-        file.sync_data().expect("a sync");
-        offset = (offset + block_bytes as u64) % (room - block_bytes as u64);
-        bytes += block_bytes as u64;
-    }
-    let rate = bytes as f64 / record_bytes as f64 / begun.elapsed().as_secs_f64();
-    let _ = fs::remove_file(path);
-    rate
-}
-
-/// Microseconds of one write of a block and its sync, each of `count` of them.
-fn sync_micros(directory: &Path, block_bytes: usize, count: usize) -> Vec<f64> {
-    let path = directory.join("one-sync");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&path)
-        .expect("a file");
-    let block = vec![0xA5_u8; block_bytes];
-    rustix::fs::fallocate(
-        &file,
-        rustix::fs::FallocateFlags::empty(),
-        0,
-        (block_bytes * count) as u64,
-    )
-    .expect("room");
-    file.sync_all().expect("a sync");
-    let times = (0..count)
-        .map(|at| {
-            let begun = Instant::now();
-            file.write_all_at(&block, (at * block_bytes) as u64)
-                .expect("a write");
-            file.sync_data().expect("a sync");
-            begun.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
-    let _ = fs::remove_file(path);
-    times
-}
-
 /// Microseconds from append to acknowledgement of single starts that arrive at a pace which keeps the disk busy half of
 /// the time, each counted from when it was to arrive.
 fn ack_micros(running: &Running, sync_micros: f64, seconds: f64) -> Vec<f64> {
@@ -262,15 +203,6 @@ fn ack_micros(running: &Running, sync_micros: f64, seconds: f64) -> Vec<f64> {
     }
     drop(acknowledged);
     times.iter().collect()
-}
-
-fn percentile(values: &mut [f64], percent: usize) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[(values.len() - 1) * percent / 100]
-}
-
-fn median(values: &[f64]) -> f64 {
-    percentile(&mut values.to_vec(), 50)
 }
 
 fn main() {

@@ -93,6 +93,7 @@ fn record(name: &str) -> StartRecord<'_> {
         revision: 1,
         name,
         started_at: Timestamp::from_millis(1),
+        seed: 1,
         attempt: 1,
         input: b"{}",
     }

@@ -274,7 +274,9 @@ fn virtual_time_of_one_execution() {
             times.push(event.timestamp.millis());
         }
     });
-    let result = engine.run_with(&task(retry), b"1", &mut observer).unwrap();
+    let result = engine
+        .run_with(&task(retry), StartRequest::new(b"1"), &mut observer)
+        .unwrap();
     assert_eq!(times, [0, 10_000, 30_000, 70_000]);
     assert_eq!(result.skipped, Duration::from_secs(70));
     assert_eq!(

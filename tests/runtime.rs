@@ -612,6 +612,36 @@ fn a_shutdown_says_what_is_left() {
     assert_eq!(kept, ["abandoned", "SUCCEEDED 0", "abandoned"]);
 }
 
+/// Who runs an execution on its own thread may come to a wait only when all is over.
+#[test]
+fn a_shutdown_meets_an_execution_on_its_callers_thread() {
+    let machine = machine(&format!(
+        r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{F}","Next":"W"}},
+            "W":{{"Type":"Wait","Seconds":100,"End":true}}}}}}"#
+    ));
+    let (entered, is_entered) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel();
+    let goes = Mutex::new(goes);
+    let held = move |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
+        entered.send(()).unwrap();
+        goes.lock().unwrap().recv().unwrap();
+        echo(request, response)
+    };
+    let engine = Engine::builder().workers(2).task(F, held).build().unwrap();
+    // So that there are workers.
+    let warm = engine.start(&pass(), StartRequest::new(b"1")).unwrap();
+    warm.wait().unwrap();
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| engine.run(&machine, b"1"));
+        is_entered.recv().unwrap();
+        assert_eq!(engine.shutdown(Duration::ZERO).left, 1);
+        go.send(()).unwrap();
+        let result = caller.join().unwrap();
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Abandoned);
+    });
+    assert_eq!(engine.in_flight(), 0);
+}
+
 /// Branches, iterations, waits, retries and answers, whatever the order of turns.
 #[test]
 fn any_order_of_turns() {

@@ -99,6 +99,11 @@ impl Workload {
         lines(&self.events)
     }
 
+    /// The right outputs, one per line.
+    pub(crate) fn references(&self) -> Vec<&[u8]> {
+        lines(&self.references)
+    }
+
     /// The contenders that exist, by name, each checked against the reference.
     pub(crate) fn contenders(&self) -> Vec<(&'static str, Box<dyn Contender>)> {
         let mut contenders = Vec::new();
@@ -114,7 +119,7 @@ impl Workload {
     /// Panics unless `contender` answers every event with the reference's bytes.
     fn check(&self, who: &str, contender: &mut dyn Contender) {
         let events = self.events();
-        let references = lines(&self.references);
+        let references = self.references();
         assert_eq!(
             events.len(),
             references.len(),

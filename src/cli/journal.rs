@@ -10,9 +10,9 @@ use crate::journal::{
 
 /// Looks into a journal of asynchronous starts.
 ///
-/// A server with a journal writes every asynchronous start to it before it acknowledges the start, and its end later.
-/// What has no end when the server goes is run again when it comes back. These commands only read: they may be used
-/// while a server has the journal open.
+/// A durable engine writes every asynchronous start to its journal before it acknowledges the start, and its end later.
+/// What has no end when the process goes is run again when it comes back. These commands only read: they may be used
+/// while a program has the journal open.
 #[derive(clap::Args, Clone, Debug)]
 pub struct JournalArgs {
     #[command(subcommand)]

@@ -3,9 +3,13 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use super::durable::{DurabilityMode, JournalConfig};
 use super::error::{Error, ErrorKind};
+use super::logged::{LogParts, Logs};
 use super::run::Engine;
 use super::simulation::Simulation;
+use crate::journal::{Options as JournalOptions, Storage};
+use crate::log::LogStream;
 use crate::metrics::Metrics;
 use crate::runtime::admission::Limits;
 use crate::runtime::clock::{Clock, SystemClock, TimeMode};
@@ -22,7 +26,9 @@ pub struct EngineBuilder {
     futures: Option<tokio::runtime::Handle>,
     workers: Option<usize>,
     limits: Limits,
+    journal: JournalConfig,
     metrics: Option<Metrics>,
+    log: Option<LogParts>,
     /// Seats for threads that begin executions of a server.
     #[cfg(feature = "server")]
     seats: usize,
@@ -86,6 +92,49 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether asynchronous starts survive the process; they do not, unless this is called.
+    ///
+    /// ```
+    /// use quickstep::engine::{DurabilityMode, StartRequest};
+    /// use quickstep::{Engine, StateMachine};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("quickstep-doc-{}", std::process::id()));
+    /// let machine = StateMachine::compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
+    ///     .expect("the definition is valid");
+    /// let engine = Engine::builder()
+    ///     .durability(DurabilityMode::Durable(directory.clone()))
+    ///     .build()?;
+    /// let recovered = engine.recover(&[&machine])?;
+    /// assert!(recovered.executions.is_empty() && recovered.unknown.is_empty());
+    /// // When this returns, the start is on the disk.
+    /// let execution = engine.start(&machine, StartRequest::new(b"{}").name("order-17"))?;
+    /// assert_eq!(execution.wait()?.output.as_deref(), Some("{}"));
+    /// let report = engine.shutdown(std::time::Duration::from_secs(5));
+    /// assert_eq!(report.journal.map(|journal| journal.unfinished), Some(0));
+    /// # std::fs::remove_dir_all(directory).ok();
+    /// # Ok::<(), quickstep::engine::Error>(())
+    /// ```
+    #[must_use]
+    pub fn durability(mut self, mode: DurabilityMode) -> EngineBuilder {
+        self.journal.mode = mode;
+        self
+    }
+
+    /// Sizes and delays of a durable engine's journal.
+    #[must_use]
+    pub fn journal_options(mut self, options: JournalOptions) -> EngineBuilder {
+        self.journal.options = options;
+        self
+    }
+
+    /// A durable engine on another disk, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn journal_storage(mut self, storage: Arc<dyn Storage>) -> EngineBuilder {
+        self.journal.storage = Some(storage);
+        self
+    }
+
     /// Whether waiting takes time; it does, unless this is called.
     #[must_use]
     pub fn time(mut self, time: TimeMode) -> EngineBuilder {
@@ -123,6 +172,32 @@ impl EngineBuilder {
         self
     }
 
+    /// Shows the events of all executions to a log, at the levels that the log has for their machines. The log stays whose
+    /// it is: he closes it, after the engine's shutdown.
+    ///
+    /// ```
+    /// use quickstep::history::LogLevel;
+    /// use quickstep::log::{Filter, LogConfig, LogStream};
+    /// use quickstep::{Engine, StateMachine};
+    ///
+    /// let machine = StateMachine::builder()
+    ///     .name("greet")
+    ///     .compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
+    ///     .expect("the definition is valid");
+    /// let log = LogStream::builder().config(LogConfig::new(LogLevel::All)).build()?;
+    /// let events = log.subscribe(Filter::default(), 100)?;
+    /// let engine = Engine::builder().log(&log).build()?;
+    /// engine.run(&machine, b"{}")?;
+    /// let first = events.next_within(std::time::Duration::from_secs(5)).expect("an event");
+    /// assert_eq!(first.event_type.as_str(), "ExecutionStarted");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn log(mut self, stream: &LogStream) -> EngineBuilder {
+        self.log = Some(LogParts::new(stream));
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -134,7 +209,8 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// If there are asynchronous handlers and their runtime cannot be started.
+    /// If there are asynchronous handlers and their runtime cannot be started; if the engine is to be durable, and the
+    /// journal cannot be opened ([`ErrorKind::Journal`]): another process has it, or it is damaged.
     pub fn build(self) -> Result<Engine, Error> {
         Ok(self.make(false)?.0)
     }
@@ -147,7 +223,8 @@ impl EngineBuilder {
     /// As [`EngineBuilder::build`].
     pub fn build_simulated(self) -> Result<(Engine, Simulation), Error> {
         let (engine, shared, owns) = self.make(true)?;
-        Ok((engine, Simulation::new(shared, owns)))
+        let durable = engine.durable().cloned();
+        Ok((engine, Simulation::new(shared, owns, durable)))
     }
 
     fn make(self, is_simulated: bool) -> Result<(Engine, Arc<Shared>, Vec<Own>), Error> {
@@ -160,11 +237,13 @@ impl EngineBuilder {
             // The one source of randomness in the standard library.
             std::hash::RandomState::new().build_hasher().finish()
         });
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let durable = self.journal.open(&clock, is_simulated)?;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (shared, owns) = Shared::new(Config {
             workers: self.workers.unwrap_or_else(cores),
             limits: self.limits,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            clock,
             mode: self.time,
             seed,
             is_simulated,
@@ -175,7 +254,26 @@ impl EngineBuilder {
             (owns, Vec::new())
         };
         let metrics = self.metrics.unwrap_or_default();
-        let engine = Engine::new(self.tasks, futures, metrics, Arc::clone(&shared), threads);
+        if let Some(durable) = &durable {
+            // The metrics may live longer, and are not to keep the directory locked.
+            let durable = Arc::downgrade(durable);
+            metrics.add_journal(move || {
+                let counters = durable.upgrade().map(|durable| durable.counters());
+                counters.as_ref().map(Into::into).unwrap_or_default()
+            });
+        }
+        let logs = self
+            .log
+            .map(|parts| Logs::new(parts, shared.workers(), &metrics));
+        let engine = Engine::new(
+            self.tasks,
+            futures,
+            metrics,
+            logs,
+            Arc::clone(&shared),
+            threads,
+            durable,
+        );
         #[cfg(feature = "server")]
         let engine = engine.with_seats(self.seats);
         Ok((engine, shared, stepped))

@@ -1,8 +1,10 @@
 //! Errors of the engine itself.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::runtime::admission::Throttled;
+use crate::journal;
+use crate::runtime::admission::{Limit, Throttled};
 
 /// Why the engine could not do what it was asked for. The failure of an execution is not an error: see
 /// [`ExecutionResult`](super::ExecutionResult).
@@ -31,6 +33,11 @@ pub enum ErrorKind {
     Abandoned,
     /// The asynchronous runtime, or a worker, could not be started.
     Runtime,
+    /// The journal of a durable engine cannot be opened or read: the directory, another process that has it, damage.
+    Journal,
+    /// The journal of a durable engine could not write: nobody knows what of it is on the disk. No start is taken any
+    /// more, until the journal is opened anew.
+    Poisoned,
     /// Events could not be read.
     Read,
     /// Results could not be written.
@@ -43,6 +50,19 @@ impl Error {
             kind,
             message: message.into(),
             throttled: None,
+        }))
+    }
+
+    /// A start that the journal refuses for now.
+    pub(super) fn throttled_by_journal(why: &journal::Error, retry_after: Duration) -> Error {
+        let throttled = Throttled {
+            limit: Limit::Journal,
+            retry_after: Some(retry_after),
+        };
+        Error(Box::new(Inner {
+            kind: ErrorKind::Throttled,
+            message: format!("{throttled}: {why}").into(),
+            throttled: Some(throttled),
         }))
     }
 

@@ -91,6 +91,12 @@ impl ExecutionHandle {
         }
     }
 
+    /// Which attempt at its start it is: more than 1 if [`Engine::recover`](super::Engine::recover) runs it again.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.ticket.recorded.map_or(1, |recorded| recorded.attempt)
+    }
+
     /// Its ARN.
     #[must_use]
     pub fn arn(&self) -> String {

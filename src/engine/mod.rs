@@ -5,20 +5,26 @@
 //! [`Stream`] runs one execution for every event of a source, and hands over what comes of them in the order of the
 //! events or as they end; a [`Pipeline`] is a stream between two channels. All of them share the engine's workers.
 //!
+//! An engine is durable if it is told so ([`EngineBuilder::durability`]): it acknowledges asynchronous starts once they are
+//! on the disk, and [`Engine::recover`] runs those again that a crash has left unfinished.
+//!
 //! The engine performs what the interpreter asks for: it gives it the time, waits, and calls the handlers of tasks. It
 //! knows neither files nor sockets.
 
 mod builder;
+mod durable;
 mod error;
 mod handle;
 #[cfg(feature = "server")]
 mod host;
+mod logged;
 mod machine;
 mod name;
 mod run;
 mod simulation;
 mod stream;
 
+pub use crate::journal::{Counters as JournalCounters, Options as JournalOptions};
 pub use crate::runtime::admission::{
     EXECUTIONS_LIMIT_MAX, EXECUTIONS_MAX, INPUT_BYTES_MAX, Limit, Limits, Refusals, StartRate,
     Throttled,
@@ -27,6 +33,7 @@ pub use crate::runtime::clock::{Clock, SystemClock, TimeMode};
 pub use crate::runtime::result::ExecutionResult;
 pub use crate::runtime::{Counts, Ended};
 pub use builder::EngineBuilder;
+pub use durable::{DurabilityMode, JournalReport, Recovered, UnknownMachine};
 pub use error::{Error, ErrorKind};
 pub use handle::{ExecutionHandle, ResultSink, StartRequest};
 pub use machine::{StateMachine, StateMachineBuilder};

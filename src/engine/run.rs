@@ -5,17 +5,20 @@ use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
+use super::durable::{Durable, JournalReport, Patience};
 use super::error::{Error, ErrorKind};
 use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_size, of_ticket};
+use super::logged::{LoggedHere, Logs};
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
+use crate::log;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
-use crate::runtime::ticket::Tickets;
+use crate::runtime::ticket::{Ticket, Tickets};
 use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
 use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
@@ -57,16 +60,22 @@ struct Inner {
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
     start_workers: Once,
+    /// The journal, if starts are durable.
+    durable: Option<Arc<Durable>>,
+    /// Where events go, if they are logged.
+    logs: Option<Arc<Logs>>,
     #[cfg(feature = "server")]
     seats: std::sync::OnceLock<Box<[Mutex<crate::runtime::seat::Seat>]>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     machine: Weak<Machine>,
     synchronous: Arc<Group>,
-    asynchronous: Arc<Group>,
+    pub(super) asynchronous: Arc<Group>,
+    /// The machine's ARN, by which a journal knows it; none without a journal.
+    pub(super) arn: Option<Arc<str>>,
 }
 
 /// Memory of an execution that runs on its caller's thread.
@@ -77,6 +86,15 @@ struct Runner {
     inbox: Arc<ThreadInbox>,
     generation: u32,
     bound: Option<(StateMachine, Arc<Tools>)>,
+    /// If there is a log.
+    recorder: Option<log::Recorder>,
+}
+
+/// What comes of an execution on its caller's thread.
+enum Begun {
+    Ended(ExecutionResult),
+    /// It has to wait, and goes on on the workers.
+    GoesOn(Arc<Ticket>),
 }
 
 /// What a runner has for the machine that it ran last.
@@ -105,6 +123,8 @@ pub struct Report {
     pub left: usize,
     /// What the engine has done until then.
     pub counts: Counts,
+    /// What the journal holds, if the engine is durable.
+    pub journal: Option<JournalReport>,
 }
 
 impl Engine {
@@ -118,8 +138,10 @@ impl Engine {
         tasks: TaskRegistry,
         futures: Futures,
         metrics: Metrics,
+        logs: Option<Arc<Logs>>,
         shared: Arc<Shared>,
         owns: Vec<Own>,
+        durable: Option<Arc<Durable>>,
     ) -> Engine {
         Engine(Arc::new(Inner {
             tasks,
@@ -130,6 +152,8 @@ impl Engine {
             runners: Mutex::default(),
             owns: Mutex::new(owns),
             start_workers: Once::new(),
+            durable,
+            logs,
             #[cfg(feature = "server")]
             seats: std::sync::OnceLock::new(),
         }))
@@ -148,12 +172,16 @@ impl Engine {
         self.0.seats.get().map_or(&[], |seats| seats)
     }
 
-    /// Takes in an execution and returns at once, as `StartExecution` does.
+    /// Takes in an execution and returns at once, as `StartExecution` does. A durable engine returns when the start is on
+    /// the disk, which takes a sync that the starts of other threads share; the execution does not wait for that. See
+    /// [`Engine::start_then`] for not waiting.
     ///
     /// # Errors
     ///
     /// If the engine has as much to do as it may ([`ErrorKind::Throttled`]), or if the input cannot be one for its size.
-    /// That the input is not JSON is told by the handle.
+    /// That the input is not JSON is told by the handle. A durable engine also refuses while its journal is full
+    /// ([`ErrorKind::Throttled`] too), and for good when the disk has failed it ([`ErrorKind::Poisoned`]): an execution whose
+    /// start meets that may run or not, now or after recovery.
     pub fn start(
         &self,
         machine: &StateMachine,
@@ -163,7 +191,13 @@ impl Engine {
         let shared = self.workers()?;
         let group = self.known(machine).asynchronous;
         self.admit(Api::StartExecution, 1, request.input.len() as u64)?;
-        let ticket = shared.start(&group, request.input, request.name, request.seed);
+        if let Some(durable) = &self.0.durable {
+            let (handle, start) =
+                self.start_recorded(durable, machine, request, Patience::Waits)?;
+            durable.wait(&start)?;
+            return Ok(handle);
+        }
+        let ticket = shared.start(&group, request.input, request.name, request.seed, None);
         Ok(ExecutionHandle {
             ticket,
             shared: Arc::clone(shared),
@@ -172,7 +206,8 @@ impl Engine {
     }
 
     /// Takes in an execution for every input, all or none of them, and returns at once. What comes of them goes to
-    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused.
+    /// `sink`. The inputs are looked at twice: nothing is copied of what is refused. A durable engine returns when all of
+    /// them are on the disk: one sync for all.
     ///
     /// # Errors
     ///
@@ -187,6 +222,9 @@ impl Engine {
         I: IntoIterator<Item = &'i [u8], IntoIter: Clone>,
     {
         let shared = self.workers()?;
+        if let Some(durable) = &self.0.durable {
+            return self.start_recorded_batch(durable, machine, inputs, Arc::new(ToSink(sink)));
+        }
         let inputs = inputs.into_iter();
         let (mut count, mut bytes) = (0_usize, 0);
         for input in inputs.clone() {
@@ -215,7 +253,7 @@ impl Engine {
             }
         }
         if left > 0 || bytes_left > 0 {
-            shared.admission.release(left, bytes_left);
+            shared.release(left, bytes_left);
         }
         for batch in batches {
             shared.start_batch(batch);
@@ -240,10 +278,59 @@ impl Engine {
         request.check()?;
         // Nobody may do what a worker waits for.
         if is_worker() {
-            return self
-                .with_runner(|runner| self.observed_on(runner, machine, request, &mut NoEvents));
+            return self.logged(
+                machine,
+                request,
+                |runner, request, recorder| match recorder {
+                    None => self.observed_on(runner, machine, request, &mut NoEvents),
+                    Some(recorder) => {
+                        self.observed_on(runner, machine, request, &mut LoggedHere(recorder))
+                    }
+                },
+            );
         }
-        self.with_runner(|runner| self.sync_on(runner, machine, request))
+        let begun = self.logged(
+            machine,
+            request,
+            |runner, request, recorder| match recorder {
+                None => self.sync_on(runner, machine, request, &mut NoEvents),
+                Some(recorder) => self.sync_on(runner, machine, request, &mut LoggedHere(recorder)),
+            },
+        )?;
+        match begun {
+            Begun::Ended(result) => Ok(result),
+            Begun::GoesOn(ticket) => of_ticket(ticket.wait()),
+        }
+    }
+
+    /// Runs something with a runner, and with a recorder if the machine's executions are logged.
+    fn logged<T>(
+        &self,
+        machine: &StateMachine,
+        mut request: StartRequest<'_>,
+        run: impl FnOnce(&mut Runner, StartRequest<'_>, Option<&mut log::Recorder>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_runner(|runner| {
+            let Some(logs) = &self.0.logs else {
+                return run(runner, request, None);
+            };
+            let mut recorder = runner.recorder.take().unwrap_or_else(|| logs.recorder());
+            let result = if recorder.records(machine.identity()) {
+                let seed = request.seed.unwrap_or_else(|| self.0.shared.new_seed());
+                request.seed = Some(seed);
+                recorder.turn_to(&log::ExecutionIdentity {
+                    machine: machine.identity(),
+                    name: request.name,
+                    seed,
+                });
+                run(runner, request, Some(&mut recorder))
+            } else {
+                run(runner, request, None)
+            };
+            recorder.flush();
+            runner.recorder = Some(recorder);
+            result
+        })
     }
 
     /// Runs one execution to its end: [`Engine::start_sync`] for an input alone.
@@ -255,7 +342,7 @@ impl Engine {
         self.start_sync(machine, StartRequest::new(input))
     }
 
-    /// Runs one execution to its end on this thread, and shows its events to `observer`.
+    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log.
     ///
     /// # Errors
     ///
@@ -263,10 +350,10 @@ impl Engine {
     pub fn run_with<O: Observer>(
         &self,
         machine: &StateMachine,
-        input: &[u8],
+        request: StartRequest<'_>,
         observer: &mut O,
     ) -> Result<ExecutionResult, Error> {
-        let request = StartRequest::new(input);
+        request.check()?;
         self.with_runner(|runner| self.observed_on(runner, machine, request, observer))
     }
 
@@ -288,12 +375,13 @@ impl Engine {
         result
     }
 
-    fn sync_on(
+    fn sync_on<O: Observer>(
         &self,
         runner: &mut Runner,
         machine: &StateMachine,
         request: StartRequest<'_>,
-    ) -> Result<ExecutionResult, Error> {
+        observer: &mut O,
+    ) -> Result<Begun, Error> {
         let shared = &self.0.shared;
         let tools = runner.tools(self, machine);
         let around = tools.surroundings();
@@ -304,28 +392,21 @@ impl Engine {
         let mut driver = runner.driver(shared, inbox);
         let started_nanos = driver.tick();
         let seed = request.seed.unwrap_or_else(|| shared.new_seed());
-        begin(
-            &driver,
-            &mut runner.run,
-            around,
-            request,
-            seed,
-            &mut NoEvents,
-        )?;
+        begin(&driver, &mut runner.run, around, request, seed, observer)?;
         let mut held = None;
         if around.bound.bindings.has_tokens {
             let place = shared.outside_place(&mut held);
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(around, &mut runner.run, &mut address, &mut NoEvents);
+        let turn = driver.turn(around, &mut runner.run, &mut address, observer);
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
             }
             let result = end(&mut driver, &runner.run, around, seed, started_nanos);
             runner.response = driver.response;
-            return Ok(result);
+            return Ok(Begun::Ended(result));
         }
         runner.response = std::mem::take(&mut driver.response);
         if let Err(error) = self.workers() {
@@ -333,7 +414,7 @@ impl Engine {
             return Err(error);
         }
         admitted.keep();
-        let ticket = shared.adopt(
+        Ok(Begun::GoesOn(shared.adopt(
             held,
             &tools.group,
             &mut runner.run,
@@ -343,8 +424,7 @@ impl Engine {
                 started_nanos,
                 input_bytes,
             },
-        );
-        of_ticket(ticket.wait())
+        )))
     }
 
     fn observed_on<O: Observer>(
@@ -423,6 +503,10 @@ impl Engine {
         &self.0.shared
     }
 
+    pub(super) fn durable(&self) -> Option<&Arc<Durable>> {
+        self.0.durable.as_ref()
+    }
+
     /// Admits executions; a refusal is counted.
     pub(super) fn admit(&self, api: Api, count: usize, bytes: u64) -> Result<(), Error> {
         self.0.shared.admit(count, bytes).map_err(|throttled| {
@@ -430,10 +514,21 @@ impl Engine {
                 Limit::Executions => Throttle::Executions,
                 Limit::InputBytes => Throttle::InputBytes,
                 Limit::StartRate => Throttle::StartRate,
+                Limit::Journal => Throttle::Journal,
                 Limit::Closed => Throttle::Closed,
             };
             self.0.metrics.throttled(api, reason, count as u64);
             throttled.into()
+        })
+    }
+
+    /// What the journal said to starts; that it has no room for them is counted.
+    pub(super) fn journaled<T>(&self, count: usize, said: Result<T, Error>) -> Result<T, Error> {
+        said.inspect_err(|error| {
+            if error.kind() == ErrorKind::Throttled {
+                let (api, reason) = (Api::StartExecution, Throttle::Journal);
+                self.0.metrics.throttled(api, reason, count as u64);
+            }
         })
     }
 
@@ -452,13 +547,21 @@ impl Engine {
         let bound = Arc::clone(&self.known(machine).synchronous.bound);
         Arc::new(Group {
             bound,
-            outlet,
+            outlet: self.shown(machine, outlet),
             invocation,
         })
     }
 
+    /// An outlet that also shows events to the log, if there is one.
+    fn shown(&self, machine: &StateMachine, outlet: Arc<dyn Outlet>) -> Arc<dyn Outlet> {
+        match &self.0.logs {
+            None => outlet,
+            Some(logs) => logs.outlet(machine.identity(), outlet),
+        }
+    }
+
     /// What is known of a machine; its handlers are looked up once.
-    fn known(&self, machine: &StateMachine) -> Known {
+    pub(super) fn known(&self, machine: &StateMachine) -> Known {
         let mut known = lock(&self.0.bound);
         let key = Arc::as_ptr(machine.machine()).addr();
         if let Some(found) = known.get(&key)
@@ -478,17 +581,27 @@ impl Engine {
                 .map(|_| self.writer(machine))
                 .collect(),
         });
-        let group = |invocation| {
+        let group = |invocation, outlet| {
             Arc::new(Group {
                 bound: Arc::clone(&bound),
-                outlet: Arc::new(Tickets),
+                outlet: self.shown(machine, outlet),
                 invocation,
             })
         };
+        let tickets = || Arc::new(Tickets) as Arc<dyn Outlet>;
+        let asynchronous = match &self.0.durable {
+            None => tickets(),
+            Some(durable) => durable.outlet_of_tickets(tickets()),
+        };
         let found = Known {
             machine: Arc::downgrade(machine.machine()),
-            synchronous: group(Invocation::Synchronous),
-            asynchronous: group(Invocation::Asynchronous),
+            synchronous: group(Invocation::Synchronous, tickets()),
+            asynchronous: group(Invocation::Asynchronous, asynchronous),
+            arn: self
+                .0
+                .durable
+                .as_ref()
+                .map(|_| machine.identity().arn().into()),
         };
         known.insert(key, found.clone());
         found
@@ -562,8 +675,9 @@ impl Engine {
         self.0.shared.admission.refusals()
     }
 
-    /// Takes nothing in any more, waits until everything has ended, for `patience` at most, and ends the workers. Who
-    /// waits for an execution that is left waits for ever, unless it is a stream.
+    /// Takes nothing in any more, waits until everything has ended, for `patience` at most, gives up what is left, and ends
+    /// the workers. Who waits for an execution that is given up is told so ([`ErrorKind::Abandoned`]). A durable engine then writes the ends of
+    /// executions that it has not yet written, and closes its journal; what is left runs again when it is recovered.
     pub fn shutdown(&self, patience: Duration) -> Report {
         let shared = &self.0.shared;
         let left = shared.drain(patience);
@@ -571,6 +685,7 @@ impl Engine {
         Report {
             left,
             counts: shared.counts(),
+            journal: self.0.durable.as_ref().map(|durable| durable.close()),
         }
     }
 }
@@ -651,6 +766,7 @@ impl Runner {
             inbox: ThreadInbox::of_this_thread(),
             generation: 0,
             bound: None,
+            recorder: None,
         }
     }
 
@@ -681,6 +797,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Nobody is left who could wait for what is in flight.
         self.shared.close();
+        if let Some(durable) = &self.durable {
+            durable.close();
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::durable::Durable;
+use crate::journal;
 use crate::runtime::{Own, Shared, Worker};
 
 /// Gives the workers of an engine their turns; made by [`EngineBuilder::build_simulated`](super::EngineBuilder).
@@ -27,11 +29,27 @@ use crate::runtime::{Own, Shared, Worker};
 pub struct Simulation {
     shared: Arc<Shared>,
     owns: Vec<Own>,
+    durable: Option<Arc<Durable>>,
 }
 
 impl Simulation {
-    pub(super) fn new(shared: Arc<Shared>, owns: Vec<Own>) -> Simulation {
-        Simulation { shared, owns }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        owns: Vec<Own>,
+        durable: Option<Arc<Durable>>,
+    ) -> Simulation {
+        Simulation {
+            shared,
+            owns,
+            durable,
+        }
+    }
+
+    /// One turn of the journal's committer: at most one commit. False if there was nothing to do at this moment, or if the
+    /// engine is not durable. Starts that wait for the disk take such turns themselves.
+    pub fn commit(&mut self) -> bool {
+        let durable = self.durable.as_ref();
+        durable.is_some_and(|durable| durable.turn() == journal::Turn::Busy)
     }
 
     /// How many workers there are.

@@ -129,6 +129,8 @@ pub(super) struct Context {
     pub(super) invocation: Invocation,
     /// Where the runtime finds the execution again; 0 if nowhere. Its task tokens begin with it.
     pub(super) place: u64,
+    /// Which attempt it is, from 1.
+    pub(super) attempt: u32,
     /// The input as it arrived, if events are wanted and it is not canonical.
     pub(super) input_text: Option<Box<str>>,
 }
@@ -143,6 +145,7 @@ impl Context {
             input: Val::NULL,
             invocation: Invocation::Asynchronous,
             place: 0,
+            attempt: 1,
             input_text: None,
         }
     }
@@ -295,6 +298,17 @@ impl Execution {
     /// Says where the execution is found again: task tokens begin with it. Before its first step.
     pub fn set_place(&mut self, place: u64) {
         self.context.place = place;
+    }
+
+    /// Says which attempt at the same start it is, from 1; the first, unless this is called. Before its first step.
+    pub fn set_attempt(&mut self, attempt: u32) {
+        self.context.attempt = attempt.max(1);
+    }
+
+    /// Which attempt at the same start it is: more than 1 if it was begun before and not finished.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.context.attempt
     }
 
     /// The token by which whoever does the task can name it: in the context object of `.waitForTaskToken` and `.sync`

@@ -50,6 +50,7 @@ const VARIABLES: u64 = 1 << 5;
 const FREE_FRAMES: u64 = 1 << 6;
 const JOINS: u64 = 1 << 7;
 const READY: u64 = 1 << 8;
+const ATTEMPT: u64 = 1 << 9;
 
 impl FrameStatus {
     const fn code(self) -> u64 {
@@ -161,7 +162,8 @@ impl Execution {
                 | flag(self.variables_bytes != 0, VARIABLES)
                 | flag(!self.free_frames.is_empty(), FREE_FRAMES)
                 | flag(!self.joins.is_empty(), JOINS)
-                | flag(!self.ready.is_empty(), READY),
+                | flag(!self.ready.is_empty(), READY)
+                | flag(context.attempt > 1, ATTEMPT),
         );
         out.extend_from_slice(&context.seed.to_le_bytes());
         put_signed(out, context.start_time.millis());
@@ -170,7 +172,8 @@ impl Execution {
         for text in [&context.name, &context.input_text].into_iter().flatten() {
             put_bytes(out, text.as_bytes());
         }
-        for rare in [random, context.place, self.variables_bytes as u64] {
+        let repeated = u64::from(context.attempt - 1);
+        for rare in [random, context.place, self.variables_bytes as u64, repeated] {
             if rare != 0 {
                 put(out, rare);
             }
@@ -277,6 +280,7 @@ impl Execution {
         self.random = Random::new(rare(RANDOM)?.wrapping_add(context.seed));
         context.place = rare(PLACE)?;
         self.variables_bytes = usize::try_from(rare(VARIABLES)?).unwrap_or(usize::MAX);
+        context.attempt = small(rare(ATTEMPT)?)?.saturating_add(1);
         self.last_event_id = reader.number()?;
         self.transitions = reader.number()?;
         Ok(flags)

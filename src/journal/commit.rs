@@ -20,7 +20,8 @@ use crate::task::lock;
 pub(super) struct Committer {
     pub(super) storage: Arc<dyn Storage>,
     /// Keeps other processes out for as long as the journal lives.
-    pub(super) _lock: Guard,
+    /// Goes when nothing more will be written, so that the journal can be opened again whoever still knows of this one.
+    pub(super) lock: Option<Guard>,
     pub(super) salt: u64,
     /// Segments with records, the oldest first.
     pub(super) segments: VecDeque<SegmentFile>,
@@ -148,7 +149,10 @@ impl Committer {
             None => self.take(shared, now),
         };
         let result = match taken {
-            Taken::Stopped => return Turn::Stopped,
+            Taken::Stopped => {
+                self.lock = None;
+                return Turn::Stopped;
+            }
             Taken::Nothing { wake_at } => self.upkeep(shared, now).map(|busy| match busy {
                 true => Turn::Busy,
                 false => Turn::Idle {
@@ -389,7 +393,8 @@ impl Committer {
     }
 
     /// Tells everybody that nothing more will be durable.
-    fn poison(&self, shared: &Shared, error: Error) -> Turn {
+    fn poison(&mut self, shared: &Shared, error: Error) -> Turn {
+        self.lock = None;
         let error = Error::new(
             ErrorKind::Poisoned,
             format!("the journal is poisoned until it is opened again: failed to {error}"),

@@ -53,6 +53,8 @@ pub struct StartRecord<'a> {
     pub name: &'a str,
     /// When it was started.
     pub started_at: Timestamp,
+    /// What its randomness comes from.
+    pub seed: u64,
     /// Attempts begun with this one: 1, unless the caller counts otherwise.
     pub attempt: u32,
     /// The execution's input.
@@ -140,7 +142,7 @@ impl EndStatus {
 ///
 /// | kind | payload |
 /// |---|---|
-/// | 1 start | revision (8), milliseconds since the epoch (8), attempts (4), bytes of machine (2) and name (2), machine, name, input |
+/// | 1 start | revision (8), milliseconds since the epoch (8), attempts (4), bytes of machine (2) and name (2), seed (8), machine, name, input |
 /// | 2 moved | Lsn of the start (8), then as a start |
 /// | 3 ends | for each: Lsn of the start (8), status (1): 0 succeeded, 1 failed, 2 timed out, 3 aborted |
 /// | 4 attempts | for each: Lsn of the start (8), attempts begun (4) |
@@ -323,13 +325,14 @@ fn encode_start(out: &mut Vec<u8>, start: &StartRecord<'_>) {
     let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes();
     fixed[20..22].copy_from_slice(&length(start.machine));
     fixed[22..24].copy_from_slice(&length(start.name));
+    fixed[24..32].copy_from_slice(&start.seed.to_le_bytes());
     out.extend_from_slice(&fixed);
     out.extend_from_slice(start.machine.as_bytes());
     out.extend_from_slice(start.name.as_bytes());
     out.extend_from_slice(start.input);
 }
 
-const START_FIXED_BYTES: usize = 24;
+const START_FIXED_BYTES: usize = 32;
 
 /// Bytes that a start takes in the log.
 pub(super) fn start_bytes(start: &StartRecord<'_>) -> usize {
@@ -486,6 +489,7 @@ fn decode_start(payload: &[u8]) -> Option<StartRecord<'_>> {
         revision: read_u64(fixed, 0),
         name: std::str::from_utf8(name).ok()?,
         started_at: Timestamp::from_millis(read_u64(fixed, 8).cast_signed()),
+        seed: read_u64(fixed, 24),
         attempt: read_u32(fixed, 16),
         input,
     })
@@ -611,6 +615,7 @@ mod tests {
             revision: 0,
             name,
             started_at: Timestamp::from_millis(0),
+            seed: 0,
             attempt: 1,
             input,
         }
@@ -622,6 +627,7 @@ mod tests {
                 into.start(&StartRecord {
                     revision: *revision,
                     started_at: Timestamp::from_millis(*millis),
+                    seed: revision.rotate_left(7),
                     attempt: *attempt,
                     ..start(machine, name, input)
                 });
@@ -637,6 +643,9 @@ mod tests {
 
     fn owned(record: &Record<'_>) -> Owned {
         match record {
+            Record::Start(start) if start.seed != start.revision.rotate_left(7) => {
+                panic!("the seed is another: {start:?}")
+            }
             Record::Start(start) => Owned::Start(
                 start.machine.to_owned(),
                 start.revision,

@@ -45,6 +45,8 @@ pub struct UnfinishedStart<'a> {
     pub input: &'a [u8],
     /// When it was started.
     pub started_at: Timestamp,
+    /// What its randomness comes from.
+    pub seed: u64,
     /// Attempts that have begun.
     pub attempts: u32,
 }
@@ -99,6 +101,7 @@ struct Found {
     name: Box<str>,
     input: Box<[u8]>,
     started_at: Timestamp,
+    seed: u64,
     attempts: u32,
 }
 
@@ -130,6 +133,7 @@ impl Starts {
             name: &found.name,
             input: &found.input,
             started_at: found.started_at,
+            seed: found.seed,
             attempts: found.attempts,
         }))
     }
@@ -193,6 +197,7 @@ impl Found {
             name: record.name.into(),
             input: record.input.into(),
             started_at: record.started_at,
+            seed: record.seed,
             attempts,
         }
     }
@@ -285,7 +290,7 @@ fn shared(storage: Arc<dyn Storage>, guard: Guard, options: Options, scan: Scan)
     let salt = scan.salt.or(options.salt);
     let committer = Committer {
         storage,
-        _lock: guard,
+        lock: Some(guard),
         salt: salt.unwrap_or_else(|| RandomState::new().hash_one("salt")),
         segments,
         active: None,

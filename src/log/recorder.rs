@@ -83,31 +83,19 @@ impl Recorder {
 
     /// The events that follow belong to this execution, and its values are where they are until the next call.
     pub fn turn_to(&mut self, execution: &ExecutionIdentity<'_>) {
-        self.turn_to_machine(execution.machine);
-        let config = self.machines[self.machine].config;
+        let config = self.config(execution.machine);
         self.begin(execution, config);
     }
 
     /// The same, with what is to be logged of this execution, whatever the stream says of its machine.
     pub fn turn_to_with(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
-        self.turn_to_machine(execution.machine);
+        // The machine has to be known all the same.
+        self.config(execution.machine);
         self.begin(execution, config);
     }
 
-    fn turn_to_machine(&mut self, machine: &Arc<MachineIdentity>) {
-        self.turn = None;
-        let epoch = self.shared.epoch();
-        let is_known = self.epoch == epoch
-            && self
-                .machines
-                .get(self.machine)
-                .is_some_and(|known| Arc::ptr_eq(&known.identity, machine));
-        if !is_known {
-            self.find_machine(machine, epoch);
-        }
-    }
-
     fn begin(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
+        self.turn = None;
         self.include_data = config.include_execution_data;
         self.level = config.level;
         if self.level == LogLevel::Off {
@@ -122,6 +110,25 @@ impl Recorder {
         if !config.is_whole() && !is_in_sample(execution, config.sample) {
             self.level = LogLevel::Off;
         }
+    }
+
+    /// True if anything may be logged of a machine's executions.
+    pub fn records(&mut self, machine: &Arc<MachineIdentity>) -> bool {
+        self.config(machine).level != LogLevel::Off
+    }
+
+    #[inline]
+    fn config(&mut self, machine: &Arc<MachineIdentity>) -> LogConfig {
+        let epoch = self.shared.epoch();
+        let is_known = self.epoch == epoch
+            && self
+                .machines
+                .get(self.machine)
+                .is_some_and(|known| Arc::ptr_eq(&known.identity, machine));
+        if !is_known {
+            self.find_machine(machine, epoch);
+        }
+        self.machines[self.machine].config
     }
 
     #[cold]

@@ -171,6 +171,12 @@ impl LogStream {
         Recorder::new(Arc::clone(&self.0))
     }
 
+    /// Makes recorders, for as long as one likes: for threads that come later.
+    pub fn recorder_maker(&self) -> impl Fn() -> Recorder + Send + Sync + use<> {
+        let shared = Arc::clone(&self.0);
+        move || Recorder::new(Arc::clone(&shared))
+    }
+
     /// Sets what is logged of a machine from the next turn of its executions on.
     pub fn configure(&self, machine: &str, config: LogConfig) {
         self.0.configs().machines.insert(machine.into(), config);

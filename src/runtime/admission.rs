@@ -58,6 +58,8 @@ pub enum Limit {
     StartRate,
     /// The engine shuts down.
     Closed,
+    /// The journal of a durable engine has no room, or its commits are too slow.
+    Journal,
 }
 
 /// A start was refused.
@@ -76,6 +78,7 @@ impl fmt::Display for Throttled {
             Limit::InputBytes => "the inputs of executions in flight are too large",
             Limit::StartRate => "executions are started too fast",
             Limit::Closed => "the engine is shutting down",
+            Limit::Journal => "the journal takes no start",
         })?;
         match self.retry_after {
             Some(after) => write!(f, "; try again in {} ms", after.as_millis().max(1)),
@@ -109,7 +112,7 @@ pub(crate) struct Admission {
     executions: AtomicUsize,
     input_bytes: AtomicU64,
     bucket: Mutex<Bucket>,
-    refused: [AtomicU64; 4],
+    refused: [AtomicU64; 5],
     closed: AtomicUsize,
     empty_lock: Mutex<()>,
     empty: Condvar,
@@ -242,8 +245,8 @@ impl Admission {
         true
     }
 
-    /// Executions have ended, or were not started after all.
-    pub(crate) fn release(&self, count: usize, bytes: u64) {
+    /// Executions have ended, or were not started after all. True if none is left.
+    pub(crate) fn release(&self, count: usize, bytes: u64) -> bool {
         if bytes > 0 {
             self.input_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -253,6 +256,7 @@ impl Admission {
             drop(lock(&self.empty_lock));
             self.empty.notify_all();
         }
+        before == count
     }
 
     /// Executions in flight.

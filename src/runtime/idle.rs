@@ -80,12 +80,15 @@ impl Idle {
 
     /// Wakes everybody, as at the end.
     pub(crate) fn notify_all(&self) {
-        loop {
-            let is_none = self.sleepers().is_empty();
-            if is_none {
-                return;
-            }
-            self.wake_one();
+        let woken = {
+            let mut sleepers = self.sleepers();
+            let woken = std::mem::take(&mut *sleepers);
+            self.counts
+                .fetch_sub((SLEEPER - 1) * woken.len(), Ordering::SeqCst);
+            woken
+        };
+        for worker in woken {
+            self.unpark(worker);
         }
     }
 

@@ -50,7 +50,7 @@ use idle::Idle;
 use outlet::Group;
 use slab::{Cache, Called, Held, Slab};
 use start::{Spare, StartBatch};
-use ticket::Ticket;
+use ticket::{Recorded, Ticket};
 use timer::{Timer, Wheel};
 use turn::Run;
 
@@ -191,7 +191,7 @@ impl Admitted<'_> {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.shared.admission.release(self.count, self.bytes);
+        self.shared.release(self.count, self.bytes);
     }
 }
 
@@ -420,12 +420,13 @@ impl Shared {
         input: &[u8],
         name: Option<&str>,
         seed: Option<u64>,
+        recorded: Option<Recorded>,
     ) -> Arc<Ticket> {
         let mut lane = lock(&self.lane);
         let number = self.take_numbers(1);
         let seed = seed.unwrap_or_else(|| self.seed(number));
         let held = self.occupy(&mut lane.cache);
-        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed));
+        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), seed, recorded));
         // Nothing takes the slot but the worker that comes to the start.
         held.queue(Parked::Starting);
         let fits = |batch: &StartBatch| {
@@ -495,7 +496,12 @@ impl Shared {
         meta: Meta,
     ) -> Arc<Ticket> {
         let held = held.unwrap_or_else(|| self.outside());
-        let ticket = Arc::new(Ticket::new(Arc::clone(group), held.place(), meta.seed));
+        let ticket = Arc::new(Ticket::new(
+            Arc::clone(group),
+            held.place(),
+            meta.seed,
+            None,
+        ));
         let owner = Owner::Ticket(Arc::clone(&ticket));
         let mut out = Vec::new();
         let frozen = worker::freeze(run, group, owner, meta, &mut Freezer::default(), &mut out);
@@ -647,7 +653,12 @@ impl Shared {
 
     /// Admits executions, or says why not.
     pub(crate) fn admit(&self, count: usize, bytes: u64) -> Result<(), Throttled> {
-        self.admission.admit(count, bytes, self.clock.nanos())
+        let admitted = self.admission.admit(count, bytes, self.clock.nanos());
+        if admitted.is_err() {
+            // It may have been counted for a moment.
+            self.end_if_empty();
+        }
+        admitted
     }
 
     /// Admits nothing any more, and waits until nothing is in flight, for `patience` at most. Returns how many
@@ -667,11 +678,33 @@ impl Shared {
             self.abandon(place);
         }
         self.is_over.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.idle.notify_all();
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+    /// Executions have ended, or were not started after all.
+    pub(crate) fn release(&self, count: usize, bytes: u64) {
+        if self.admission.release(count, bytes) {
+            self.end_if_empty();
+        }
+    }
+
+    /// Lets the workers go if nothing is in flight any more, and all is over.
+    fn end_if_empty(&self) {
+        // Either the closing thread sees what this one has released, or this sees that it is over.
+        fence(Ordering::SeqCst);
+        if self.is_over.load(Ordering::Relaxed) && self.admission.in_flight() == 0 {
+            self.idle.notify_all();
+        }
+    }
+
+    /// True if the workers are not needed any more. Whoever was admitted before the end may still be on its way to a queue,
+    /// and somebody waits for what comes of it: so they stay until nothing is in flight.
+    fn may_leave(&self) -> bool {
+        self.is_over.load(Ordering::Acquire) && {
+            fence(Ordering::SeqCst);
+            self.admission.in_flight() == 0
+        }
     }
 
     /// Looked at after the execution is in its slot: either `close` finds it there, or this sees that it is closed.

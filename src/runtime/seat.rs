@@ -124,7 +124,7 @@ impl Seat {
         }
         let held = held.unwrap_or_else(|| shared.outside());
         let place = held.place();
-        let ticket = Arc::new(Ticket::new(Arc::clone(group), place, meta.seed));
+        let ticket = Arc::new(Ticket::new(Arc::clone(group), place, meta.seed, None));
         let owner = Owner::Ticket(Arc::clone(&ticket));
         receiver.parked(meta.line, place);
         let (freezer, blob) = (&mut self.freezer, &mut self.blob);

@@ -9,6 +9,7 @@ use super::outlet::{Ended, Group, Outlet, Receiver, RefusedStart};
 use super::result::ExecutionResult;
 use super::slab::Place;
 use crate::interp::StartError;
+use crate::journal::Lsn;
 use crate::task::lock;
 
 /// Why there is no result.
@@ -25,11 +26,21 @@ pub(crate) type TicketResult = Result<ExecutionResult, NoResult>;
 
 type Callback = Box<dyn FnOnce(TicketResult) + Send>;
 
+/// What a journal has of a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) start: Lsn,
+    /// Which attempt at it this is, from 1.
+    pub(crate) attempt: u32,
+}
+
 /// The result of one execution, and its place while it is under way.
 pub(crate) struct Ticket {
     pub(crate) group: Arc<Group>,
     pub(crate) place: Place,
     pub(crate) seed: u64,
+    /// What a journal has of its start.
+    pub(crate) recorded: Option<Recorded>,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -42,11 +53,17 @@ struct State {
 }
 
 impl Ticket {
-    pub(crate) fn new(group: Arc<Group>, place: Place, seed: u64) -> Ticket {
+    pub(crate) fn new(
+        group: Arc<Group>,
+        place: Place,
+        seed: u64,
+        recorded: Option<Recorded>,
+    ) -> Ticket {
         Ticket {
             group,
             place,
             seed,
+            recorded,
             state: Mutex::default(),
             ended: Condvar::new(),
         }

@@ -142,7 +142,7 @@ impl<'a> Worker<'a> {
         Worker { shared, own }
     }
 
-    /// Takes turns until the runtime is closed, and there is nothing more to give up. A turn that panics, in a sink or an observer, loses its execution.
+    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics, in a sink or an observer, loses its execution.
     pub(crate) fn run(mut self) {
         IS_WORKER.set(true);
         self.shared.idle.enlist(self.own.number);
@@ -150,7 +150,7 @@ impl<'a> Worker<'a> {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             match turn {
                 Ok(true) => {}
-                Ok(false) if self.shared.is_over() => break,
+                Ok(false) if self.shared.may_leave() => break,
                 Ok(false) => self.idle(),
                 Err(_) => {
                     self.own.run = Run::default();
@@ -192,9 +192,7 @@ impl<'a> Worker<'a> {
     /// Reports what has ended in this turn.
     fn settle(&mut self) {
         if self.own.ended > 0 {
-            self.shared
-                .admission
-                .release(self.own.ended, self.own.ended_bytes);
+            self.shared.release(self.own.ended, self.own.ended_bytes);
             (self.own.ended, self.own.ended_bytes) = (0, 0);
         }
     }
@@ -350,6 +348,9 @@ impl<'a> Worker<'a> {
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = receiver.refused(&refused);
             self.leave(held, meta.input_bytes);
             return;
+        }
+        if let Some(recorded) = ticket.and_then(|ticket| ticket.recorded) {
+            self.own.run.execution.set_attempt(recorded.attempt);
         }
         count(&self.counters().started, 1);
         group.bound.writers[self.own.number].started(group.invocation);
@@ -586,7 +587,7 @@ impl<'a> Worker<'a> {
         if idle.fall_asleep(number) && self.has_work() {
             idle.notify();
         }
-        while idle.is_asleep(number) && !self.shared.is_over() {
+        while idle.is_asleep(number) && !self.shared.may_leave() {
             match self.sleep_time() {
                 Some(Duration::ZERO) => break,
                 Some(time) => {
@@ -610,7 +611,7 @@ impl<'a> Worker<'a> {
                 .queues
                 .iter()
                 .any(|queues| !queues.called.is_empty() || !queues.spent.is_empty())
-            || shared.is_over()
+            || shared.may_leave()
     }
 
     /// How long there is nothing to do; `None` if until something comes.

@@ -115,7 +115,13 @@ pub(crate) struct ExecutionStore {
 impl ExecutionStore {
     /// Opens the file in `directory`, or makes it, and reads what is there.
     pub(crate) fn open(directory: &Path) -> Result<(Arc<ExecutionStore>, Stored), StoreError> {
-        let file = File::open(directory, FILE_NAME)?;
+        let file = File::open(directory, FILE_NAME, |transaction| {
+            transaction.open_table(EXECUTIONS)?;
+            transaction.open_table(FROZEN)?;
+            transaction.open_table(EVENTS)?;
+            transaction.open_table(REVISIONS)?;
+            Ok(())
+        })?;
         let stored = load(&file)?;
         let path: Box<str> = file.path.as_str().into();
         let (sender, receiver) = channel();
@@ -249,8 +255,6 @@ fn load(file: &File) -> Result<Stored, StoreError> {
     };
     let mut stored = Stored::default();
     let attempt = |stored: &mut Stored| -> Result<Option<String>, redb::Error> {
-        // The tables are there from now on.
-        commit(&file.database, &[])?;
         let transaction = file.database.begin_read()?;
         for entry in transaction.open_table(REVISIONS)?.iter()? {
             let (key, record) = entry?;

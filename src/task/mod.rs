@@ -103,11 +103,20 @@ impl<'a> TaskRequest<'a> {
         self.call.retry_count
     }
 
-    /// Name of the execution. With the state and the attempt it makes a key for idempotency. It is made when asked
-    /// for.
+    /// Name of the execution. With the state and [`TaskRequest::attempt`] it makes a key for idempotency, for machines
+    /// that are not in a Map and come to a state once: the execution of a durable engine that runs again after a crash
+    /// has the same name. [`TaskRequest::execution_attempt`] tells the runs apart where that is wanted. It is made when
+    /// asked for.
     #[must_use]
     pub fn execution_name(&self) -> String {
         self.execution.name()
+    }
+
+    /// How often the execution was begun, this time included: 1, and more if a durable engine runs it again after a
+    /// crash. What it did before may have been done, in part or whole.
+    #[must_use]
+    pub fn execution_attempt(&self) -> u32 {
+        self.execution.attempt()
     }
 
     /// What names the task, for whoever answers it later: see [`TaskRegistry::register_callback`]. It is made when asked
@@ -149,6 +158,7 @@ impl<'a> TaskRequest<'a> {
             state: self.state().into(),
             attempt: self.attempt(),
             execution_name: self.execution_name(),
+            execution_attempt: self.execution.attempt(),
             input: self.input_json(),
         }
     }
@@ -223,6 +233,8 @@ pub struct OwnedTaskRequest {
     pub attempt: u32,
     /// Name of the execution.
     pub execution_name: String,
+    /// How often the execution was begun: see [`TaskRequest::execution_attempt`].
+    pub execution_attempt: u32,
     /// The input as compact JSON.
     pub input: String,
 }

@@ -27,6 +27,7 @@ fn sample(directory: &Path) -> Journal {
         revision: 3,
         name,
         started_at: Timestamp::from_millis(1_700_000_000_123),
+        seed: 1,
         attempt: 1,
         input: b"{\"a\":\"\x1b[31m\"}",
     };

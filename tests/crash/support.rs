@@ -68,6 +68,7 @@ fn start<'a>(number: u64, (machine, name, input): &'a (String, String, String)) 
         revision: number * 7,
         name,
         started_at: Timestamp::from_millis(number.cast_signed() - 3),
+        seed: 1,
         attempt: 1,
         input: input.as_bytes(),
     }

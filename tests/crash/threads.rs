@@ -62,6 +62,7 @@ fn many_producers_and_a_reader() {
                             revision: round,
                             name,
                             started_at: Timestamp::from_millis(1),
+                            seed: 1,
                             attempt: 1,
                             input: input.as_bytes(),
                         })

@@ -444,6 +444,9 @@ impl Drop for Executor {
     fn drop(&mut self) {
         // What is under way refers to the engine: it would never end.
         self.engine.shutdown(Duration::ZERO);
+        if let Some(store) = &self.store {
+            store.close();
+        }
     }
 }
 
@@ -488,7 +491,7 @@ fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
             Limit::Executions => {
                 ApiError::new(too_many, format!("Execution Limit Exceeded: {error}"))
             }
-            Limit::InputBytes | Limit::StartRate => {
+            Limit::InputBytes | Limit::StartRate | Limit::Journal => {
                 ApiError::new("ThrottlingException", format!("Rate exceeded: {error}"))
             }
             Limit::Closed => closing(),

@@ -1,0 +1,224 @@
+//! Running again what a crash has left unfinished.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Durable;
+use crate::engine::error::{Error, ErrorKind};
+use crate::engine::handle::ExecutionHandle;
+use crate::engine::machine::StateMachine;
+use crate::engine::run::{Engine, Known};
+use crate::interp::name_of_seed;
+use crate::journal::{self, Lsn, Recovery};
+use crate::runtime::admission::Limit;
+use crate::runtime::ticket::Recorded;
+use crate::task::lock;
+
+/// Starts that are read, and whose attempts are written, together.
+const CHUNK_STARTS: usize = 256;
+
+/// Bytes of inputs at which a chunk is large enough.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What [`Engine::recover`] has found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Executions that run again. Dropping the handles changes nothing.
+    pub executions: Vec<ExecutionHandle>,
+    /// Machines of unfinished starts that were not among the given ones. These starts stay unfinished.
+    pub unknown: Vec<UnknownMachine>,
+    /// Starts that the engine has no room for yet: see [`Engine::recover`].
+    pub left: u64,
+}
+
+/// A machine that the journal knows and its engine does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UnknownMachine {
+    /// Its ARN.
+    pub arn: Box<str>,
+    /// Unfinished starts of it.
+    pub starts: u64,
+}
+
+/// How far recovery has come.
+#[derive(Debug)]
+pub(super) struct Recovering {
+    recovery: Recovery,
+    /// Starts that were read and do not run yet; their attempts are written.
+    ready: VecDeque<Unfinished>,
+    /// Starts that have been read.
+    read: u64,
+}
+
+#[derive(Debug)]
+struct Unfinished {
+    start: Lsn,
+    machine: usize,
+    name: Box<str>,
+    seed: u64,
+    attempt: u32,
+    input: Box<[u8]>,
+}
+
+impl Recovering {
+    pub(super) fn new(recovery: Recovery) -> Recovering {
+        Recovering {
+            recovery,
+            ready: VecDeque::new(),
+            read: 0,
+        }
+    }
+
+    /// Reads the next starts of these machines; those of others are counted.
+    fn read(
+        &mut self,
+        machines: &[Known],
+        unknown: &mut Vec<UnknownMachine>,
+    ) -> Result<(), journal::Error> {
+        let mut bytes = 0;
+        while self.ready.len() < CHUNK_STARTS && bytes < CHUNK_BYTES {
+            let Some(found) = self.recovery.next()? else {
+                break;
+            };
+            self.read += 1;
+            let is_its = |known: &Known| known.arn.as_deref() == Some(found.machine);
+            let Some(machine) = machines.iter().position(is_its) else {
+                count(unknown, found.machine);
+                continue;
+            };
+            bytes += found.input.len();
+            self.ready.push_back(Unfinished {
+                start: found.start,
+                machine,
+                name: found.name.into(),
+                seed: found.seed,
+                attempt: found.attempts.saturating_add(1),
+                input: found.input.into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn count(unknown: &mut Vec<UnknownMachine>, arn: &str) {
+    match unknown.iter_mut().find(|known| &*known.arn == arn) {
+        Some(known) => known.starts += 1,
+        None => unknown.push(UnknownMachine {
+            arn: arn.into(),
+            starts: 1,
+        }),
+    }
+}
+
+impl Engine {
+    /// Runs again, from their beginning, the starts in a durable engine's journal that had no end when it was opened: with
+    /// the same name, input and seed, and with the number of the attempt, which handlers see
+    /// ([`TaskRequest::execution_attempt`](crate::task::TaskRequest::execution_attempt)). It is called once, with all
+    /// machines, before or after other starts; a machine is known by its ARN, so that a definition that was changed runs
+    /// as it is now. The execution's start time is that of its last attempt, and so is what its timeout counts from.
+    ///
+    /// This waits while the engine has as much to do as it may; an engine whose workers have no threads returns, and says
+    /// how many are [`left`](Recovered::left), for a further call with the same machines. An engine that is not durable
+    /// has nothing to recover.
+    ///
+    /// The numbers of attempts are on the disk before the attempts run, so that no two of them have the same, but when the
+    /// journal has no room for that: then they run all the same, since ends are what makes room.
+    ///
+    /// # Errors
+    ///
+    /// If the journal cannot be read ([`ErrorKind::Journal`]) or written ([`ErrorKind::Poisoned`]), or if the engine is
+    /// shut down meanwhile. What was recovered until then runs.
+    pub fn recover(&self, machines: &[&StateMachine]) -> Result<Recovered, Error> {
+        let mut recovered = Recovered::default();
+        let Some(durable) = self.durable() else {
+            return Ok(recovered);
+        };
+        self.workers()?;
+        let known: Vec<Known> = machines.iter().map(|machine| self.known(machine)).collect();
+        let mut recovering = lock(&durable.recovering);
+        loop {
+            if recovering.ready.is_empty() {
+                let read = recovering.read(&known, &mut recovered.unknown);
+                read.map_err(|error| Error::new(ErrorKind::Journal, error.to_string()))?;
+                if recovering.ready.is_empty() {
+                    break;
+                }
+                durable.write_attempts(&recovering.ready)?;
+            }
+            while let Some(start) = recovering.ready.front() {
+                if !self.admit_again(durable, start)? {
+                    let unread = recovering.recovery.unfinished() - recovering.read;
+                    recovered.left = recovering.ready.len() as u64 + unread;
+                    return Ok(recovered);
+                }
+                let handle = self.start_again(&known, start)?;
+                recovered.executions.push(handle);
+                recovering.ready.pop_front();
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Admits an unfinished start, as soon as there is room; false if nobody would make room meanwhile.
+    fn admit_again(&self, durable: &Durable, start: &Unfinished) -> Result<bool, Error> {
+        let shared = self.shared();
+        loop {
+            match shared.admit(1, start.input.len() as u64) {
+                Ok(()) => return Ok(true),
+                Err(throttled) if throttled.limit == Limit::Closed => return Err(throttled.into()),
+                Err(_) if durable.is_simulated => return Ok(false),
+                Err(throttled) => {
+                    let Some(patience) = throttled.retry_after else {
+                        return Err(throttled.into());
+                    };
+                    shared.admission.wait_until_empty(patience);
+                }
+            }
+        }
+    }
+
+    fn start_again(&self, known: &[Known], start: &Unfinished) -> Result<ExecutionHandle, Error> {
+        let Some(known) = known.get(start.machine) else {
+            self.shared().release(1, start.input.len() as u64);
+            let message = "recovery goes on with fewer machines than it began with";
+            return Err(Error::new(ErrorKind::Journal, message));
+        };
+        // One that was made of the seed is made of it again.
+        let name = (*start.name != *name_of_seed(start.seed)).then_some(&*start.name);
+        let recorded = Recorded {
+            start: start.start,
+            attempt: start.attempt,
+        };
+        let ticket = self.shared().start(
+            &known.asynchronous,
+            &start.input,
+            name,
+            Some(start.seed),
+            Some(recorded),
+        );
+        Ok(ExecutionHandle {
+            ticket,
+            shared: Arc::clone(self.shared()),
+            name: name.map(Into::into),
+        })
+    }
+}
+
+impl Durable {
+    /// Writes that attempts begin, and waits for the disk.
+    fn write_attempts(&self, starts: &VecDeque<Unfinished>) -> Result<(), Error> {
+        let attempts: Vec<(Lsn, u32)> = starts.iter().map(|s| (s.start, s.attempt)).collect();
+        let appended = match self.is_simulated {
+            true => self.journal.try_append_attempts(&attempts),
+            false => self.journal.append_attempts(&attempts),
+        };
+        match appended {
+            Ok(ticket) => self.wait(&ticket),
+            // A full journal gets room only by ends, and they by these executions.
+            Err(error) if error.kind() == journal::ErrorKind::Full => Ok(()),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+}
