@@ -299,6 +299,11 @@ impl Executor {
             self.registry.forget(&live);
             return Err(limit(&error));
         }
+        if let Some(error) = live.unkept() {
+            // What is not on the disk is not acknowledged.
+            self.registry.forget(&live);
+            return Err(ApiError::internal(error));
+        }
         Ok(Started::New { arn, at })
     }
 
