@@ -380,6 +380,34 @@ fn no_execution_is_lost_whenever_the_process_is_killed() {
     process.kill();
 }
 
+/// One that never waits is kept as well.
+#[test]
+fn executions_that_only_compute_go_on() {
+    let site = Site::new("loops");
+    let process = site.serve();
+    let mut connection = process.connect();
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Choice", "Choices": [{"Variable": "$.never", "IsPresent": true, "Next": "B"}], "Default": "A"},
+        "B": {"Type": "Succeed"}}});
+    let machine = create(&mut connection, "m", &definition);
+    let execution = start(&mut connection, &machine, "e");
+    process.kill();
+    let process = site.serve();
+    let mut connection = process.connect();
+    let ended = await_end(&mut connection, &execution);
+    assert_eq!(
+        ended["cause"],
+        "The execution reached the maximum number of history events (25000)."
+    );
+    let params = json!({"executionArn": execution, "reverseOrder": true, "maxResults": 1});
+    let last = ok(connection.call("GetExecutionHistory", &params));
+    assert_eq!(last["events"][0]["id"], 25_000);
+    process.kill();
+    let process = site.serve();
+    let last_again = ok(process.connect().call("GetExecutionHistory", &params));
+    assert_eq!(last["events"], last_again["events"]);
+}
+
 /// An execution whose machine is gone has its own copy of the definition.
 #[test]
 fn deleted_machines_leave_their_executions() {

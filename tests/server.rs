@@ -486,6 +486,8 @@ fn damaged_stores_are_refused() {
     }
     let path = directory.join("catalogue.redb");
     let whole = wait_for_file(&path);
+    let executions = directory.join("executions.redb");
+    wait_for_file(&executions);
     let mut refusals = 0;
     for i in 0..64 {
         let mut bytes = whole.clone();
@@ -515,6 +517,7 @@ fn damaged_stores_are_refused() {
                 assert_eq!(before, after, "byte {at}");
                 drop(host);
                 wait_for_file(&path);
+                wait_for_file(&executions);
             }
         }
     }

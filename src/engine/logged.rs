@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use crate::history::{HistoryEvent, LogLevel, Observer};
+use crate::history::{Failure, HistoryEvent, LogLevel, Observer};
 use crate::interp::MachineIdentity;
 use crate::log::{ExecutionIdentity, LogCounters, LogStream, Recorder};
 use crate::metrics::Metrics;
@@ -149,6 +149,18 @@ impl Receiver for Logged<'_, '_> {
         if self.observes && self.receiver.wants_level(level) {
             self.receiver.observe(event);
         }
+    }
+
+    fn states_max(&self) -> u32 {
+        self.receiver.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.receiver.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.receiver.checkpoint(freeze)
     }
 
     fn wants(&self) -> bool {

@@ -191,7 +191,20 @@ impl Driver {
         address: AddressOf<'_>,
         observer: &mut O,
     ) -> Turn {
-        let turn = self.go(around, run, address, observer);
+        let mut turn = self.go(around, run, address, observer);
+        // Others have their turns before it goes on: it is kept as when it waits.
+        if O::ENABLED
+            && turn == Turn::OutOfFuel
+            && !self.may_go_on(
+                &around.bound.program,
+                run,
+                Yield::Parked(Timestamp::MAX),
+                observer,
+            )
+        {
+            self.call_off(around.metrics, run, self.now(run), |_, _| false);
+            turn = Turn::Done;
+        }
         around.metrics.turn(&mut run.execution);
         turn
     }

@@ -115,7 +115,13 @@ pub(crate) struct ExecutionStore {
 impl ExecutionStore {
     /// Opens the file in `directory`, or makes it, and reads what is there.
     pub(crate) fn open(directory: &Path) -> Result<(Arc<ExecutionStore>, Stored), StoreError> {
-        let file = File::open(directory, FILE_NAME)?;
+        let file = File::open(directory, FILE_NAME, |transaction| {
+            transaction.open_table(EXECUTIONS)?;
+            transaction.open_table(FROZEN)?;
+            transaction.open_table(EVENTS)?;
+            transaction.open_table(REVISIONS)?;
+            Ok(())
+        })?;
         let stored = load(&file)?;
         let path: Box<str> = file.path.as_str().into();
         let (sender, receiver) = channel();
@@ -249,8 +255,6 @@ fn load(file: &File) -> Result<Stored, StoreError> {
     };
     let mut stored = Stored::default();
     let attempt = |stored: &mut Stored| -> Result<Option<String>, redb::Error> {
-        // The tables are there from now on.
-        commit(&file.database, &[])?;
         let transaction = file.database.begin_read()?;
         for entry in transaction.open_table(REVISIONS)?.iter()? {
             let (key, record) = entry?;
@@ -314,4 +318,109 @@ fn drop_unused(file: &File, stored: &mut Stored) -> Result<(), redb::Error> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Logging;
+
+    fn record(arn: &str, ended: Option<EndedRecord>) -> ExecutionRecord {
+        ExecutionRecord {
+            arn: arn.into(),
+            name: "n".into(),
+            input: "{ \"n\": 1.50 }".into(),
+            trace_header: None,
+            started_ms: 1,
+            machine: "m".into(),
+            machine_created_ms: 0,
+            machine_arn: "m-arn".into(),
+            version_arn: Some("v".into()),
+            alias_arn: None,
+            test_case: None,
+            revision: "r1".into(),
+            program: 7,
+            ended,
+        }
+    }
+
+    fn progress(serial: u64, first_event: u32, events: &[&str]) -> Progress {
+        Progress {
+            serial,
+            record: None,
+            revision: None,
+            first_event,
+            events: events.iter().map(|event| event.as_bytes().into()).collect(),
+            frozen: Some(vec![1, 2, 3]),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_found() {
+        let directory = std::env::temp_dir().join(format!("quickstep-exec-{}", std::process::id()));
+        // What an earlier run has left behind.
+        let _ = std::fs::remove_dir_all(&directory);
+        let (store, stored) = ExecutionStore::open(&directory).unwrap();
+        assert!(stored.executions.is_empty() && stored.revisions.is_empty());
+        let revision = RevisionRecord {
+            id: None,
+            definition: "{}".into(),
+            role_arn: "role".into(),
+            logging: Logging::off(),
+            tracing: false,
+            updated_ms: 0,
+        };
+        for (serial, key) in [(1, "r1"), (2, "unused"), (3, "r1")] {
+            let new = Progress {
+                record: Some(record(&serial.to_string(), None)),
+                revision: Some((key.into(), revision.clone())),
+                ..progress(serial, 0, &["a", "b"])
+            };
+            store.write(new).unwrap();
+        }
+        store.write(progress(1, 2, &["c"])).unwrap();
+        let ended = EndedRecord {
+            status: "FAILED".into(),
+            output: None,
+            failed: true,
+            error: Some("E".into()),
+            cause: None,
+            at_ms: 5,
+        };
+        let end = Progress {
+            record: Some(record("3", Some(ended.clone()))),
+            frozen: None,
+            ..progress(3, 1, &["z"])
+        };
+        store.write(end).unwrap();
+        store.remove(2);
+        store.close();
+        let refused = store.write(progress(1, 3, &["d"])).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("executions.redb cannot be used"),
+            "{refused}"
+        );
+        let (store, stored) = ExecutionStore::open(&directory).unwrap();
+        let keys: Vec<&str> = stored.revisions.keys().map(|key| &**key).collect();
+        assert_eq!(keys, ["r1"]);
+        let [first, third] = stored.executions.try_into().unwrap();
+        let text = |events: &[Box<[u8]>]| events.concat();
+        assert_eq!(
+            (first.serial, &*text(&first.events)),
+            (1, b"abc".as_slice())
+        );
+        assert_eq!(
+            (first.record, first.frozen),
+            (record("1", None), Some(vec![1, 2, 3]))
+        );
+        assert_eq!((third.serial, &*text(&third.events)), (3, b"az".as_slice()));
+        assert_eq!(
+            (third.record, third.frozen),
+            (record("3", Some(ended)), None)
+        );
+        drop(store);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

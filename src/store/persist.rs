@@ -54,6 +54,9 @@ const FORMAT_VERSION: u64 = 1;
 /// Name of the file in the data directory.
 const FILE_NAME: &str = "catalogue.redb";
 
+/// Makes the tables of a new file.
+type MakeTables = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
+
 /// A file of a store that is open.
 pub(super) struct File {
     pub(super) database: Database,
@@ -71,7 +74,11 @@ impl Debug for FileStorage {
 
 impl File {
     /// Opens the file in `directory`, or makes both.
-    pub(super) fn open(directory: &Path, name: &str) -> Result<File, StoreError> {
+    pub(super) fn open(
+        directory: &Path,
+        name: &str,
+        make_tables: MakeTables,
+    ) -> Result<File, StoreError> {
         let path = directory.join(name);
         let shown = path.display().to_string();
         std::fs::create_dir_all(directory).map_err(|error| {
@@ -107,23 +114,30 @@ impl File {
             database,
             path: shown,
         };
-        file.check_format()?;
+        file.check_format(make_tables)?;
         Ok(file)
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
+    /// Checks the format of the file, or makes one that is new, with its tables.
+    fn check_format(&self, make_tables: MakeTables) -> Result<(), StoreError> {
         let attempt = || -> Result<u64, redb::Error> {
-            let transaction = self.database.begin_write()?;
-            let found = {
-                let mut table = transaction.open_table(FORMAT)?;
-                let found = table.get("version")?.map(|guard| guard.value());
-                if found.is_none() {
-                    table.insert("version", FORMAT_VERSION)?;
+            let reading = self.database.begin_read()?;
+            match reading.open_table(FORMAT) {
+                Ok(table) => {
+                    if let Some(found) = table.get("version")? {
+                        return Ok(found.value());
+                    }
                 }
-                found.unwrap_or(FORMAT_VERSION)
-            };
+                Err(redb::TableError::TableDoesNotExist(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let transaction = self.database.begin_write()?;
+            transaction
+                .open_table(FORMAT)?
+                .insert("version", FORMAT_VERSION)?;
+            make_tables(&transaction)?;
             transaction.commit()?;
-            Ok(found)
+            Ok(FORMAT_VERSION)
         };
         let found = attempt().map_err(|error| self.failed(&error))?;
         if found != FORMAT_VERSION {
@@ -151,14 +165,10 @@ impl File {
 impl FileStorage {
     /// Opens the file in `directory`, or makes both.
     pub(crate) fn open(directory: &Path) -> Result<FileStorage, StoreError> {
-        let file = File::open(directory, FILE_NAME)?;
-        let attempt = || -> Result<(), redb::Error> {
-            let transaction = file.database.begin_write()?;
+        let file = File::open(directory, FILE_NAME, |transaction| {
             transaction.open_table(RECORDS)?;
-            transaction.commit()?;
             Ok(())
-        };
-        attempt().map_err(|error| file.failed(&error))?;
+        })?;
         Ok(FileStorage(file))
     }
 }

@@ -372,6 +372,21 @@ impl Live {
         self.changed.notify_waiters();
     }
 
+    /// Why it could not be kept, if it should be and is not.
+    pub(super) fn unkept(&self) -> Option<String> {
+        let state = lock(&self.state);
+        if self.keeping.is_none() || state.is_kept {
+            return None;
+        }
+        let failure = state.ended.as_ref().and_then(|end| end.failure.as_ref());
+        let cause = failure.and_then(|failure| failure.cause.as_deref());
+        Some(
+            cause
+                .unwrap_or("The execution could not be kept")
+                .to_owned(),
+        )
+    }
+
     /// It is not known any more: nothing of it is kept.
     pub(super) fn unkeep(&self) {
         if let Some(keeping) = &self.keeping {

@@ -304,6 +304,11 @@ impl Executor {
             self.registry.forget(&live);
             return Err(limit(&error));
         }
+        if let Some(error) = live.unkept() {
+            // What is not on the disk is not acknowledged.
+            self.registry.forget(&live);
+            return Err(ApiError::internal(error));
+        }
         Ok(Started::New { arn, at })
     }
 
@@ -449,6 +454,9 @@ impl Drop for Executor {
     fn drop(&mut self) {
         // What is under way refers to the engine: it would never end.
         self.engine.shutdown(Duration::ZERO);
+        if let Some(store) = &self.store {
+            store.close();
+        }
     }
 }
 
