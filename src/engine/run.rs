@@ -11,6 +11,7 @@ use super::handle::{ExecutionHandle, ResultSink, StartRequest, ToSink, check_siz
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
+use crate::jsonata::without_clock;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
 use crate::runtime::outlet::{Group, Outlet};
@@ -285,7 +286,10 @@ impl Engine {
         if !runner.inbox.is_of_this_thread() {
             runner.inbox = ThreadInbox::of_this_thread();
         }
-        let result = run(&mut runner);
+        let result = match self.0.shared.is_simulated() {
+            true => without_clock(|| run(&mut runner)),
+            false => run(&mut runner),
+        };
         runner.run.reset();
         let mut runners = lock(&self.0.runners);
         if runners.len() < RUNNERS_MAX {
