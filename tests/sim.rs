@@ -41,8 +41,9 @@ mod trace;
 #[path = "sim/world.rs"]
 mod world;
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hub::{Hub, Met};
@@ -60,10 +61,36 @@ struct Run {
     digest: (u64, u64),
 }
 
+thread_local! {
+    /// Where the last panic of a simulation was; none outside of simulations.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Panics of simulations are told with their seed, and not on their own.
+fn keep_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_kept = PANIC.with_borrow_mut(|kept| {
+                let is_simulation = kept.is_some();
+                *kept = is_simulation.then(|| panic.to_string());
+                is_simulation
+            });
+            if !is_kept {
+                others(panic);
+            }
+        }));
+    });
+}
+
 /// Runs a seed, or tells how it fails.
 fn simulate(seed: u64) -> Result<Run, String> {
+    keep_panics();
+    PANIC.set(Some(String::new()));
     let hub = Hub::new(seed);
     let run = catch_unwind(AssertUnwindSafe(|| World::new(seed, &hub).run()));
+    let panic = PANIC.take().unwrap_or_default();
     let mut state = hub.lock();
     // Handlers know the hub, and it the engine.
     state.engine = None;
@@ -73,13 +100,10 @@ fn simulate(seed: u64) -> Result<Run, String> {
             met,
             digest: state.trace.digest(),
         }),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(_) => {
             Err(format!(
-                "{}\nseed {seed} fails: {}\nagain: QUICKSTEP_SIM_SEED={seed} cargo test --test sim",
+                "{}\nseed {seed} fails: {panic}\nagain: QUICKSTEP_SIM_SEED={seed} cargo test --test sim",
                 state.trace,
-                text.unwrap_or("a panic without a text")
             ))
         }
     }

@@ -31,7 +31,8 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// If the task has ended already, or the execution's deadline has passed, which ends it.
+    /// If the task has ended already; if its timeout or heartbeat has fallen due, so that the next step ends it; or if the
+    /// execution's deadline has passed, which ends it.
     pub fn complete<O: Observer>(
         &mut self,
         program: &Program,
@@ -49,6 +50,10 @@ impl Execution {
         };
         if run.is_late() {
             run.time_out();
+            return Err(Stale);
+        }
+        // What falls due first happens first, however late somebody looks.
+        if run.execution.is_overdue(handle, now) {
             return Err(Stale);
         }
         run.complete(handle.index, completion);
