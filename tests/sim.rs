@@ -43,8 +43,8 @@ mod world;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, Once};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 
 use hub::{Hub, Met};
 use world::World;
@@ -100,12 +100,10 @@ fn simulate(seed: u64) -> Result<Run, String> {
             met,
             digest: state.trace.digest(),
         }),
-        Err(_) => {
-            Err(format!(
-                "{}\nseed {seed} fails: {panic}\nagain: QUICKSTEP_SIM_SEED={seed} cargo test --test sim",
-                state.trace,
-            ))
-        }
+        Err(_) => Err(format!(
+            "{}\nseed {seed} fails: {panic}\nagain: QUICKSTEP_SIM_SEED={seed} cargo test --test sim",
+            state.trace,
+        )),
     }
 }
 
@@ -115,7 +113,10 @@ fn simulate(seed: u64) -> Result<Run, String> {
 )]
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text}, and must be a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text}, and must be a number")),
+    )
 }
 
 /// Runs seeds on as many threads as there are cores; tells of the failures with the lowest numbers.

@@ -136,7 +136,9 @@ pub(crate) fn start(hub: &Arc<Hub>, engine: &Engine) {
                 let mut state = hub.lock();
                 let is_poisoned = state.is_poisoned;
                 state.check(match is_poisoned && !later {
-                    true => Err(format!("{id} is acknowledged by a journal that is poisoned")),
+                    true => Err(format!(
+                        "{id} is acknowledged by a journal that is poisoned"
+                    )),
                     false => Ok(()),
                 });
                 let is_durable = engine.journal_counters().is_some();
@@ -219,7 +221,8 @@ pub(crate) fn start_batch(hub: &Arc<Hub>, engine: &Engine) {
         state.met.batches_refused += 1;
         if state.model.starts[&ids[0]].fate == Fate::Refused {
             // What was appended of it has ended; a crash may come before that is on the disk.
-            ids.iter().for_each(|id| state.model.start(*id).may_be_left = true);
+            ids.iter()
+                .for_each(|id| state.model.start(*id).may_be_left = true);
             return;
         }
     }
@@ -229,7 +232,9 @@ pub(crate) fn start_batch(hub: &Arc<Hub>, engine: &Engine) {
         if result.is_ok() {
             state.model.acknowledge(id);
         }
-        state.model.begin(id, 1, result.is_ok(), is_durable && !is_poisoned);
+        state
+            .model
+            .begin(id, 1, result.is_ok(), is_durable && !is_poisoned);
     }
 }
 
@@ -306,7 +311,9 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: usize, say: Say) {
                 && (state.model.running.get(&start))
                     .is_some_and(|running| running.is_heard && running.attempt == attempt);
             if is_under_way && let Err(error) = taken {
-                state.check(Err(format!("{start} is under way, and its token is {error}")));
+                state.check(Err(format!(
+                    "{start} is under way, and its token is {error}"
+                )));
             }
         }
         _ => {}

@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quickstep::Engine;
 use quickstep::engine::{Ended, Error, ErrorKind, ExecutionHandle, ExecutionResult, ResultSink};
 use quickstep::task::TaskRequest;
+use quickstep::{Engine, Status};
 
 use crate::calls::{Call, Given, Say, Way};
 use crate::clock::SimClock;
@@ -190,12 +190,16 @@ impl Hub {
         match told {
             Told::Refused => state.met.not_json += 1,
             Told::Abandoned => state.met.abandoned += 1,
-            Told::Ended(end) => match end.status {
-                quickstep::Status::Succeeded => state.met.succeeded += 1,
-                quickstep::Status::Aborted => state.met.stopped += 1,
-                quickstep::Status::TimedOut => state.met.timed_out += 1,
-                _ => state.met.failed += 1,
-            },
+            Told::Ended(end) => {
+                let output = end.output.as_deref().unwrap_or_default();
+                state.met.caught += u64::from(output.contains(r#""e":{"Error""#));
+                match end.status {
+                    Status::Succeeded => state.met.succeeded += 1,
+                    Status::Aborted => state.met.stopped += 1,
+                    Status::TimedOut => state.met.timed_out += 1,
+                    Status::Failed | Status::Running => state.met.failed += 1,
+                }
+            }
         }
         let State { model, calls, .. } = &mut *state;
         let checked = model.told(id, told, now, calls);
@@ -265,7 +269,10 @@ impl Sink {
         let id = usize::try_from(line).ok().and_then(|at| self.ids.get(at));
         match id {
             Some(id) => self.hub.told(*id, self.life, told),
-            None => self.hub.lock().check(Err(format!("there is no line {line}"))),
+            None => self
+                .hub
+                .lock()
+                .check(Err(format!("there is no line {line}"))),
         }
     }
 }

@@ -187,7 +187,11 @@ const RETRY: &str = r#""Retry":[{"ErrorEquals":["Busy","Task.Panicked","Task.Dro
     "IntervalSeconds":2,"BackoffRate":1.5,"MaxAttempts":2}],"#;
 
 fn task(state: &str, resource: &str, more: &str, keeps_input: bool) -> String {
-    let path = if keeps_input { r#""ResultPath":"$.r","# } else { "" };
+    let path = if keeps_input {
+        r#""ResultPath":"$.r","#
+    } else {
+        ""
+    };
     let token = match resource {
         CALLBACK => r#","token.$":"$$.Task.Token""#,
         _ => "",
@@ -206,9 +210,11 @@ fn one_task(state: &str, resource: &str, more: &str) -> String {
 }
 
 fn parallel() -> String {
-    let branch = |state: &str, task: String| format!(r#"{{"StartAt":"{state}","States":{{{task}}}}}"#);
+    let branch =
+        |state: &str, task: String| format!(r#"{{"StartAt":"{state}","States":{{{task}}}}}"#);
     let branches = [
-        r#"{"StartAt":"PW","States":{"PW":{"Type":"Wait","SecondsPath":"$.s","End":true}}}"#.to_owned(),
+        r#"{"StartAt":"PW","States":{"PW":{"Type":"Wait","SecondsPath":"$.s","End":true}}}"#
+            .to_owned(),
         branch("PF", task("PF", FLAKY, r#""TimeoutSeconds":10,"#, false)),
         branch("PL", task("PL", LATER, r#""TimeoutSeconds":8,"#, false)),
         branch("PC", task("PC", TOKEN, r#""TimeoutSeconds":30,"#, false)),
@@ -222,7 +228,12 @@ fn parallel() -> String {
 }
 
 fn map() -> String {
-    let task = task("M", LATER, &format!(r#""TimeoutSeconds":20,{RETRY}"#), false);
+    let task = task(
+        "M",
+        LATER,
+        &format!(r#""TimeoutSeconds":20,{RETRY}"#),
+        false,
+    );
     format!(
         r#"{{"StartAt":"Q","States":{{"Q":{{"Type":"Map","ItemsPath":"$.items","MaxConcurrency":2,"ResultPath":"$.p",
             "ItemSelector":{{"id.$":"$.id","item.$":"$$.Map.Item.Value"}},"End":true,

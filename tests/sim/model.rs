@@ -356,7 +356,9 @@ impl Model {
             let ends = match kind {
                 _ if !start.is_json => Some(0),
                 Kind::Short | Kind::Query | Kind::Loop => Some(0),
-                Kind::Wait => Some((start.seconds * 1_000).min(kind.deadline().unwrap_or(u64::MAX))),
+                Kind::Wait => {
+                    Some((start.seconds * 1_000).min(kind.deadline().unwrap_or(u64::MAX)))
+                }
                 _ => kind.deadline(),
             };
             must!(

@@ -147,7 +147,11 @@ fn several(start: &Start, results: &Value, took: u64, evidence: &Evidence<'_>) -
     if start.kind == Kind::Map {
         let input: Value = serde_json::from_str(&start.input).map_err(|e| e.to_string())?;
         let count = input["items"].as_array().map_or(0, Vec::len);
-        must!(results.len() == count, "there are {} results", results.len());
+        must!(
+            results.len() == count,
+            "there are {} results",
+            results.len()
+        );
         // Two at a time, and each waits a second.
         let least = count.div_ceil(2) as u64 * 1_000;
         must!(took >= least, "{count} iterations took {took} ms");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
 /// Lines that are kept to be shown.
-const LINES: usize = 100000;
+const LINES: usize = 100;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {

@@ -203,7 +203,9 @@ impl World {
         let mut turns = 0;
         loop {
             let workers = life.simulation.workers();
-            let busy = (0..workers).filter(|worker| self.turn(life, *worker)).count();
+            let busy = (0..workers)
+                .filter(|worker| self.turn(life, *worker))
+                .count();
             if busy == 0 {
                 break;
             }
@@ -398,11 +400,18 @@ impl World {
             }
         };
         let count = recovered.executions.len();
-        trace!(self.hub, state, "recovered {count}, {} left", recovered.left);
+        trace!(
+            self.hub,
+            state, "recovered {count}, {} left", recovered.left
+        );
         state.met.attempts_unsure += u64::from(is_full);
         state.met.recovered += count as u64;
         state.met.left += u64::from(recovered.left > 0);
-        state.met.unknown += recovered.unknown.iter().map(|known| known.starts).sum::<u64>();
+        state.met.unknown += recovered
+            .unknown
+            .iter()
+            .map(|known| known.starts)
+            .sum::<u64>();
         drop(state);
         for handle in recovered.executions {
             let known = life.next_known();
@@ -410,7 +419,9 @@ impl World {
             let found = known.unwrap_or_else(|| panic!("{handle:?} was not to be found"));
             assert_eq!(found.name, handle.name());
             state.met.third_attempts += u64::from(handle.attempt() == 3);
-            let checked = state.model.begin_again(&found, handle.attempt(), life.has_met_full);
+            let checked = state
+                .model
+                .begin_again(&found, handle.attempt(), life.has_met_full);
             state.check(checked);
             drop(state);
             self.hub.keep(found.id, handle);
@@ -532,7 +543,10 @@ impl World {
         let state = self.hub.lock();
         assert!(state.violations.is_empty(), "{}", state.violations[0]);
         for (id, start) in &state.model.starts {
-            assert!(!start.is_owed || start.has_ended, "{id} never ends: {start:?}");
+            assert!(
+                !start.is_owed || start.has_ended,
+                "{id} never ends: {start:?}"
+            );
         }
     }
 }
@@ -574,7 +588,10 @@ impl Life {
     }
 
     fn is_known(&self, found: &Found) -> bool {
-        let mut arns = self.knows.iter().map(|kind| kind.machine().identity().arn());
+        let mut arns = self
+            .knows
+            .iter()
+            .map(|kind| kind.machine().identity().arn());
         arns.any(|arn| *arn == *found.machine)
     }
 
