@@ -336,21 +336,30 @@ fn nothing_runs_again_before_the_number_of_its_attempt_is_on_the_disk() {
 #[test]
 fn more_runs_again_than_one_commit_has_room_for() {
     let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
-    let (engine, simulation) = simulated(&disk, &calls);
+    let options = JournalOptions {
+        bytes_max: 20_480 * 40,
+        ..SMALL
+    };
+    let open = || {
+        let builder = on(&disk, &calls).journal_options(options);
+        builder.build_simulated().unwrap()
+    };
+    let first = open();
     let batch = [&b"{}"[..]; 100];
-    engine
+    first
+        .0
         .start_batch(&machine, batch, Sums::default())
         .unwrap();
     for attempt in 2..5 {
         disk.crash(&mut || 1);
-        let (engine, _simulation) = simulated(&disk, &calls);
+        let (engine, _simulation) = open();
         let recovered = engine.recover(&[&machine]).unwrap();
         let handles = &recovered.executions;
         assert_eq!((handles.len(), recovered.left), (100, 0));
         assert!(handles.iter().all(|handle| handle.attempt() == attempt));
         assert_eq!(engine.journal_counters().unwrap().attempts, 100);
     }
-    drop((engine, simulation));
+    assert!(calls.take().is_empty());
 }
 
 #[test]
