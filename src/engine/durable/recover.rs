@@ -221,7 +221,7 @@ impl Durable {
         // What one commit takes is all of them, unless the buffers are small.
         for attempts in attempts.chunks(self.journal.options().attempts_max()) {
             let appended = match self.is_simulated {
-                true => self.journal.try_append_attempts(attempts),
+                true => self.with_turns(|| self.journal.try_append_attempts(attempts)),
                 false => self.journal.append_attempts(attempts),
             };
             match appended {
