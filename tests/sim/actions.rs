@@ -41,6 +41,7 @@ fn draw(random: &mut Random, kind: Kind, id: u64) -> Start {
         count,
         is_json,
         name: None,
+        seed: None,
         fate: Fate::Asked,
         is_owed: false,
         has_ended: false,
@@ -59,6 +60,7 @@ fn ask(state: &mut State, kind: Kind) -> (u64, String, Option<u64>) {
     let seed = random.once_in(3).then(|| random.next());
     let id = model.ask(|id| Start {
         name: is_named.then(|| format!("start-{id}")),
+        seed,
         ..draw(random, kind, id)
     });
     state.met.starts += 1;

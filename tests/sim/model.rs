@@ -34,6 +34,7 @@ pub(crate) struct Start {
     pub(crate) count: u64,
     pub(crate) is_json: bool,
     pub(crate) name: Option<String>,
+    pub(crate) seed: Option<u64>,
     pub(crate) fate: Fate,
     /// It was acknowledged, or found after a crash.
     pub(crate) is_owed: bool,
@@ -191,6 +192,12 @@ impl Model {
     /// Executions under way whose ends somebody will be told.
     pub(crate) fn heard(&self) -> usize {
         self.running.len() - self.unheard
+    }
+
+    /// The bytes of the inputs of what is under way.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        let inputs = self.running.keys().map(|id| self.starts[id].input.len());
+        inputs.sum::<usize>() as u64
     }
 
     pub(crate) fn acknowledge(&mut self, id: u64) {

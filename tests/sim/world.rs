@@ -220,6 +220,9 @@ impl World {
             let state = &mut *state;
             let checked = state.model.check_not_late(from, to, &mut state.calls);
             state.check(checked);
+            if state.model.unheard == 0 {
+                assert_eq!(life.engine.input_bytes(), state.model.input_bytes());
+            }
         }
         if !self.is_durable {
             return;
@@ -537,6 +540,10 @@ impl World {
             self.settle(&mut life);
             self.hub.clock.advance_nanos(20_000_000);
         }
+        // Timers that are void fall due, too.
+        self.hub.clock.advance_nanos(86_400_000_000_000);
+        self.settle(&mut life);
+        assert_eq!(life.simulation.next_timer(), None);
         self.shut_down(life);
         let left = self.find();
         assert!(!self.is_durable || left.is_empty(), "{left:?}");
