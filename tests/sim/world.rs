@@ -451,10 +451,18 @@ impl World {
 
     /// The process is gone, in the middle of everything.
     fn crash(&mut self, life: Life) {
-        let (engine, handles) = {
+        {
             let mut state = self.hub.lock();
             trace!(self.hub, state, "crash");
             state.met.crashes += 1;
+        }
+        self.leave(life);
+    }
+
+    /// What a process had goes with it, and then the power.
+    fn leave(&mut self, life: Life) {
+        let (engine, handles) = {
+            let mut state = self.hub.lock();
             (state.engine.take(), std::mem::take(&mut state.handles))
         };
         self.count(&life);
@@ -484,11 +492,9 @@ impl World {
             let mut state = self.hub.lock();
             trace!(self.hub, state, "shutdown: {:?}", report.journal);
             state.met.shutdowns += 1;
-            if let Some(journal) = report.journal {
-                if journal.is_clean {
-                    state.met.clean_shutdowns += 1;
-                    state.model.ends_are_durable();
-                }
+            if report.journal.is_some_and(|journal| journal.is_clean) {
+                state.met.clean_shutdowns += 1;
+                state.model.ends_are_durable();
             }
         }
         if let Some(journal) = report.journal {
@@ -505,7 +511,7 @@ impl World {
         assert_eq!(life.engine.input_bytes(), 0);
         assert_eq!(life.simulation.places(), 0);
         figures::check(&self.hub, &life.engine);
-        self.crash(life);
+        self.leave(life);
     }
 
     /// Brings everything that was acknowledged to its end.
