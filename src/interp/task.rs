@@ -41,7 +41,8 @@ impl Execution {
         now: Timestamp,
         observer: &mut O,
     ) -> Result<(), Stale> {
-        self.waiting_frame(handle)?;
+        let frame = self.waiting_frame(handle)?;
+        let is_overdue = frame.is_overdue(now);
         let mut run = Run {
             program,
             execution: self,
@@ -53,7 +54,7 @@ impl Execution {
             return Err(Stale);
         }
         // What falls due first happens first, however late somebody looks.
-        if run.execution.is_overdue(handle, now) {
+        if is_overdue {
             return Err(Stale);
         }
         run.complete(handle.index, completion);
@@ -65,7 +66,7 @@ impl Execution {
     #[must_use]
     pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
         self.waiting_frame(handle)
-            .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)
+            .is_ok_and(|frame| frame.is_overdue(now))
     }
 }
 

@@ -108,19 +108,40 @@ fn doubtful(hub: &Hub, id: u64) {
     }
 }
 
-/// Starts one, and waits for the disk.
+/// How somebody hears that a start is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hears {
+    /// The call returns.
+    AtOnce,
+    /// A function is called, some time.
+    Later,
+}
+
+/// Starts one.
 pub(crate) fn start(hub: &Arc<Hub>, engine: &Engine) {
-    let (id, input, seed, kind, name) = {
+    let (kind, hears) = {
         let mut state = hub.lock();
         let kind = any_kind(&mut state);
+        let hears = match state.random.once_in(3) {
+            true => Hears::Later,
+            false => Hears::AtOnce,
+        };
+        (kind, hears)
+    };
+    start_of(hub, engine, kind, hears);
+}
+
+/// Starts one of a machine; returns its number.
+pub(crate) fn start_of(hub: &Arc<Hub>, engine: &Engine, kind: Kind, hears: Hears) -> u64 {
+    let (id, input, seed, name) = {
+        let mut state = hub.lock();
         let (id, input, seed) = ask(&mut state, kind);
         let name = state.model.starts[&id].name.clone();
         trace!(hub, state, "start {id}: {kind:?}");
-        (id, input, seed, kind, name)
+        (id, input, seed, name)
     };
-    let later = hub.lock().random.once_in(3);
     let request = request(&input, name.as_deref(), seed);
-    let handle = if later {
+    let handle = if hears == Hears::Later {
         let (told, life) = (Arc::clone(hub), hub.lock().life);
         engine.start_then(kind.machine(), request, move |result| {
             acknowledged(&told, life, id, result);
@@ -134,21 +155,17 @@ pub(crate) fn start(hub: &Arc<Hub>, engine: &Engine) {
     };
     match handle {
         Ok(handle) => {
-            {
-                let mut state = hub.lock();
-                let is_poisoned = state.is_poisoned;
-                state.check(match is_poisoned && !later {
-                    true => Err(format!(
-                        "{id} is acknowledged by a journal that is poisoned"
-                    )),
-                    false => Ok(()),
-                });
-                let is_durable = engine.journal_counters().is_some();
-                state.model.begin(id, 1, true, is_durable);
-                let name = handle.name();
-                let checked = state.model.name(id, &name);
-                state.check(checked);
-            }
+            let mut state = hub.lock();
+            let is_poisoned = state.is_poisoned && hears == Hears::AtOnce;
+            state.check(match is_poisoned {
+                true => Err(format!("a poisoned journal acknowledges {id}")),
+                false => Ok(()),
+            });
+            let is_durable = engine.journal_counters().is_some();
+            state.model.begin(id, 1, true, is_durable);
+            let checked = state.model.name(id, &handle.name());
+            state.check(checked);
+            drop(state);
             hub.keep(id, handle);
         }
         Err(error) => {
@@ -156,6 +173,7 @@ pub(crate) fn start(hub: &Arc<Hub>, engine: &Engine) {
             doubtful(hub, id);
         }
     }
+    id
 }
 
 fn request<'a>(input: &'a str, name: Option<&'a str>, seed: Option<u64>) -> StartRequest<'a> {

@@ -9,11 +9,11 @@ use quickstep::engine::{Clock, JournalOptions, Limits, Simulation};
 use quickstep::internal::journal::sim::{Faults, SimStorage};
 use quickstep::internal::journal::{Turn, inspect};
 
-use crate::actions;
+use crate::actions::{self, Hears};
 use crate::calls::{Say, Way};
 use crate::hub::{Hub, Met, id_of, trace};
 use crate::machines::{KINDS, Kind};
-use crate::model::Found;
+use crate::model::{Fate, Found};
 use crate::random::Random;
 use crate::{figures, handlers};
 
@@ -546,6 +546,7 @@ impl World {
             self.settle(&mut life);
             self.hub.clock.advance_nanos(20_000_000);
         }
+        self.takes_starts(&mut life);
         // Timers that are void fall due, too.
         self.hub.clock.advance_nanos(86_400_000_000_000);
         self.settle(&mut life);
@@ -588,6 +589,20 @@ impl World {
         {
             self.hub.clock.advance_to_nanos(next);
         }
+    }
+}
+
+impl World {
+    /// However full the journal was, and the disk: there is room again.
+    fn takes_starts(&mut self, life: &mut Life) {
+        let id = actions::start_of(&self.hub, &life.engine, Kind::Short, Hears::AtOnce);
+        let fate = self.hub.lock().model.start(id).fate;
+        assert_eq!(fate, Fate::Acknowledged, "{:?}", life.engine);
+        self.settle(life);
+        self.check();
+        self.hub.clock.advance_nanos(20_000_000);
+        self.settle(life);
+        assert!(self.hub.lock().model.start(id).has_ended);
     }
 }
 
