@@ -1,9 +1,10 @@
 //! A simulation of the whole engine: workers, journal, timers, futures and handlers on simulated time and a simulated disk.
 //! One `u64` seed decides everything.
 //!
-//! - `world.rs`: a disk and a clock, and one life of an engine after another. It starts executions, gives workers and the
-//!   committer their turns in any order, lets time pass, answers tasks, stops executions, makes the disk fail and the
-//!   process crash: also in the middle of recovery. In the end everything is brought to its end.
+//! - `world.rs`: a disk, a clock, and steps: it starts executions, gives workers and the committer their turns in any order,
+//!   lets time pass, answers tasks, stops executions, makes the disk fail and the process crash.
+//! - `life.rs`: one engine after another on the same disk: recovery, which a crash may cut off, shutdowns and crashes;
+//!   `finish.rs`: in the end nothing fails any more, and everything is brought to its end.
 //! - `actions.rs`, `handlers.rs`: starts, answers, stops; handlers do so too, in the middle of a worker's turn.
 //! - `machines.rs`: what is run.
 //! - `model.rs`, `outcome.rs`, `calls.rs`: the checker. It knows what was acknowledged, called, answered, told, and holds
@@ -24,10 +25,14 @@ mod calls;
 mod clock;
 #[path = "sim/figures.rs"]
 mod figures;
+#[path = "sim/finish.rs"]
+mod finish;
 #[path = "sim/handlers.rs"]
 mod handlers;
 #[path = "sim/hub.rs"]
 mod hub;
+#[path = "sim/life.rs"]
+mod life;
 #[path = "sim/machines.rs"]
 mod machines;
 #[path = "sim/model.rs"]

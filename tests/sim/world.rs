@@ -1,21 +1,16 @@
-//! The world of a seed: a disk, a clock, and one life of an engine after another.
+//! The world of a seed: a disk, a clock, an engine, and what happens to them step by step.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use quickstep::Engine;
-use quickstep::engine::{Clock, JournalOptions, Limits, Simulation};
+use quickstep::engine::JournalOptions;
+use quickstep::internal::journal::Turn;
 use quickstep::internal::journal::sim::{Faults, SimStorage};
-use quickstep::internal::journal::{Turn, inspect};
 
-use crate::actions::{self, Hears};
-use crate::calls::{Say, Way};
-use crate::hub::{Hub, Met, id_of, trace};
-use crate::machines::{KINDS, Kind};
-use crate::model::{Fate, Found};
+use crate::actions;
+use crate::figures;
+use crate::hub::{Hub, Met, trace};
+use crate::life::{Begins, Life};
 use crate::random::Random;
-use crate::{figures, handlers};
 
 /// Steps of a seed before everything is brought to its end.
 const STEPS: u64 = 220;
@@ -23,40 +18,15 @@ const STEPS: u64 = 220;
 /// More turns than all that there is can take.
 const TURNS_MAX: usize = 20_000;
 
-/// Timers, answers and commits that bring everything to its end, at most.
-const ROUNDS_MAX: usize = 3_000;
-
 pub(crate) struct World {
-    hub: Arc<Hub>,
-    random: Random,
-    disk: SimStorage,
-    options: JournalOptions,
-    is_durable: bool,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) random: Random,
+    pub(crate) disk: SimStorage,
+    pub(crate) options: JournalOptions,
+    pub(crate) is_durable: bool,
     /// Everything that can be read is on the disk: there was a loss of power, and nothing was written since.
-    is_synced: bool,
-    life: Option<Life>,
-}
-
-/// How a process begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Begins {
-    /// The power may go meanwhile, and it may not know all machines.
-    Anyhow,
-    /// Nothing goes wrong.
-    Whole,
-}
-
-/// An engine, from its making to its end.
-struct Life {
-    engine: Engine,
-    simulation: Simulation,
-    futures: tokio::runtime::Runtime,
-    /// What was found in the journal and does not run again yet.
-    found: VecDeque<Found>,
-    /// The machines that this process knows.
-    knows: Vec<Kind>,
-    /// The numbers of attempts did not get into the journal, for want of room.
-    has_met_full: bool,
+    pub(crate) is_synced: bool,
+    pub(crate) life: Option<Life>,
 }
 
 impl World {
@@ -94,7 +64,7 @@ impl World {
     }
 
     /// Fails if anything was not as it must be.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let state = self.hub.lock();
         assert!(state.violations.is_empty(), "{}", state.violations[0]);
         let Some(life) = &self.life else {
@@ -144,7 +114,7 @@ impl World {
     }
 
     /// A turn of a worker, and of the futures that it has begun.
-    fn turn(&self, life: &mut Life, worker: usize) -> bool {
+    pub(crate) fn turn(&self, life: &mut Life, worker: usize) -> bool {
         {
             let mut state = self.hub.lock();
             state.turn_began = self.hub.clock.now();
@@ -155,7 +125,7 @@ impl World {
         was_busy
     }
 
-    fn commit(&mut self, life: &mut Life) {
+    pub(crate) fn commit(&mut self, life: &mut Life) {
         let is_busy = life.simulation.commit();
         let committed = life.simulation.committed();
         let mut state = self.hub.lock();
@@ -197,7 +167,7 @@ impl World {
     }
 
     /// Everything has its turn: what was to happen by now has happened then.
-    fn settle(&mut self, life: &mut Life) {
+    pub(crate) fn settle(&mut self, life: &mut Life) {
         life.drive();
         let from = self.hub.clock.now();
         let mut turns = 0;
@@ -248,7 +218,7 @@ impl World {
         }
     }
 
-    fn check_unfinished(&self, unfinished: u64) {
+    pub(crate) fn check_unfinished(&self, unfinished: u64) {
         let state = self.hub.lock();
         let most = state.model.unfinished;
         // Of some ends nobody is told.
@@ -277,360 +247,5 @@ impl World {
         disk.set_faults(faults);
         let mut state = self.hub.lock();
         trace!(self.hub, state, "{faults:?}");
-    }
-
-    /// What the journal holds, as nobody but the test reads it.
-    fn find(&self) -> Vec<Found> {
-        let mut found = Vec::new();
-        let mut inspection = inspect(&self.disk).unwrap_or_else(|error| panic!("{error}"));
-        while let Some(start) = inspection.next().unwrap_or_else(|error| panic!("{error}")) {
-            let input = String::from_utf8_lossy(start.input);
-            found.push(Found {
-                id: id_of(&input).unwrap_or_default(),
-                machine: start.machine.to_owned(),
-                name: start.name.to_owned(),
-                attempts: start.attempts,
-            });
-        }
-        found
-    }
-
-    /// A process begins.
-    fn begin(&mut self, begins: Begins) -> Life {
-        let mut found = self.find();
-        let (engine, simulation, futures) = loop {
-            let crashes = begins == Begins::Anyhow && self.random.once_in(4);
-            if crashes {
-                let at = self.disk.operations() + self.random.between(1, 8);
-                self.disk.set_faults(Faults {
-                    crash_at_operation: Some(at),
-                    ..Faults::default()
-                });
-            }
-            match self.build() {
-                Ok(built) => break built,
-                Err(error) => {
-                    assert!(crashes, "an engine cannot be made: {error}");
-                    self.hub.lock().met.crashes_while_opening += 1;
-                    let was_synced = self.is_synced;
-                    self.power_goes();
-                    let again = self.find();
-                    // What was in the system's memory only may be lost now.
-                    assert!(
-                        !was_synced || found == again,
-                        "recovery that was cut off has changed {found:?} to {again:?}"
-                    );
-                    found = again;
-                }
-            }
-        };
-        self.begin_life(&found);
-        let knows = match begins == Begins::Anyhow && self.random.once_in(8) {
-            true => {
-                let unknown = self.random.pick(&KINDS);
-                KINDS.into_iter().filter(|kind| *kind != unknown).collect()
-            }
-            false => KINDS.to_vec(),
-        };
-        self.hub.lock().engine = Some(engine.clone());
-        let mut life = Life {
-            engine,
-            simulation,
-            futures,
-            found: found.into(),
-            knows,
-            has_met_full: false,
-        };
-        let look = self.random.pick(&[0, 0, 1_000, 40_000, 900_000]);
-        self.hub.clock.set_look_nanos(look);
-        if !self.random.once_in(4) {
-            self.recover(&mut life);
-        }
-        life
-    }
-
-    fn begin_life(&self, found: &[Found]) {
-        let mut state = self.hub.lock();
-        state.life += 1;
-        state.first_call = state.calls.len();
-        state.is_poisoned = false;
-        let life = state.life;
-        trace!(self.hub, state, "life {life}: {} found", found.len());
-        let checked = state.model.restart(found, self.is_durable);
-        state.check(checked);
-    }
-
-    fn build(
-        &mut self,
-    ) -> Result<(Engine, Simulation, tokio::runtime::Runtime), quickstep::engine::Error> {
-        let futures = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap_or_else(|error| panic!("{error}"));
-        self.hub.clock.align();
-        let workers = self.random.pick(&[1, 1, 2, 3, 4]);
-        let mut builder = Engine::builder()
-            .workers(workers)
-            .seed(self.random.next())
-            .runtime(futures.handle().clone())
-            .clock(Arc::clone(&self.hub.clock) as Arc<dyn Clock>)
-            .limits(Limits {
-                executions: self.random.pick(&[6, 30, 200]),
-                input_bytes: self.random.pick(&[1_500, 1 << 20]),
-                start_rate: None,
-            });
-        if self.is_durable {
-            builder = builder
-                .journal_options(self.options)
-                .journal_storage(Arc::new(self.disk.clone()));
-        }
-        let (engine, simulation) = handlers::register(builder, &self.hub).build_simulated()?;
-        Ok((engine, simulation, futures))
-    }
-
-    /// Runs again what was found, as far as there is room.
-    fn recover(&mut self, life: &mut Life) {
-        let machines: Vec<_> = life.knows.iter().map(|kind| kind.machine()).collect();
-        let full_before = life.engine.journal_counters().map(|c| c.refused_full);
-        let result = life.engine.recover(&machines);
-        let is_full = life.engine.journal_counters().map(|c| c.refused_full) != full_before;
-        life.has_met_full |= is_full;
-        let mut state = self.hub.lock();
-        let recovered = match result {
-            Ok(recovered) => recovered,
-            Err(error) => {
-                trace!(self.hub, state, "recovery: {error:?}");
-                return;
-            }
-        };
-        let count = recovered.executions.len();
-        trace!(
-            self.hub,
-            state, "recovered {count}, {} left", recovered.left
-        );
-        state.met.attempts_unsure += u64::from(is_full);
-        state.met.recovered += count as u64;
-        state.met.left += u64::from(recovered.left > 0);
-        state.met.unknown += recovered
-            .unknown
-            .iter()
-            .map(|known| known.starts)
-            .sum::<u64>();
-        drop(state);
-        for handle in recovered.executions {
-            let known = life.next_known();
-            let mut state = self.hub.lock();
-            let found = known.unwrap_or_else(|| panic!("{handle:?} was not to be found"));
-            assert_eq!(found.name, handle.name());
-            state.met.third_attempts += u64::from(handle.attempt() == 3);
-            let checked = state
-                .model
-                .begin_again(&found, handle.attempt(), life.has_met_full);
-            state.check(checked);
-            drop(state);
-            self.hub.keep(found.id, handle);
-        }
-        assert!(
-            recovered.left > 0 || !life.has_known(),
-            "not all that was found runs again"
-        );
-    }
-
-    fn power_goes(&mut self) {
-        let random = &mut self.random;
-        let chosen = random.below(4);
-        self.is_synced = chosen != 0;
-        match chosen {
-            0 => {
-                self.disk.kill();
-                self.hub.lock().met.kills += 1;
-            }
-            1 => self.disk.crash(&mut || 1),
-            _ => self.disk.crash(&mut || random.next()),
-        }
-    }
-
-    /// The process is gone, in the middle of everything.
-    fn crash(&mut self, life: Life) {
-        {
-            let mut state = self.hub.lock();
-            trace!(self.hub, state, "crash");
-            state.met.crashes += 1;
-        }
-        self.leave(life);
-    }
-
-    /// What a process had goes with it, and then the power.
-    fn leave(&mut self, life: Life) {
-        let (engine, handles) = {
-            let mut state = self.hub.lock();
-            (state.engine.take(), std::mem::take(&mut state.handles))
-        };
-        self.count(&life);
-        // Whoever is gone writes nothing any more.
-        self.disk.set_faults(Faults {
-            crash_at_operation: Some(0),
-            ..Faults::default()
-        });
-        drop((engine, handles, life));
-        self.power_goes();
-    }
-
-    fn count(&self, life: &Life) {
-        if let Some(counters) = life.engine.journal_counters() {
-            let met = &mut self.hub.lock().met;
-            met.moved += counters.moved;
-            met.recycled += counters.segments_recycled;
-        }
-    }
-
-    /// The process ends in peace, whatever is under way.
-    fn shut_down(&mut self, mut life: Life) {
-        let in_flight = life.engine.in_flight();
-        let report = life.engine.shutdown(Duration::ZERO);
-        assert_eq!(report.left, in_flight);
-        {
-            let mut state = self.hub.lock();
-            trace!(self.hub, state, "shutdown: {:?}", report.journal);
-            state.met.shutdowns += 1;
-            if report.journal.is_some_and(|journal| journal.is_clean) {
-                state.met.clean_shutdowns += 1;
-                state.model.ends_are_durable();
-            }
-        }
-        if let Some(journal) = report.journal {
-            self.check_unfinished(journal.unfinished);
-        }
-        let workers = life.simulation.workers();
-        while (0..workers).any(|worker| self.turn(&mut life, worker)) {}
-        self.check();
-        {
-            let state = self.hub.lock();
-            assert_eq!(state.model.heard(), 0, "somebody was not told: {state:?}");
-        }
-        assert_eq!(life.engine.in_flight(), 0);
-        assert_eq!(life.engine.input_bytes(), 0);
-        assert_eq!(life.simulation.places(), 0);
-        figures::check(&self.hub, &life.engine);
-        self.leave(life);
-    }
-
-    /// Brings everything that was acknowledged to its end.
-    fn finish(&mut self) {
-        self.disk.set_faults(Faults::default());
-        let mut life = match self.life.take() {
-            Some(life) => life,
-            None => self.begin(Begins::Whole),
-        };
-        if self.hub.lock().is_poisoned {
-            self.crash(life);
-            life = self.begin(Begins::Whole);
-        }
-        self.hub.lock().is_draining = true;
-        for round in 0.. {
-            self.drain(&mut life);
-            self.check();
-            if life.found.is_empty() && life.engine.in_flight() == 0 {
-                break;
-            }
-            if !life.has_known() && life.engine.in_flight() == 0 {
-                // What this process does not know, another one does.
-                self.shut_down(life);
-                life = self.begin(Begins::Whole);
-            }
-            assert!(round < ROUNDS_MAX, "it does not come to an end");
-        }
-        while !matches!(
-            life.simulation.committed(),
-            None | Some(Turn::Idle { wake_at: None })
-        ) {
-            self.settle(&mut life);
-            self.hub.clock.advance_nanos(20_000_000);
-        }
-        self.takes_starts(&mut life);
-        // Timers that are void fall due, too.
-        self.hub.clock.advance_nanos(86_400_000_000_000);
-        self.settle(&mut life);
-        assert_eq!(life.simulation.next_timer(), None);
-        self.shut_down(life);
-        let left = self.find();
-        assert!(!self.is_durable || left.is_empty(), "{left:?}");
-        let state = self.hub.lock();
-        assert!(state.violations.is_empty(), "{}", state.violations[0]);
-        for (id, start) in &state.model.starts {
-            assert!(
-                !start.is_owed || start.has_ended,
-                "{id} never ends: {start:?}"
-            );
-        }
-    }
-}
-
-impl World {
-    /// Answers whatever is open, and goes on to the next timer.
-    fn drain(&mut self, life: &mut Life) {
-        if life.has_known() {
-            self.recover(life);
-        }
-        self.settle(life);
-        let open: Vec<usize> = {
-            let state = self.hub.lock();
-            let calls = state.calls.iter().enumerate().skip(state.first_call);
-            calls
-                .filter(|(_, call)| call.way != Way::AtOnce && call.last().is_none())
-                .map(|(number, _)| number)
-                .collect()
-        };
-        for call in open {
-            actions::answer(&self.hub, call, Say::Done);
-        }
-        self.settle(life);
-        if life.engine.in_flight() > 0
-            && let Some(next) = life.simulation.next_timer()
-        {
-            self.hub.clock.advance_to_nanos(next);
-        }
-    }
-}
-
-impl World {
-    /// However full the journal was, and the disk: there is room again.
-    fn takes_starts(&mut self, life: &mut Life) {
-        let id = actions::start_of(&self.hub, &life.engine, Kind::Short, Hears::AtOnce);
-        let fate = self.hub.lock().model.start(id).fate;
-        assert_eq!(fate, Fate::Acknowledged, "{:?}", life.engine);
-        self.settle(life);
-        self.check();
-        self.hub.clock.advance_nanos(20_000_000);
-        self.settle(life);
-        assert!(self.hub.lock().model.start(id).has_ended);
-    }
-}
-
-impl Life {
-    /// Futures go on as far as they can.
-    fn drive(&self) {
-        self.futures.block_on(async {
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-        });
-    }
-
-    fn is_known(&self, found: &Found) -> bool {
-        let mut arns = self
-            .knows
-            .iter()
-            .map(|kind| kind.machine().identity().arn());
-        arns.any(|arn| *arn == *found.machine)
-    }
-
-    /// Whether something that was found can run again.
-    fn has_known(&self) -> bool {
-        self.found.iter().any(|found| self.is_known(found))
-    }
-
-    /// Takes the next start that was found, of a machine that is known.
-    fn next_known(&mut self) -> Option<Found> {
-        let at = self.found.iter().position(|found| self.is_known(found))?;
-        self.found.remove(at)
     }
 }
