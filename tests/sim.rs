@@ -96,10 +96,13 @@ fn simulate(seed: u64) -> Result<Run, String> {
     let hub = Hub::new(seed);
     let run = catch_unwind(AssertUnwindSafe(|| World::new(seed, &hub).run()));
     let panic = PANIC.take().unwrap_or_default();
-    let mut state = hub.lock();
-    // Handlers know the hub, and it the engine.
-    state.engine = None;
-    state.handles.clear();
+    // Handlers know the hub, and it the engine. It calls back while it is dropped.
+    let left = {
+        let mut state = hub.lock();
+        (state.engine.take(), std::mem::take(&mut state.handles))
+    };
+    drop(left);
+    let state = hub.lock();
     match run {
         Ok(met) => Ok(Run {
             met,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::durable::Durable;
 use crate::journal;
@@ -62,6 +63,14 @@ impl Simulation {
     #[must_use]
     pub fn committed(&self) -> Option<journal::Turn> {
         self.committed
+    }
+
+    /// The first half of [`Engine::shutdown`](super::Engine::shutdown): everything is given up, while the journal is open.
+    /// The threads of workers see to that at once.
+    #[doc(hidden)]
+    pub fn give_up(&mut self) {
+        self.shared.drain(Duration::ZERO);
+        self.shared.close();
     }
 
     /// How many executions have a place of their own: those that wait, those that somebody has a handle of, until they

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quickstep::Engine;
 use quickstep::engine::{Error, ErrorKind, Limit, StartRequest};
+use quickstep::task::{TaskAnswer, TaskToken};
 
 use crate::calls::{Answer, Call, Say, Way, text};
 use crate::handlers::{failure, task_answer};
@@ -337,6 +338,30 @@ pub(crate) fn answer(hub: &Arc<Hub>, call: usize, say: Say) {
             }
         }
         _ => {}
+    }
+}
+
+/// Answers some task with a token that only looks like its own: the execution has a turn, and nothing else changes.
+pub(crate) fn forge(hub: &Arc<Hub>) {
+    let (token, engine) = {
+        let mut state = hub.lock();
+        let State { random, calls, .. } = &mut *state;
+        let tokens = calls.iter().rev().take(CALLS_REMEMBERED);
+        let tokens: Vec<_> = tokens.filter_map(|call| call.token.as_ref()).collect();
+        if tokens.is_empty() {
+            return;
+        }
+        let mut text = tokens[random.index(tokens.len())].to_string();
+        let last = if text.ends_with('0') { "1" } else { "0" };
+        text.replace_range(text.len() - 1.., last);
+        trace!(hub, state, "a forged token: {text}");
+        state.met.forged += 1;
+        (TaskToken::new(&text), state.engine.clone())
+    };
+    if let Some(engine) = engine {
+        let answer = TaskAnswer::Succeeded(b"\"forged\"".to_vec());
+        // Whether there is an execution at that place is said, and no more.
+        let (Ok(()) | Err(_)) = engine.complete(&token, answer);
     }
 }
 

@@ -63,7 +63,7 @@ macro_rules! counted {
 
 counted! {
     starts refused full doubtful acknowledged_later batches batches_refused synchronous not_json
-    calls retries answers late_answers heartbeats inner_answers inner_starts inner_stops panics garbage
+    calls retries answers forged late_answers heartbeats inner_answers inner_starts inner_stops panics garbage
     stops stopped timed_out failed succeeded caught abandoned
     crashes kills shutdowns clean_shutdowns crashes_while_opening recovered third_attempts attempts_unsure left unknown
     poisoned jumps settled durable_ends stalls moved recycled

@@ -273,6 +273,14 @@ impl World {
 
     /// The process ends in peace, whatever is under way.
     pub(crate) fn shut_down(&mut self, mut life: Life) {
+        if self.random.once_in(2) {
+            life.simulation.give_up();
+            for _ in 0..self.random.below(12) {
+                let worker = self.random.index(life.simulation.workers());
+                self.turn(&mut life, worker);
+                self.check();
+            }
+        }
         let in_flight = life.engine.in_flight();
         let report = life.engine.shutdown(Duration::ZERO);
         assert_eq!(report.left, in_flight);

@@ -96,7 +96,8 @@ impl World {
                 self.turn(&mut life, worker);
             }
             100..116 => self.commit(&mut life),
-            116..136 => actions::answer_any(&self.hub),
+            116..133 => actions::answer_any(&self.hub),
+            133..136 => actions::forge(&self.hub),
             136..142 => actions::stop_any(&self.hub, false),
             142..168 => self.time_passes(&life),
             168..180 => self.settle(&mut life),
