@@ -390,6 +390,61 @@ fn a_report_is_true_however_full_the_disk_is() {
 }
 
 #[test]
+fn nothing_runs_again_before_the_number_of_its_attempt_is_on_the_disk() {
+    let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
+    let (engine, simulation) = simulated(&disk, &calls);
+    for _ in 0..3 {
+        engine.start(&machine, StartRequest::new(b"{}")).unwrap();
+    }
+    drop((engine, simulation));
+    let (engine, mut simulation) = simulated(&disk, &calls);
+    disk.set_faults(Faults {
+        fail_sync: Some(disk.syncs() + 1),
+        ..Faults::default()
+    });
+    // However often it is tried.
+    for _ in 0..3 {
+        let error = engine.recover(&[&machine]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        assert!(simulation.run_until_idle(10));
+    }
+    assert_eq!((engine.in_flight(), calls.take().len()), (0, 0));
+    drop((engine, simulation));
+    disk.crash(&mut || 1);
+    let (engine, _simulation) = simulated(&disk, &calls);
+    assert_eq!(engine.recover(&[&machine]).unwrap().executions.len(), 3);
+}
+
+#[test]
+fn more_runs_again_than_one_commit_has_room_for() {
+    let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
+    let options = JournalOptions {
+        bytes_max: 20_480 * 40,
+        ..SMALL
+    };
+    let open = || {
+        let builder = on(&disk, &calls).journal_options(options);
+        builder.build_simulated().unwrap()
+    };
+    let first = open();
+    let batch = [&b"{}"[..]; 100];
+    first
+        .0
+        .start_batch(&machine, batch, Sums::default())
+        .unwrap();
+    for attempt in 2..5 {
+        disk.crash(&mut || 1);
+        let (engine, _simulation) = open();
+        let recovered = engine.recover(&[&machine]).unwrap();
+        let handles = &recovered.executions;
+        assert_eq!((handles.len(), recovered.left), (100, 0));
+        assert!(handles.iter().all(|handle| handle.attempt() == attempt));
+        assert_eq!(engine.journal_counters().unwrap().attempts, 100);
+    }
+    assert!(calls.take().is_empty());
+}
+
+#[test]
 fn a_full_journal_refuses_and_room_comes_with_ends() {
     let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
     let (engine, mut simulation) = simulated(&disk, &calls);

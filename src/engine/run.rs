@@ -12,6 +12,7 @@ use super::logged::{LoggedHere, Logs};
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
+use crate::jsonata::without_clock;
 use crate::log;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
@@ -374,7 +375,10 @@ impl Engine {
             let clock = Arc::clone(&self.0.shared.clock);
             runner.inbox = ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos())));
         }
-        let result = run(&mut runner);
+        let result = match self.0.shared.is_simulated() {
+            true => without_clock(|| run(&mut runner)),
+            false => run(&mut runner),
+        };
         runner.run.reset();
         let mut runners = lock(&self.0.runners);
         if runners.len() < RUNNERS_MAX {

@@ -613,6 +613,11 @@ impl Execution {
 }
 
 impl Frame {
+    /// True if the time of its task is up.
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.wake_at.min(self.heartbeat_at) <= now
+    }
+
     pub(super) fn new() -> Frame {
         Frame {
             pc: Pc(0),

@@ -31,7 +31,8 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// If the task has ended already, or the execution's deadline has passed, which ends it.
+    /// If the task has ended already; if its timeout or heartbeat has fallen due, so that the next step ends it; or if the
+    /// execution's deadline has passed, which ends it.
     pub fn complete<O: Observer>(
         &mut self,
         program: &Program,
@@ -40,7 +41,8 @@ impl Execution {
         now: Timestamp,
         observer: &mut O,
     ) -> Result<(), Stale> {
-        self.waiting_frame(handle)?;
+        let frame = self.waiting_frame(handle)?;
+        let is_overdue = frame.is_overdue(now);
         let mut run = Run {
             program,
             execution: self,
@@ -49,6 +51,10 @@ impl Execution {
         };
         if run.is_late() {
             run.time_out();
+            return Err(Stale);
+        }
+        // What falls due first happens first, however late somebody looks.
+        if is_overdue {
             return Err(Stale);
         }
         run.complete(handle.index, completion);
@@ -60,7 +66,7 @@ impl Execution {
     #[must_use]
     pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
         self.waiting_frame(handle)
-            .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)
+            .is_ok_and(|frame| frame.is_overdue(now))
     }
 }
 

@@ -566,6 +566,15 @@ impl Shared {
         self.deliver(place, Letter::Stop(failure))
     }
 
+    /// How many slots are not empty.
+    pub(crate) fn places(&self) -> usize {
+        self.slab.places().count()
+    }
+
+    pub(crate) const fn is_simulated(&self) -> bool {
+        self.is_simulated
+    }
+
     /// Gives an execution up; false if it has ended.
     pub(crate) fn abandon(&self, place: Place) -> bool {
         self.deliver(place, Letter::Abandon)

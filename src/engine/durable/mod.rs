@@ -156,16 +156,7 @@ impl Durable {
         let appended = match (self.is_simulated, patience) {
             (false, Patience::Waits) => self.journal.append_starts(starts),
             (_, Patience::IsRefused) => self.journal.try_append_starts(starts),
-            (true, Patience::Waits) => loop {
-                match self.journal.try_append_starts(starts) {
-                    Err(busy) if busy.kind() == journal::ErrorKind::Busy => {
-                        if self.turn() != Turn::Busy {
-                            break Err(busy);
-                        }
-                    }
-                    appended => break appended,
-                }
-            },
+            (true, Patience::Waits) => self.with_turns(|| self.journal.try_append_starts(starts)),
         };
         appended.map_err(|error| self.error(&error))
     }
@@ -177,6 +168,20 @@ impl Durable {
         }
         let message = "a callback of the journal cannot wait for the journal: start with start_then, or on another thread";
         Err(Error::new(ErrorKind::Journal, message))
+    }
+
+    /// Appends something in a simulation: takes turns of the committer for as long as they make room.
+    fn with_turns(
+        &self,
+        append: impl Fn() -> Result<Ticket, journal::Error>,
+    ) -> Result<Ticket, journal::Error> {
+        loop {
+            match append() {
+                Err(busy)
+                    if busy.kind() == journal::ErrorKind::Busy && self.turn() == Turn::Busy => {}
+                appended => return appended,
+            }
+        }
     }
 
     /// Waits until starts are on the disk.

@@ -51,8 +51,10 @@ pub struct UnknownMachine {
 #[derive(Debug)]
 pub(super) struct Recovering {
     recovery: Recovery,
-    /// Starts that were read and do not run yet; their attempts are written.
+    /// Starts that were read and do not run yet.
     ready: VecDeque<Unfinished>,
+    /// Whether their attempts are written.
+    is_written: bool,
     /// Starts that have been read.
     read: u64,
 }
@@ -72,6 +74,7 @@ impl Recovering {
         Recovering {
             recovery,
             ready: VecDeque::new(),
+            is_written: false,
             read: 0,
         }
     }
@@ -147,10 +150,15 @@ impl Engine {
             if recovering.ready.is_empty() {
                 let read = recovering.read(&known, &mut recovered.unknown);
                 read.map_err(|error| Error::new(ErrorKind::Journal, error.to_string()))?;
+                recovering.is_written = false;
                 if recovering.ready.is_empty() {
                     break;
                 }
+            }
+            // Not by a call before, if it has met a disk that failed.
+            if !recovering.is_written {
                 durable.write_attempts(&recovering.ready)?;
+                recovering.is_written = true;
             }
             while let Some(start) = recovering.ready.front() {
                 if !self.admit_again(durable, start)? {
@@ -221,15 +229,19 @@ impl Durable {
     fn write_attempts(&self, starts: &VecDeque<Unfinished>) -> Result<(), Error> {
         self.may_wait()?;
         let attempts: Vec<(Lsn, u32)> = starts.iter().map(|s| (s.start, s.attempt)).collect();
-        let appended = match self.is_simulated {
-            true => self.journal.try_append_attempts(&attempts),
-            false => self.journal.append_attempts(&attempts),
-        };
-        match appended {
-            Ok(ticket) => self.wait(&ticket),
-            // A full journal gets room only by ends, and they by these executions.
-            Err(error) if error.kind() == journal::ErrorKind::Full => Ok(()),
-            Err(error) => Err(self.error(&error)),
+        // What one commit takes is all of them, unless the buffers are small.
+        for attempts in attempts.chunks(self.journal.options().attempts_max()) {
+            let appended = match self.is_simulated {
+                true => self.with_turns(|| self.journal.try_append_attempts(attempts)),
+                false => self.journal.append_attempts(attempts),
+            };
+            match appended {
+                Ok(ticket) => self.wait(&ticket)?,
+                // A full journal gets room only by ends, and they by these executions.
+                Err(error) if error.kind() == journal::ErrorKind::Full => return Ok(()),
+                Err(error) => return Err(self.error(&error)),
+            }
         }
+        Ok(())
     }
 }
