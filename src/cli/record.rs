@@ -100,7 +100,7 @@ pub(super) struct LineRecorder<L> {
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
-    /// Bytes of the page that was written to last: the next new one gets that much room at once.
+    /// Bytes of the pages that were written to lately, at most: the next one gets that much room at once.
     page_bytes: usize,
 }
 
@@ -117,6 +117,15 @@ impl<L: Log> LineRecorder<L> {
 
     pub(super) fn into_tally(self) -> Tally {
         self.tally
+    }
+
+    /// Room for what is likely to come on an empty page. What it could hold so far is not worth a copy.
+    fn make_room(&mut self, page: &mut Page) {
+        // A page that was larger than most is forgotten in time.
+        self.page_bytes -= self.page_bytes / 8;
+        if page.out.capacity() < self.page_bytes {
+            page.out = Vec::with_capacity(2 * self.page_bytes);
+        }
     }
 
     #[cold]
@@ -164,8 +173,8 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
     #[inline]
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Page) {
         page.ended += 1;
-        if page.out.capacity() == 0 {
-            page.out.reserve(2 * self.page_bytes);
+        if page.out.is_empty() {
+            self.make_room(page);
         }
         self.tally.latency.saturating_record(ended.nanos.max(1));
         self.tally.skipped_millis += ended.skipped_millis();
@@ -183,7 +192,7 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         if self.form == Form::Envelopes {
             envelope(ended, &mut page.out);
         }
-        self.page_bytes = page.out.len();
+        self.page_bytes = self.page_bytes.max(page.out.len());
     }
 
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {

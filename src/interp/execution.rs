@@ -394,14 +394,18 @@ impl Execution {
     }
 
     fn reset(&mut self) {
+        // Most executions leave one frame behind, the root.
+        let used = self.frames.len() - self.free_frames.len();
+        let looked_at = if used == 1 { 1 } else { self.frames.len() };
         self.clear();
-        for (i, frame) in self.frames.iter_mut().enumerate().rev() {
+        for frame in &mut self.frames[..looked_at] {
             if frame.status != FrameStatus::Free {
                 frame.status = FrameStatus::Free;
                 frame.generation = frame.generation.wrapping_add(1);
             }
-            self.free_frames.push(narrow(i));
         }
+        self.free_frames
+            .extend((0..narrow(self.frames.len())).rev());
         // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
         for join in &mut self.joins {
             join.in_use = false;

@@ -3,7 +3,7 @@
 use super::PAYLOAD_BYTES_MAX;
 use super::context::values;
 use super::execution::{Completion, Execution, FrameHandle, FrameStatus, Stale, after_seconds};
-use super::run::{Raised, Registers, Run, Stop};
+use super::run::{Raised, Registers, Run, Stop, Want};
 use crate::asl::{Pattern, Resource};
 use crate::history::{Details, Failure, Observer};
 use crate::program::{NumberOperand, Program, TaskId, TaskInfo};
@@ -108,7 +108,7 @@ impl<'a, O: Observer> Run<'a, O> {
             heartbeat_seconds,
             credentials,
         );
-        Ok(Stop::Task)
+        Ok(Stop::Wants(Want::Task))
     }
 
     fn seconds(

@@ -86,12 +86,15 @@ pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberNa
         debug_assert!(r.key == member.key, "objects of one layout begin alike");
         return Some(r.val);
     }
-    if let Form::Object = node.tag.form() {
-        let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
-        let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
-        return found.map(|at| Val(at | bit));
+    match node.tag.form() {
+        Form::Object => {
+            let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
+            let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
+            found.map(|at| Val(at | bit))
+        }
+        Form::OverlaidObject => search_refs(values, node.start, node.next, member),
+        Form::IndexedObject | Form::Other => search_other(values, val, member),
     }
-    search_other(values, val, member)
 }
 
 /// Short names are looked for without a call, so that this function saves no registers.
@@ -108,20 +111,24 @@ fn search_nodes_long(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32
     among_nodes::<ANY_NAME>(doc, first, end, name)
 }
 
+/// The same for the members of an overlay: `count` of them, from `first` on.
+#[inline(never)]
+fn search_refs(values: Values<'_>, first: u32, count: u32, member: &MemberName) -> Option<Val> {
+    let refs = &values.doc.refs[first as usize..first as usize + count as usize];
+    match member.name.raw().len() {
+        1..=SHORT_NAME_MAX => among_refs::<SHORT_NAME>(values, refs, &member.name, member.key),
+        _ => search_refs_long(values, refs, member),
+    }
+}
+
+#[inline(never)]
+fn search_refs_long(values: Values<'_>, refs: &[Ref], member: &MemberName) -> Option<Val> {
+    among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
+}
+
 #[inline(never)]
 fn search_other(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
-    let node = values.node(object);
-    match (node.tag.form(), member.name.raw().len()) {
-        (Form::OverlaidObject, 1..=SHORT_NAME_MAX) => {
-            let refs = values.refs(node);
-            among_refs::<SHORT_NAME>(values, refs, &member.name, member.key)
-        }
-        (Form::OverlaidObject, _) => {
-            let refs = values.refs(node);
-            among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
-        }
-        _ => self::member(values, object, &member.name),
-    }
+    self::member(values, object, &member.name)
 }
 
 /// The member `name` among the nodes from `first` to `end`, which are children of one object.
@@ -222,6 +229,7 @@ impl<'v> Sink<'v> {
         }
     }
 
+    /// Puts down a bracket that opens, or the comma behind one that closes.
     #[inline(always)]
     fn byte(&mut self, byte: u8) {
         assert!(self.at < self.end, "a value is larger than its size");
@@ -232,22 +240,54 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Copies `len` bytes of one of the two documents from `start` on.
+    /// Puts down a bracket that closes, in the place of the comma behind the last value.
+    #[inline(always)]
+    fn close(&mut self, bracket: u8) {
+        // SAFETY: something was written before: the bracket that opens, at least.
+        unsafe { self.at.sub(1).write(bracket) };
+    }
+
+    /// Copies a name, its quotes and its colon, which stand in one piece.
+    #[inline(always)]
+    fn name(&mut self, values: Values<'_>, key: Key) {
+        let (start, len) = ((key.start & !CONSTANT) as usize - 1, key.len as usize + 3);
+        assert!(
+            len <= self.end as usize - self.at as usize,
+            "a value is larger than its size"
+        );
+        self.copy(&values.home(key.start).bytes, start, len);
+    }
+
+    /// Copies a value that was ingested, and puts a comma behind it.
+    #[inline(always)]
+    #[expect(clippy::ptr_arg, reason = "as for `copy`")]
+    fn value(&mut self, bytes: &Vec<u8>, node: Node) {
+        let (start, len) = (node.start as usize, node.size as usize);
+        assert!(
+            len < self.end as usize - self.at as usize,
+            "a value is larger than its size"
+        );
+        self.copy(bytes, start, len);
+        // SAFETY: there is room for one byte more, as just checked.
+        unsafe {
+            self.at.write(b',');
+            self.at = self.at.add(1);
+        }
+    }
+
+    /// Copies `len` bytes of one of the two documents from `start` on. The caller has made sure that there is room.
     #[expect(
         clippy::ptr_arg,
         reason = "a slice would not reach past the text, into the rest of the allocation"
     )]
     #[inline(always)]
     fn copy(&mut self, bytes: &Vec<u8>, start: usize, len: usize) {
-        assert!(
-            len <= self.end as usize - self.at as usize,
-            "a value is larger than its size"
-        );
+        debug_assert!(len <= self.end as usize - self.at as usize);
         assert!(
             start + len <= bytes.len(),
             "a text lies within its document"
         );
-        // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
+        // SAFETY: source and destination hold `len` bytes, as was checked, and `2 * STRIDE` bytes past the destination's
         // end are reserved. `short_max` says whether two strides past the end of either document stay within its
         // allocation; bytes that were never written may be copied, since nobody reads the copies. They cannot overlap:
         // the destination is spare capacity that nobody else can see.
@@ -322,6 +362,9 @@ impl<'a> Opens<'a> {
 }
 
 /// Appends `v` to `out` as compact JSON. Ingested values are one copy each; overlays are walked with an explicit stack.
+///
+/// Every value is followed by a comma, which makes way for the bracket that closes if it was the last: overlays are not
+/// empty.
 pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
     let node = values.node(v);
     if !node.tag.is_overlay() {
@@ -335,37 +378,23 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
     loop {
         while let Some(r) = open.rest.next() {
             if open.is_object {
-                // The name with its quotes and its colon stands in one piece.
-                let start = (r.key.start & !CONSTANT) as usize - 1;
-                sink.copy(
-                    &values.home(r.key.start).bytes,
-                    start,
-                    r.key.len as usize + 3,
-                );
+                sink.name(values, r.key);
             }
-            let node = values.node(r.val);
+            let home = values.home(r.val.0);
+            let node = home.nodes[(r.val.0 & !CONSTANT) as usize];
             if node.tag.is_overlay() {
                 opens.push(open);
                 open = enter(values, node, &mut sink);
-                continue;
-            }
-            sink.copy(
-                &values.home(r.val.0).bytes,
-                node.start as usize,
-                node.size as usize,
-            );
-            if !open.rest.as_slice().is_empty() {
-                sink.byte(b',');
+            } else {
+                sink.value(&home.bytes, node);
             }
         }
-        sink.byte(if open.is_object { b'}' } else { b']' });
+        sink.close(if open.is_object { b'}' } else { b']' });
         match opens.pop() {
             Some(parent) => open = parent,
             None => break,
         }
-        if !open.rest.as_slice().is_empty() {
-            sink.byte(b',');
-        }
+        sink.byte(b',');
     }
     sink.finish();
 }

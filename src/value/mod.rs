@@ -37,7 +37,7 @@ pub use error::IngestError;
 pub use frozen::Damaged;
 pub(crate) use frozen::{Reader, Table, Thawed, put, put_bytes, put_signed};
 pub use ingest::DEPTH_MAX;
-pub(crate) use layout::{Layout, MemberName};
+pub(crate) use layout::{Growth, Layout, MemberName};
 pub(crate) use text::push_escaped;
 pub use text::{Name, escape, unescape};
 pub(crate) use view::Opened;
