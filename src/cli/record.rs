@@ -52,6 +52,9 @@ pub(super) struct Tally {
     pub(super) latency: Histogram<u64>,
 }
 
+/// Most bytes that are set aside for a page before they are needed.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
 /// The longest latency that is told from longer ones: an hour.
 const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
 
@@ -100,8 +103,8 @@ pub(super) struct LineRecorder<L> {
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
-    /// Bytes of the pages that were written to lately, at most: the next one gets that much room at once.
-    page_bytes: usize,
+    /// Bytes of the output that was written last.
+    output_bytes: usize,
 }
 
 impl<L: Log> LineRecorder<L> {
@@ -111,21 +114,12 @@ impl<L: Log> LineRecorder<L> {
             on_invalid,
             log,
             tally: Tally::new(),
-            page_bytes: 0,
+            output_bytes: 0,
         }
     }
 
     pub(super) fn into_tally(self) -> Tally {
         self.tally
-    }
-
-    /// Room for what is likely to come on an empty page. What it could hold so far is not worth a copy.
-    fn make_room(&mut self, page: &mut Page) {
-        // A page that was larger than most is forgotten in time.
-        self.page_bytes -= self.page_bytes / 8;
-        if page.out.capacity() < self.page_bytes {
-            page.out = Vec::with_capacity(2 * self.page_bytes);
-        }
     }
 
     #[cold]
@@ -170,12 +164,18 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         self.log.turn_to(machine, seed);
     }
 
+    /// Makes room for what is likely to come: outputs of one machine are of about the same size.
+    fn begin(&mut self, page: &mut Page, executions: usize) {
+        let likely = executions.saturating_mul(self.output_bytes + self.output_bytes / 4);
+        let likely = likely.min(PAGE_BYTES_MAX);
+        if page.out.capacity() < likely {
+            page.out = Vec::with_capacity(likely);
+        }
+    }
+
     #[inline]
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Page) {
         page.ended += 1;
-        if page.out.is_empty() {
-            self.make_room(page);
-        }
         self.tally.latency.saturating_record(ended.nanos.max(1));
         self.tally.skipped_millis += ended.skipped_millis();
         self.tally.transitions += ended.execution().transitions();
@@ -183,8 +183,10 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
             None => {
                 self.tally.succeeded += 1;
                 if self.form == Form::Outputs {
+                    let start = page.out.len();
                     ended.write_output(&mut page.out);
                     page.out.push(b'\n');
+                    self.output_bytes = page.out.len() - start;
                 }
             }
             Some(failure) => self.failed(ended, failure, page),
@@ -192,7 +194,6 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         if self.form == Form::Envelopes {
             envelope(ended, &mut page.out);
         }
-        self.page_bytes = self.page_bytes.max(page.out.len());
     }
 
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {

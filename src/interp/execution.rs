@@ -12,7 +12,7 @@ use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
 use crate::stdx::{FixedSet, Timestamp, narrow};
-use crate::value::{Doc, IngestError, Val, Values};
+use crate::value::{Doc, IngestError, Prepared, Val, Values};
 
 /// One run of a program. It can be used again for another run, of any program, and keeps its memory for it.
 #[derive(Debug)]
@@ -225,6 +225,8 @@ pub enum Completion<'a> {
     Heartbeat,
     /// It is done. JSON text of the result.
     Succeeded(&'a [u8]),
+    /// It is done. The result, which was known beforehand.
+    Prepared(&'a Prepared),
     /// It failed.
     Failed(&'a Failure),
 }

@@ -248,9 +248,9 @@ impl<O: Observer> Run<'_, O> {
     fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
         let ops = &*self.program.ops;
         loop {
-            let op = ops[registers.pc.index()];
+            let op = &ops[registers.pc.index()];
             registers.pc.0 += 1;
-            match op {
+            match *op {
                 Op::Enter(state) => {
                     if self.execution.fuel == 0 {
                         registers.pc.0 -= 1;
@@ -401,7 +401,7 @@ impl<O: Observer> Run<'_, O> {
         Ok(())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn exit(
         &mut self,
         frame: u32,
@@ -595,6 +595,8 @@ impl<O: Observer> Run<'_, O> {
         let mut left_on_stack = info.popped;
         let mut size = info.known_size;
         let mark = self.execution.doc.begin_object(info.members.len());
+        // And members of one member of it stand side by side.
+        let mut last_outer = None;
         for member in &info.members {
             let view = values(self.execution, program);
             let (found, load) = match &member.source {
@@ -604,8 +606,13 @@ impl<O: Observer> Run<'_, O> {
                 }
                 Source::Member(name, load) => (view.get_named(opened, name), load),
                 Source::Nested(outer, name, load) => {
-                    let outer = view.get_named(opened, outer);
-                    let found = outer.and_then(|outer| view.get_named(view.open(outer), name));
+                    let outer_key = outer.key;
+                    let outer = match last_outer {
+                        Some((key, opened)) if key == outer.key => Some(opened),
+                        _ => view.get_named(opened, outer).map(|val| view.open(val)),
+                    };
+                    last_outer = outer.map(|opened| (outer_key, opened));
+                    let found = outer.and_then(|outer| view.get_named(outer, name));
                     (found, load)
                 }
                 Source::Item(load) => {
@@ -808,7 +815,7 @@ fn missing(load: &Load) -> NotFound {
 
 /// The value at the end of a definite path. Nearly all have one step or two.
 #[inline(always)]
-fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+pub(super) fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     match steps {
         [] => Some(base),
         [Step::Child(member)] => view.get_named(view.open(base), member),

@@ -215,11 +215,21 @@ impl<'a, O: Observer> Run<'a, O> {
             }
             Completion::Succeeded(json) => {
                 let result = self.execution.doc.ingest(json).map_err(|_| not_json(json));
-                let result = result.and_then(|val| self.check_result(frame, val));
-                self.end_task(frame, result);
+                self.task_succeeded(frame, result);
+            }
+            Completion::Prepared(value) => {
+                let result = self.execution.doc.put(value);
+                let result = result.map_err(|_| not_json(value.json()));
+                self.task_succeeded(frame, result);
             }
             Completion::Failed(failure) => self.end_task(frame, Err(failure.clone())),
         }
+    }
+
+    #[inline(always)]
+    fn task_succeeded(&mut self, frame: u32, result: Result<Val, Failure>) {
+        let result = result.and_then(|val| self.check_result(frame, val));
+        self.end_task(frame, result);
     }
 
     fn heartbeat(&mut self, frame: u32) {

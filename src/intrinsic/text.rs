@@ -9,6 +9,8 @@ use crate::value::{Kind, Val, escape};
 pub(crate) struct Format {
     pieces: Box<[Piece]>,
     placeholders: usize,
+    /// True if there are escapes in the text.
+    is_escaped: bool,
 }
 
 /// A part of a template.
@@ -48,7 +50,9 @@ impl Format {
         text.push_str(rest);
         put_text(&mut pieces, &mut text);
         let is_placeholder = |piece: &&Piece| matches!(piece, Piece::Placeholder);
+        let is_escaped = |piece: &Piece| matches!(piece, Piece::Text(text) if text.contains('\\'));
         Format {
+            is_escaped: pieces.iter().any(is_escaped),
             placeholders: pieces.iter().filter(is_placeholder).count(),
             pieces: pieces.into(),
         }
@@ -75,18 +79,22 @@ impl Format {
             ));
         }
         let mut rest = arguments.iter();
+        let mut may_be_escaped = self.is_escaped;
         let mark = scope.doc.begin_string();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => scope.doc.extend_string_escaped(text),
                 Piece::Placeholder => {
                     if let Some(argument) = rest.next() {
-                        print(scope, *argument);
+                        may_be_escaped |= print(scope, *argument);
                     }
                 }
             }
         }
-        Ok(scope.doc.end_string(mark))
+        Ok(match may_be_escaped {
+            true => scope.doc.end_string(mark),
+            false => scope.doc.end_string_known(mark, false),
+        })
     }
 }
 
@@ -108,17 +116,20 @@ pub(super) fn format(
     format.fill(scope, arguments)
 }
 
-/// Appends an argument to the string that was begun.
-fn print(scope: &mut Scope<'_>, argument: Val) {
+/// Appends an argument to the string that was begun. False if there are no escapes in it.
+fn print(scope: &mut Scope<'_>, argument: Val) -> bool {
     let values = scope.values();
     match values.kind(argument) {
         Kind::Array | Kind::Object => {
             let mut text = String::new();
             java::write(values, argument, &mut text);
             scope.doc.extend_string(&text);
+            true
         }
         Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
+            let is_escaped = values.is_escaped(argument);
             scope.doc.extend_string_with(scope.constants, argument);
+            is_escaped
         }
     }
 }

@@ -229,50 +229,31 @@ impl<'v> Sink<'v> {
         }
     }
 
-    /// Puts down a bracket that opens, or the comma behind one that closes.
+    /// Makes sure that there is room for `len` bytes.
+    #[inline(always)]
+    fn check(&self, len: usize) {
+        assert!(
+            len <= self.end as usize - self.at as usize,
+            "a value is larger than its size"
+        );
+    }
+
+    /// Puts down a byte. The caller has made sure that there is room.
     #[inline(always)]
     fn byte(&mut self, byte: u8) {
-        assert!(self.at < self.end, "a value is larger than its size");
-        // SAFETY: there is room, as just checked.
+        debug_assert!(self.at < self.end);
+        // SAFETY: there is room.
         unsafe {
             self.at.write(byte);
             self.at = self.at.add(1);
         }
     }
 
-    /// Puts down a bracket that closes, in the place of the comma behind the last value.
+    /// Puts a bracket that closes in the place of the comma behind the last value.
     #[inline(always)]
     fn close(&mut self, bracket: u8) {
         // SAFETY: something was written before: the bracket that opens, at least.
         unsafe { self.at.sub(1).write(bracket) };
-    }
-
-    /// Copies a name, its quotes and its colon, which stand in one piece.
-    #[inline(always)]
-    fn name(&mut self, values: Values<'_>, key: Key) {
-        let (start, len) = ((key.start & !CONSTANT) as usize - 1, key.len as usize + 3);
-        assert!(
-            len <= self.end as usize - self.at as usize,
-            "a value is larger than its size"
-        );
-        self.copy(&values.home(key.start).bytes, start, len);
-    }
-
-    /// Copies a value that was ingested, and puts a comma behind it.
-    #[inline(always)]
-    #[expect(clippy::ptr_arg, reason = "as for `copy`")]
-    fn value(&mut self, bytes: &Vec<u8>, node: Node) {
-        let (start, len) = (node.start as usize, node.size as usize);
-        assert!(
-            len < self.end as usize - self.at as usize,
-            "a value is larger than its size"
-        );
-        self.copy(bytes, start, len);
-        // SAFETY: there is room for one byte more, as just checked.
-        unsafe {
-            self.at.write(b',');
-            self.at = self.at.add(1);
-        }
     }
 
     /// Copies `len` bytes of one of the two documents from `start` on. The caller has made sure that there is room.
@@ -317,7 +298,13 @@ impl<'v> Sink<'v> {
 #[derive(Clone)]
 struct Open<'a> {
     rest: std::slice::Iter<'a, Ref>,
-    is_object: bool,
+    /// The bracket that closes it.
+    close: u64,
+}
+
+impl Open<'_> {
+    const OBJECT: u64 = b'}' as u64;
+    const ARRAY: u64 = b']' as u64;
 }
 
 /// Containers in which the writer stands; the outermost few need no memory of their own.
@@ -333,7 +320,7 @@ impl<'a> Opens<'a> {
     fn new() -> Opens<'a> {
         let none = || Open {
             rest: [].iter(),
-            is_object: false,
+            close: Open::ARRAY,
         };
         Opens {
             outer: [none(), none(), none(), none()],
@@ -373,38 +360,54 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         return;
     }
     let mut sink = Sink::new(values, out, node.size as usize);
+    sink.check(1);
     let mut open = enter(values, node, &mut sink);
     let mut opens = Opens::new();
     loop {
-        while let Some(r) = open.rest.next() {
-            if open.is_object {
-                sink.name(values, r.key);
+        while let Some(&Ref { key, val }) = open.rest.next() {
+            let home = values.home(val.0);
+            let node = home.nodes[(val.0 & !CONSTANT) as usize];
+            let is_overlay = node.tag.is_overlay();
+            // Of an overlay only the first bracket is written now, of any other value everything and a comma.
+            let len = if is_overlay { 0 } else { node.size as usize };
+            if open.close == Open::OBJECT {
+                // The name with its quotes and its colon stands in one piece.
+                let start = (key.start & !CONSTANT) as usize - 1;
+                let name_len = key.len as usize + 3;
+                sink.check(name_len + len + 1);
+                sink.copy(&values.home(key.start).bytes, start, name_len);
+            } else {
+                sink.check(len + 1);
             }
-            let home = values.home(r.val.0);
-            let node = home.nodes[(r.val.0 & !CONSTANT) as usize];
-            if node.tag.is_overlay() {
+            if is_overlay {
                 opens.push(open);
                 open = enter(values, node, &mut sink);
             } else {
-                sink.value(&home.bytes, node);
+                sink.copy(&home.bytes, node.start as usize, len);
+                sink.byte(b',');
             }
         }
-        sink.close(if open.is_object { b'}' } else { b']' });
+        sink.close(open.close as u8);
         match opens.pop() {
             Some(parent) => open = parent,
             None => break,
         }
+        sink.check(1);
         sink.byte(b',');
     }
     sink.finish();
 }
 
+/// Writes the first bracket of an overlay. The caller has made sure that there is room.
 #[inline(always)]
 fn enter<'a>(values: Values<'a>, node: Node, sink: &mut Sink<'_>) -> Open<'a> {
-    let is_object = node.tag.kind() == Kind::Object;
-    sink.byte(if is_object { b'{' } else { b'[' });
+    let (first, close) = match node.tag.kind() {
+        Kind::Object => (b'{', Open::OBJECT),
+        _ => (b'[', Open::ARRAY),
+    };
+    sink.byte(first);
     Open {
         rest: values.refs(node).iter(),
-        is_object,
+        close,
     }
 }

@@ -35,7 +35,7 @@ impl Key {
 /// follow it, and `next` skips them.
 ///
 /// For an overlay, `start` is the index of its first [`Ref`], and `next` the number of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Node {
     pub(super) start: u32,
     pub(super) size: u32,
@@ -298,8 +298,13 @@ impl Doc {
     /// Ends a string.
     #[inline]
     pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
-        let start = mark.0 as usize;
-        let escaped = memchr::memchr(b'\\', &self.bytes[start + 1..]).is_some();
+        let escaped = memchr::memchr(b'\\', &self.bytes[mark.0 as usize + 1..]).is_some();
+        self.end_string_known(mark, escaped)
+    }
+
+    /// The same, if it is known whether there are escapes in it.
+    #[inline]
+    pub(crate) fn end_string_known(&mut self, mark: StringMark, escaped: bool) -> Val {
         self.bytes.push(b'"');
         let tag = Tag::new(Kind::String, 0);
         self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })

@@ -115,12 +115,17 @@ impl<R: Recorder> fmt::Debug for StreamBatch<R> {
 impl<P: Default> State<P> {
     /// The page for the next execution that ends at once.
     #[inline]
-    fn page(&mut self) -> &mut P {
-        if !self.is_page_open {
+    fn page(&mut self, begin: impl FnOnce(&mut P, usize)) -> &mut P {
+        let is_new = !std::mem::replace(&mut self.is_page_open, true);
+        if is_new {
             self.add_page();
-            self.is_page_open = true;
         }
-        &mut self.part.pages[self.part.used - 1]
+        let page = &mut self.part.pages[self.part.used - 1];
+        if is_new {
+            // The execution that has just ended is not open any more.
+            begin(page, self.open + 1);
+        }
+        page
     }
 
     fn add_page(&mut self) {
@@ -132,13 +137,13 @@ impl<P: Default> State<P> {
 
     /// The page of an execution: the one that was left for it, if one was.
     #[inline]
-    fn page_of(&mut self, line: u64) -> &mut P {
+    fn page_of(&mut self, line: u64, begin: impl FnOnce(&mut P, usize)) -> &mut P {
         if !self.reserved.is_empty()
             && let Some(index) = self.reserved.remove(&line)
         {
             return &mut self.part.pages[index];
         }
-        self.page()
+        self.page(begin)
     }
 
     /// Sends what is there, if it is time.
@@ -247,7 +252,9 @@ impl<R: Recorder> Receiver for StreamReceiver<'_, R> {
     fn ended(&mut self, ended: &Ended<'_>) {
         self.state.open -= 1;
         self.state.ended += 1;
-        self.recorder.ended(ended, self.state.page_of(ended.line));
+        let begin = |page: &mut R::Page, executions| self.recorder.begin(page, executions);
+        let page = self.state.page_of(ended.line, begin);
+        self.recorder.ended(ended, page);
     }
 
     fn refused(&mut self, refused: &RefusedStart<'_>) -> ControlFlow<()> {
@@ -258,9 +265,9 @@ impl<R: Recorder> Receiver for StreamReceiver<'_, R> {
             None => Refusal::Start(refused.error.clone()),
         };
         let line = refused.line;
-        let goes_on = self
-            .recorder
-            .refused(&Refused { line, reason }, self.state.page());
+        let begin = |page: &mut R::Page, executions| self.recorder.begin(page, executions);
+        let page = self.state.page(begin);
+        let goes_on = self.recorder.refused(&Refused { line, reason }, page);
         if goes_on.is_break() {
             self.state.is_cut = true;
             self.batch.common.control.cut_after(self.batch.seq);

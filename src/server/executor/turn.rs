@@ -315,7 +315,7 @@ fn count_call(calls: &mut Vec<u32>, task: usize) -> u32 {
 
 fn of_fixed(answer: &Fixed) -> Completion<'_> {
     match answer {
-        Ok(json) => Completion::Succeeded(json),
+        Ok(value) => Completion::Prepared(value),
         Err(failure) => Completion::Failed(failure),
     }
 }
