@@ -149,10 +149,10 @@ impl Table {
         self.places.clear();
         self.places.resize(values.doc.nodes.len(), 0);
         let mut take = |val: Val, found: &mut Vec<Val>| {
-            if is_written(val) && std::mem::replace(&mut self.places[val.0 as usize], 1) == 0 {
-                if values.is_made(val) {
-                    found.push(val);
-                }
+            let is_new =
+                is_written(val) && std::mem::replace(&mut self.places[val.0 as usize], 1) == 0;
+            if is_new && values.is_made(val) {
+                found.push(val);
             }
         };
         roots.for_each(|root| take(root, &mut self.found));
