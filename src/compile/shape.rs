@@ -80,3 +80,42 @@ impl Shapes {
         growth
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_are_followed() {
+        let mut shapes = Shapes::default();
+        let made = shapes.add(vec!["a".into(), "b".into()]);
+        shapes.set_value(Some(made.clone()));
+        shapes.begin_state();
+        assert!(shapes.merge(Some("b")).is_none(), "it is there already");
+        assert_eq!(shapes.place("b"), Some((made.layout, 1)));
+        assert!(shapes.merge(Some("c")).is_some());
+        let grown = shapes.value().map(|shape| shape.layout);
+        assert_ne!(grown, Some(made.layout));
+        assert_eq!(shapes.place("b"), grown.map(|layout| (layout, 1)));
+        assert_eq!(shapes.place("c"), grown.map(|layout| (layout, 2)));
+        // The input of the state is what it was.
+        assert!(shapes.merge(None).is_none());
+        assert_eq!(shapes.value().map(|shape| shape.layout), Some(made.layout));
+        shapes.begin_scope();
+        shapes.begin_state();
+        assert!(shapes.merge(Some("d")).is_none(), "nothing is known");
+        assert_eq!(shapes.place("d"), None);
+    }
+
+    #[test]
+    fn what_grows_without_end_is_not_followed() {
+        let mut shapes = Shapes::default();
+        let made = shapes.add(vec!["first".into()]);
+        shapes.set_value(Some(made));
+        let grown = (0..100).map(|n| {
+            shapes.begin_state();
+            shapes.merge(Some(&format!("m{n}"))).is_some()
+        });
+        assert_eq!(grown.filter(|is| *is).count(), GROWN_MEMBERS_MAX - 1);
+    }
+}
