@@ -61,6 +61,9 @@ pub(super) struct Tally {
     pub(super) latency: Histogram<u64>,
 }
 
+/// Most bytes that are set aside for a page before they are needed.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
 /// The longest latency that is told from longer ones: an hour.
 const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
 
@@ -110,8 +113,8 @@ pub(super) struct LineRecorder<L> {
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
-    /// Bytes of the page that was written to last: the next new one gets that much room at once.
-    page_bytes: usize,
+    /// Bytes of the output that was written last.
+    output_bytes: usize,
 }
 
 impl<L: Log> LineRecorder<L> {
@@ -122,7 +125,7 @@ impl<L: Log> LineRecorder<L> {
             on_invalid,
             log,
             tally: Tally::new(),
-            page_bytes: 0,
+            output_bytes: 0,
         }
     }
 
@@ -180,12 +183,18 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         self.log.turn_to(machine, seed);
     }
 
+    /// Makes room for what is likely to come: outputs of one machine are of about the same size.
+    fn begin(&mut self, page: &mut Page, executions: usize) {
+        let likely = executions.saturating_mul(self.output_bytes + self.output_bytes / 4);
+        let likely = likely.min(PAGE_BYTES_MAX);
+        if page.out.capacity() < likely {
+            page.out = Vec::with_capacity(likely);
+        }
+    }
+
     #[inline]
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Page) {
         page.ended += 1;
-        if page.out.capacity() == 0 {
-            page.out.reserve(2 * self.page_bytes);
-        }
         self.tally.latency.saturating_record(ended.nanos.max(1));
         self.tally.skipped_millis += ended.skipped_millis();
         self.tally.transitions += ended.execution().transitions();
@@ -193,8 +202,10 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
             None => {
                 self.tally.succeeded += 1;
                 if self.form == Form::Outputs {
+                    let start = page.out.len();
                     ended.write_output(&mut page.out);
                     page.out.push(b'\n');
+                    self.output_bytes = page.out.len() - start;
                 }
             }
             Some(failure) => self.failed(ended, failure, page),
@@ -202,7 +213,6 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         if self.form == Form::Envelopes {
             envelope(ended, &mut page.out);
         }
-        self.page_bytes = page.out.len();
     }
 
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {

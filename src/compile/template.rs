@@ -1,13 +1,14 @@
 //! Payload templates: ops that leave their value on the stack.
 
 use super::Compiler;
+use super::shape::Shape;
 use crate::asl::Template;
-use crate::intrinsic::{Argument, Call};
+use crate::intrinsic::{Argument, Call, Format, Function};
 use crate::program::{
     Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, PathStart, Source, Step,
 };
 use crate::stdx::narrow;
-use crate::value::{Layout, Val, Values, escape, member_size};
+use crate::value::{Val, Values, escape, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -24,7 +25,7 @@ impl<'d> Compiler<'d> {
                 self.emit(Op::Eval(expression));
             }
             Template::Object(members) => {
-                let object = self.object(members);
+                let (object, _) = self.object(members);
                 self.emit(Op::MakeObject(object));
             }
             Template::Array(elements) => {
@@ -37,7 +38,7 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, template: &'d [(String, Template)]) -> ObjectId {
+    fn object(&mut self, template: &'d [(String, Template)]) -> (ObjectId, Shape) {
         let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
@@ -60,17 +61,15 @@ impl<'d> Compiler<'d> {
                 _ => member_size(member.key, 0),
             })
             .sum();
-        let layout = Layout::new(narrow(self.objects.len()));
-        for ((name, _), position) in template.iter().zip(0..) {
-            self.places.insert(escape(name).into(), (layout, position));
-        }
+        let names = template.iter().map(|(name, _)| escape(name).into());
+        let shape = self.shapes.add(names.collect());
         self.objects.push(ObjectInfo {
-            layout,
+            layout: shape.layout,
             members,
             popped,
             known_size,
         });
-        ObjectId(narrow(self.objects.len() - 1))
+        (ObjectId(narrow(self.objects.len() - 1)), shape)
     }
 
     fn source(&mut self, template: &'d Template) -> Source {
@@ -84,12 +83,16 @@ impl<'d> Compiler<'d> {
                 let steps = &self.steps[first_step as usize..end_step as usize];
                 match (load.base, steps) {
                     (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
+                    (Base::Value, [Step::Child(outer), Step::Child(member)]) => {
+                        Source::Nested(outer.clone(), member.clone(), id)
+                    }
                     (Base::Value, _) => Source::Path {
                         start: PathStart::Value,
                         first_step,
                         end_step,
                         load: id,
                     },
+                    (Base::Context(ContextBase::MapItemValue), []) => Source::Item(id),
                     (Base::Context(ContextBase::MapItemValue), _) => Source::Path {
                         start: PathStart::ItemValue,
                         first_step,
@@ -121,9 +124,11 @@ impl<'d> Compiler<'d> {
     /// Emits the ops that make the template's value the frame's value.
     pub(super) fn set_template(&mut self, template: &'d Template) {
         if let Template::Object(members) = template {
-            let object = self.object(members);
+            let (object, shape) = self.object(members);
+            self.shapes.set_value(Some(shape));
             self.emit(Op::SetObject(object));
         } else {
+            self.shapes.set_value(None);
             self.push_template(template);
             self.emit(Op::SetValue);
         }
@@ -138,7 +143,18 @@ impl<'d> Compiler<'d> {
 
     /// Emits an intrinsic call, arguments first. Calls nest ten deep at most.
     pub(super) fn push_call(&mut self, call: &Call, field: &str) {
-        for argument in &call.arguments {
+        let (format, arguments) = match (call.function, &*call.arguments) {
+            (Function::Format, [Argument::String(template), arguments @ ..]) => {
+                let format = Format::new(template);
+                // A template that does not fit its arguments fails when it is filled.
+                match format.placeholders() == arguments.len() {
+                    true => (Some(format), arguments),
+                    false => (None, &*call.arguments),
+                }
+            }
+            _ => (None, &*call.arguments),
+        };
+        for argument in arguments {
             match argument {
                 Argument::Path(path) => self.push_load(path, field),
                 Argument::String(text) => {
@@ -155,7 +171,8 @@ impl<'d> Compiler<'d> {
             }
         }
         self.calls.push(CallInfo {
-            arguments: narrow(call.arguments.len()),
+            arguments: narrow(arguments.len()),
+            format,
             text: call.text.clone(),
         });
         let id = CallId(narrow(self.calls.len() - 1));

@@ -12,7 +12,7 @@ use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
 use crate::stdx::{FixedSet, Timestamp, narrow};
-use crate::value::{Doc, IngestError, Val, Values};
+use crate::value::{Doc, IngestError, Prepared, Val, Values};
 
 /// One run of a program. It can be used again for another run, of any program, and keeps its memory for it.
 #[derive(Debug)]
@@ -227,6 +227,8 @@ pub enum Completion<'a> {
     Heartbeat,
     /// It is done. JSON text of the result.
     Succeeded(&'a [u8]),
+    /// It is done. The result, which was known beforehand.
+    Prepared(&'a Prepared),
     /// It failed.
     Failed(&'a Failure),
 }
@@ -398,14 +400,18 @@ impl Execution {
     }
 
     fn reset(&mut self) {
+        // Most executions leave one frame behind, the root.
+        let used = self.frames.len() - self.free_frames.len();
+        let looked_at = if used == 1 { 1 } else { self.frames.len() };
         self.clear();
-        for (i, frame) in self.frames.iter_mut().enumerate().rev() {
+        for frame in &mut self.frames[..looked_at] {
             if frame.status != FrameStatus::Free {
                 frame.status = FrameStatus::Free;
                 frame.generation = frame.generation.wrapping_add(1);
             }
-            self.free_frames.push(narrow(i));
         }
+        self.free_frames
+            .extend((0..narrow(self.frames.len())).rev());
         // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
         for join in &mut self.joins {
             join.in_use = false;

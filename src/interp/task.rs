@@ -3,7 +3,7 @@
 use super::PAYLOAD_BYTES_MAX;
 use super::context::values;
 use super::execution::{Completion, Execution, FrameHandle, FrameStatus, Stale, after_seconds};
-use super::run::{Raised, Registers, Run, Stop};
+use super::run::{Raised, Registers, Run, Stop, Want};
 use crate::asl::{Pattern, Resource};
 use crate::history::{Details, Failure, Observer};
 use crate::program::{NumberOperand, Program, TaskId, TaskInfo};
@@ -114,7 +114,7 @@ impl<'a, O: Observer> Run<'a, O> {
             heartbeat_seconds,
             credentials,
         );
-        Ok(Stop::Task)
+        Ok(Stop::Wants(Want::Task))
     }
 
     fn seconds(
@@ -221,11 +221,21 @@ impl<'a, O: Observer> Run<'a, O> {
             }
             Completion::Succeeded(json) => {
                 let result = self.execution.doc.ingest(json).map_err(|_| not_json(json));
-                let result = result.and_then(|val| self.check_result(frame, val));
-                self.end_task(frame, result);
+                self.task_succeeded(frame, result);
+            }
+            Completion::Prepared(value) => {
+                let result = self.execution.doc.put(value);
+                let result = result.map_err(|_| not_json(value.json()));
+                self.task_succeeded(frame, result);
             }
             Completion::Failed(failure) => self.end_task(frame, Err(failure.clone())),
         }
+    }
+
+    #[inline(always)]
+    fn task_succeeded(&mut self, frame: u32, result: Result<Val, Failure>) {
+        let result = result.and_then(|val| self.check_result(frame, val));
+        self.end_task(frame, result);
     }
 
     fn heartbeat(&mut self, frame: u32) {

@@ -65,7 +65,7 @@ impl Program {
             }
             Op::Merge(merge) => {
                 f.write_str("merge        $")?;
-                for step in &self.merges[merge.index()] {
+                for step in &self.merges[merge.index()].steps {
                     match step {
                         super::Step::Child(member) => write!(f, "['{}']", member.name.raw())?,
                         super::Step::Index(index) => write!(f, "[{index}]")?,
@@ -141,9 +141,11 @@ impl Program {
             let separator = if i == 0 { "" } else { ", " };
             let source = match &member.source {
                 Source::Const(val) => self.constant(*val),
-                Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
-                    self.loads[load.index()].path.text().to_owned()
-                }
+                Source::Member(_, load)
+                | Source::Nested(_, _, load)
+                | Source::Item(load)
+                | Source::ItemIndex(load)
+                | Source::Path { load, .. } => self.loads[load.index()].path.text().to_owned(),
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

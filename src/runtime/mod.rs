@@ -4,7 +4,8 @@
 //! 2. A worker ([`worker`]) takes a batch and runs each of its executions at once, to its end if it can: it keeps one
 //!    execution's memory for that. What comes of it goes to the group's [`outlet`].
 //! 3. An execution that has to wait, for time or for an answer, or whose turn was long enough, is frozen to one blob and
-//!    moves into a slot of the [`slab`]. From then on it is a 32-bit id in a queue, or in nothing at all.
+//!    moves into a slot of the [`slab`]. From then on it is a 32-bit id in a queue, or in nothing at all. If only its turn
+//!    was over, and its document is large, it moves there as it is.
 //! 4. A [`timer`], an answer, a completion by its token or a stop calls the slot: its id goes into a queue, and whichever
 //!    worker takes it thaws the execution into its own memory and goes on.
 //! 5. Workers without work sleep ([`idle`]).
@@ -33,7 +34,7 @@ pub(crate) mod turn;
 mod worker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,12 @@ const SPARE_BATCHES_PER_WORKER: usize = 64;
 /// Milliseconds after which a timer that its own worker has not seen to is seen to by others.
 const TIMER_GRACE_MILLIS: u64 = 10;
 
+/// Bytes of a document above which freezing it takes so long that an execution rather waits for its next turn as it is.
+const HOT_BYTES_MIN: usize = 16 * 1024;
+
+/// Most bytes that such executions hold together; beyond that they are frozen nevertheless.
+const HOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How a runtime is set up.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -91,6 +98,8 @@ pub(crate) struct Shared {
     called: Injector<u32>,
     queues: Box<[Queues]>,
     wheels: Box<[CachePadded<Timers>]>,
+    /// Bytes that executions hold which wait for their next turn as they are.
+    hot_bytes: AtomicUsize,
     spare_batches: Mutex<Vec<Spare>>,
     spare_batches_max: usize,
     idle: Idle,
@@ -135,6 +144,17 @@ pub(crate) enum Parked {
     Starting,
     /// An execution.
     Frozen(Frozen),
+    /// An execution that only waits for its next turn, and is too large to be frozen for every turn.
+    Hot(Box<Hot>),
+}
+
+/// An execution between two turns as it ran.
+pub(crate) struct Hot {
+    run: Run,
+    owner: Owner,
+    meta: Meta,
+    /// What counts as held by it in [`Shared::hot_bytes`].
+    bytes: usize,
 }
 
 /// An execution between two turns.
@@ -348,6 +368,7 @@ impl Shared {
             mode: config.mode,
             seed: config.seed,
             numbers: AtomicU64::new(0),
+            hot_bytes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             is_simulated: config.is_simulated,
@@ -454,6 +475,21 @@ impl Shared {
         let mut lane = lock(&self.lane);
         self.has_lane.store(false, Ordering::Relaxed);
         lane.open.take()
+    }
+
+    /// Takes in that an execution is to wait for its next turn as it is; false if such executions hold too much.
+    fn keep_hot(&self, bytes: usize) -> bool {
+        let held = self.hot_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = held + bytes <= HOT_BYTES_MAX;
+        if !fits {
+            self.cooled(bytes);
+        }
+        fits
+    }
+
+    /// Such an execution has its turn.
+    fn cooled(&self, bytes: usize) {
+        self.hot_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn occupy(&self, cache: &mut Cache) -> Held<'_, Parked, Letter> {

@@ -674,7 +674,7 @@ fn outcome(
 
 fn of_fixed(answer: &task::Fixed) -> Completion<'_> {
     match answer {
-        Ok(json) => Completion::Succeeded(json),
+        Ok(value) => Completion::Prepared(value),
         Err(failure) => Completion::Failed(failure),
     }
 }

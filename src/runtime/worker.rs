@@ -15,8 +15,8 @@ use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
-    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
-    Under, Verdict, count,
+    Counters, Frozen, HOT_BYTES_MIN, Hot, Letter, Owner, Parked, Queues, Shared,
+    TIMER_GRACE_MILLIS, TokenLetter, Under, Verdict, count,
 };
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
@@ -442,29 +442,21 @@ impl<'a> Worker<'a> {
         self.leave(held, started.input.len() as u64);
     }
 
-    /// A turn of an execution that was frozen.
+    /// A turn of an execution that was parked.
     fn execution(&mut self, id: u32) {
         let mut held = self.shared.slab.take(id);
-        let Some(Parked::Frozen(frozen)) = held.take() else {
-            unreachable!("what is in a queue was frozen");
+        let (owner, meta) = match held.take() {
+            Some(Parked::Frozen(frozen)) => self.thaw(frozen),
+            Some(Parked::Hot(hot)) => {
+                self.shared.cooled(hot.bytes);
+                self.own.run = hot.run;
+                (hot.owner, hot.meta)
+            }
+            Some(Parked::Starting) | None => unreachable!("what is in a queue was parked"),
         };
-        let Frozen {
-            blob,
-            owner,
-            pending,
-        } = frozen;
         let group = Arc::clone(owner.group());
-        let meta = self.thaw(&group, &blob);
-        let meta = match meta {
-            Ok(meta) => meta,
-            Err(damaged) => unreachable!("the blob was written by this process: {damaged}"),
-        };
-        drop(blob);
         self.own.running = Some(meta.input_bytes);
         let _loss = Loss(owner.ticket());
-        if let Some(mut pending) = pending {
-            self.own.run.pending.append(&mut pending.0);
-        }
         held.mail(&mut self.own.letters);
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
@@ -536,28 +528,22 @@ impl<'a> Worker<'a> {
             Some(ticket) => Owner::Ticket(Arc::clone(ticket)),
             None => Owner::Group(Arc::clone(group)),
         };
-        receiver.parked(meta.line, held.place());
-        let frozen = Parked::Frozen(freeze(
-            &mut self.own.run,
-            group,
-            owner,
-            meta,
-            &mut self.own.freezer,
-            &mut self.own.blob,
-        ));
-        count(&self.counters().parked, 1);
         let place = held.place();
+        receiver.parked(meta.line, place);
+        count(&self.counters().parked, 1);
         self.own.running = None;
         match turn {
             Turn::Parked(at) => {
                 let at = at.plus_millis(self.own.run.skipped_millis.saturating_neg());
+                let frozen = self.freeze(group, owner, meta);
                 self.shared.arm(self.own.number, &held, at);
                 if !held.park(frozen) {
                     self.queue(place.id);
                 }
             }
             Turn::OutOfFuel | Turn::Done => {
-                self.own.spent.push(held.queue(frozen));
+                let parked = self.set_aside(group, owner, meta);
+                self.own.spent.push(held.queue(parked));
                 self.shared.idle.notify();
             }
         }
@@ -565,6 +551,29 @@ impl<'a> Worker<'a> {
         if self.own.run.execution.memory() > KEPT_BYTES_MAX {
             self.own.run = Run::default();
         }
+    }
+
+    fn freeze(&mut self, group: &Group, owner: Owner, meta: Meta) -> Parked {
+        let Own {
+            run, freezer, blob, ..
+        } = &mut *self.own;
+        Parked::Frozen(freeze(run, group, owner, meta, freezer, blob))
+    }
+
+    /// Takes the execution out of the worker's memory until its next turn. Freezing takes time by the size of what is live,
+    /// and a large Map has many turns: then the execution takes its memory along.
+    fn set_aside(&mut self, group: &Group, owner: Owner, meta: Meta) -> Parked {
+        let execution = &self.own.run.execution;
+        let bytes = execution.memory();
+        if execution.document_bytes() < HOT_BYTES_MIN || !self.shared.keep_hot(bytes) {
+            return self.freeze(group, owner, meta);
+        }
+        Parked::Hot(Box::new(Hot {
+            run: std::mem::take(&mut self.own.run),
+            owner,
+            meta,
+            bytes,
+        }))
     }
 
     #[inline]
@@ -617,7 +626,27 @@ impl<'a> Worker<'a> {
         self.own.ended_bytes += input_bytes;
     }
 
-    fn thaw(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
+    fn thaw(&mut self, frozen: Frozen) -> (Owner, Meta) {
+        let Frozen {
+            blob,
+            owner,
+            pending,
+        } = frozen;
+        let meta = match self.read(owner.group(), &blob) {
+            Ok(meta) => meta,
+            Err(damaged) => unreachable!("the blob was written by this process: {damaged}"),
+        };
+        if let Some(mut pending) = pending {
+            self.own.run.pending.append(&mut pending.0);
+        }
+        if blob.len() > HOT_BYTES_MIN {
+            // What that took is not taken off the turn.
+            self.own.driver.tick();
+        }
+        (owner, meta)
+    }
+
+    fn read(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
         self.own.run.reset();
         let mut reader = Reader::new(blob);
         let (line, started_nanos) = (reader.number()?, reader.number()?);

@@ -9,9 +9,10 @@ use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHan
 use crate::asl::{Pattern, Resource};
 use crate::interp::Completion;
 use crate::program::{Program, TaskId};
+use crate::value::Prepared;
 
 /// A fixed answer.
-pub(crate) type Fixed = Result<Box<[u8]>, Failure>;
+pub(crate) type Fixed = Result<Prepared, Failure>;
 
 /// Handlers by resource.
 ///

@@ -2,7 +2,7 @@
 
 use super::index::MemberIndex;
 use super::text::escape;
-use super::{CONSTANT, Kind, Layout, Name, Val, Values, copy};
+use super::{CONSTANT, Growth, Kind, Layout, Name, Val, Values, copy};
 use crate::stdx::{FixedMap, narrow};
 
 /// Where the text of a member name stands: in the execution's document or in the program's constants.
@@ -35,7 +35,7 @@ impl Key {
 /// follow it, and `next` skips them.
 ///
 /// For an overlay, `start` is the index of its first [`Ref`], and `next` the number of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Node {
     pub(super) start: u32,
     pub(super) size: u32,
@@ -269,6 +269,12 @@ impl Doc {
         self.bytes.extend_from_slice(escape(text).as_bytes());
     }
 
+    /// Appends text that is escaped as in a JSON string.
+    #[inline]
+    pub(crate) fn extend_string_escaped(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
     /// Appends the text of a scalar (a string's content, a number as written) to the string that was begun.
     #[inline]
     pub(crate) fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
@@ -292,8 +298,13 @@ impl Doc {
     /// Ends a string.
     #[inline]
     pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
-        let start = mark.0 as usize;
-        let escaped = memchr::memchr(b'\\', &self.bytes[start + 1..]).is_some();
+        let escaped = memchr::memchr(b'\\', &self.bytes[mark.0 as usize + 1..]).is_some();
+        self.end_string_known(mark, escaped)
+    }
+
+    /// The same, if it is known whether there are escapes in it.
+    #[inline]
+    pub(crate) fn end_string_known(&mut self, mark: StringMark, escaped: bool) -> Val {
         self.bytes.push(b'"');
         let tag = Tag::new(Kind::String, 0);
         self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })
@@ -465,6 +476,32 @@ impl Doc {
             None => self.refs.push(Ref { key, val }),
         }
         self.push_overlay(Tag::of_layout(layout), first, size)
+    }
+
+    /// `object` with a member `key` at its end, if it is one that `growth` is about.
+    #[inline]
+    pub(crate) fn grow_object(
+        &mut self,
+        constants: &Doc,
+        growth: Growth,
+        object: Val,
+        key: Key,
+        val: Val,
+    ) -> Option<Val> {
+        let values = Values {
+            doc: self,
+            constants,
+        };
+        let node = values.node(object);
+        if node.tag != growth.expected || node.next != growth.members {
+            return None;
+        }
+        let size = node.size as usize + member_size(key, values.size(val));
+        let first = self.refs.len();
+        let members = node.start as usize..(node.start + node.next) as usize;
+        self.refs.extend_from_within(members);
+        self.refs.push(Ref { key, val });
+        Some(self.push_overlay(Tag::of_layout(growth.layout), first, size))
     }
 
     /// `array` with the element at `index`, which must exist, set to `val`.

@@ -397,8 +397,9 @@ impl Scanner {
     #[inline(always)]
     fn note_name(&mut self, doc: &mut Doc, start: At, close: At, len: usize, top: &mut Frame) {
         // Names of one object differ in length or in their last two bytes more often than not. The byte before a short
-        // name is its quote.
-        let hash = last_two(close).wrapping_mul(0x9E35) / 1024 + len as u32;
+        // name is its quote; before that of an empty one there can be either of two.
+        let last = if len == 0 { 0 } else { last_two(close) };
+        let hash = last.wrapping_mul(0x9E35) / 1024 + len as u32;
         let bit = 1_u64 << (hash & 63);
         top.count += 1;
         if top.names & bit != 0 && top.count <= SCAN_MEMBERS_MAX {
@@ -660,6 +661,7 @@ mod tests {
                 r#"{"a":[{"k":2}]}"#,
             ),
             (r#"{"a":1, "\u0061":2}"#, r#"{"a":2}"#),
+            (r#"{"":1,"":2,"a":3,"":4}"#, r#"{"":4,"a":3}"#),
             (
                 r#""0123456789abcdef0123456789abcdefé""#,
                 r#""0123456789abcdef0123456789abcdefé""#,

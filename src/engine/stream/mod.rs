@@ -135,6 +135,9 @@ pub trait Recorder: Observer + Send + 'static {
     /// observes.
     fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
 
+    /// An empty page begins, for so many executions at most.
+    fn begin(&mut self, _page: &mut Self::Page, _executions: usize) {}
+
     /// An execution has ended.
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Self::Page);
 

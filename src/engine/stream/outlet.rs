@@ -229,12 +229,17 @@ impl<P> State<P> {
 impl<P: Default> State<P> {
     /// The page for the next execution that ends at once.
     #[inline]
-    fn page(&mut self) -> &mut P {
-        if !self.is_page_open {
+    fn page(&mut self, begin: impl FnOnce(&mut P, usize)) -> &mut P {
+        let is_new = !std::mem::replace(&mut self.is_page_open, true);
+        if is_new {
             self.add_page();
-            self.is_page_open = true;
         }
-        &mut self.part.pages[self.part.used - 1]
+        let page = &mut self.part.pages[self.part.used - 1];
+        if is_new {
+            // The execution that has just ended is not open any more.
+            begin(page, self.open + 1);
+        }
+        page
     }
 
     fn add_page(&mut self) {
@@ -246,13 +251,13 @@ impl<P: Default> State<P> {
 
     /// The page of an execution: the one that was left for it, if one was.
     #[inline]
-    fn page_of(&mut self, line: u64) -> &mut P {
+    fn page_of(&mut self, line: u64, begin: impl FnOnce(&mut P, usize)) -> &mut P {
         if !self.reserved.is_empty()
             && let Some(index) = self.reserved.remove(&line)
         {
             return &mut self.part.pages[index];
         }
-        self.page()
+        self.page(begin)
     }
 }
 
@@ -338,7 +343,8 @@ impl<R: Recorder> StreamReceiver<'_, R> {
             deliveries: letter.deliveries,
         };
         self.state.part.settled.push((letter, settled));
-        let page = self.state.page_of(ended.line);
+        let begin = |page: &mut R::Page, executions| self.recorder.begin(page, executions);
+        let page = self.state.page_of(ended.line, begin);
         let numbered = Ended {
             line: number,
             ..*ended
@@ -402,7 +408,9 @@ impl<R: Recorder> Receiver for StreamReceiver<'_, R> {
             return self.ended_with(letter, ended);
         }
         self.state.part.outcomes[Outcome::of(ended.status()) as usize] += 1;
-        self.recorder.ended(ended, self.state.page_of(ended.line));
+        let begin = |page: &mut R::Page, executions| self.recorder.begin(page, executions);
+        let page = self.state.page_of(ended.line, begin);
+        self.recorder.ended(ended, page);
     }
 
     fn refused(&mut self, start: &RefusedStart<'_>) -> ControlFlow<()> {
@@ -435,7 +443,9 @@ impl<R: Recorder> Receiver for StreamReceiver<'_, R> {
                 self.state.part.settled.push((letter, settled));
             }
         }
-        let goes_on = self.recorder.refused(&refused, self.state.page());
+        let begin = |page: &mut R::Page, executions| self.recorder.begin(page, executions);
+        let page = self.state.page(begin);
+        let goes_on = self.recorder.refused(&refused, page);
         if goes_on.is_break() {
             self.state.part.is_cut = true;
             self.batch.common.control.cut_after(self.batch.seq);
