@@ -245,6 +245,10 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
+                Op::EvalObject(object) => {
+                    let object = self.eval_object(frame, object, registers)?;
+                    self.execution.stack.push(object);
+                }
                 Op::MakeObject(object) => match self.make_object(frame, object, registers.value) {
                     Ok(object) => self.execution.stack.push(object),
                     Err(load) => return Err(self.no_member(frame, load, registers.value)),
@@ -603,6 +607,7 @@ impl<O: Observer> Run<'_, O> {
                     (start.and_then(|start| follow(view, steps, start)), load)
                 }
                 Source::ItemIndex(load) => (self.item_index(frame), load),
+                Source::Expression(_) => unreachable!("it is `eval_object` that has expressions"),
             };
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);

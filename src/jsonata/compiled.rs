@@ -7,7 +7,7 @@ use super::expression::{Available, Expression};
 use super::lower::{Lowered, Reason, lower};
 use super::scope::{Constants, Root, Scope};
 use super::slow;
-use crate::value::Val;
+use crate::value::{Val, Values};
 
 /// An expression, ready to be evaluated against a [`Scope`].
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Compiled {
             variables,
             lowered: Err(Reason::UNASKED),
         }
+    }
+
+    /// What it finds in the state's input, if it does nothing but follow names through objects and there is something.
+    #[inline(always)]
+    pub(crate) fn of_input(&self, values: Values<'_>, input: Val) -> Option<Val> {
+        self.lowered.as_ref().ok()?.of_input(values, input)
     }
 
     /// The text of the expression.

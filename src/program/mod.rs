@@ -216,6 +216,8 @@ pub(crate) enum Source {
     },
     /// `$$.Map.Item.Index`
     ItemIndex(LoadId),
+    /// A JSONata expression: of an object of such members and literals alone.
+    Expression(ExpressionId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
 }

@@ -40,7 +40,7 @@ pub use ingest::DEPTH_MAX;
 pub(crate) use layout::{Layout, MemberName};
 pub(crate) use text::push_escaped;
 pub use text::{Name, escape, unescape};
-pub(crate) use view::Opened;
+pub(crate) use view::{Cursor, Opened};
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.

@@ -117,6 +117,26 @@ impl<'a> Values<'a> {
         Elements(self.children(array, Kind::Array))
     }
 
+    /// Before the first element of an array; without any for anything else.
+    #[must_use]
+    #[inline]
+    pub(crate) fn cursor(self, array: Val) -> Cursor {
+        let node = self.node(array);
+        let first = (array.0 & !CONSTANT) + 1;
+        let is_overlay = node.tag.is_overlay();
+        let (at, end) = match (node.tag.kind(), is_overlay) {
+            (Kind::Array, true) => (node.start, node.start + node.next),
+            (Kind::Array, false) => (first, node.next),
+            _ => (first, first),
+        };
+        Cursor {
+            at,
+            end,
+            bit: array.0 & CONSTANT,
+            is_overlay,
+        }
+    }
+
     /// The members of an object in their order; none for anything else.
     #[must_use]
     #[inline]
@@ -294,6 +314,32 @@ impl Children<'_> {
                 ))
             }
         }
+    }
+}
+
+/// A place among the elements of an array. It holds nothing of the document, which may grow meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    at: u32,
+    end: u32,
+    bit: u32,
+    is_overlay: bool,
+}
+
+impl Cursor {
+    /// The next element.
+    #[inline]
+    pub(crate) fn next(&mut self, values: Values<'_>) -> Option<Val> {
+        if self.at >= self.end {
+            return None;
+        }
+        let at = self.at;
+        if self.is_overlay {
+            self.at += 1;
+            return Some(values.doc.refs[at as usize].val);
+        }
+        self.at = values.home(self.bit).nodes[at as usize].next;
+        Some(Val(at | self.bit))
     }
 }
 

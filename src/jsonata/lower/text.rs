@@ -15,18 +15,24 @@ impl Machine<'_> {
     #[inline(never)]
     pub(super) fn concat(&mut self, operands: &[Op], context: Item) -> Eval<Item> {
         let base = self.memory.work.len();
-        let mut size = 0;
+        let (mut size, mut escaped, mut nested) = (0, false, false);
         for operand in operands {
-            let mut item = self.eval(operand, context)?;
+            let mut item = self.operand(operand, context)?;
             if let Item::Array(_) = item {
                 // Values are made before the string is begun: nothing may come in between.
                 item = self.value(item)?.map_or(Item::Undefined, Item::Val);
             }
             if let Item::Val(val) = item {
-                size += self.values().size(val);
-                if self.values().is_escaped(val) && self.values().text(val).contains("\\uD") {
+                let values = self.values();
+                size += values.size(val);
+                match values.kind(val) {
                     // Two halves of a character could meet.
-                    return Err(Bail);
+                    Kind::String if values.is_escaped(val) && values.text(val).contains("\\uD") => {
+                        return Err(Bail);
+                    }
+                    Kind::String => escaped |= values.is_escaped(val),
+                    Kind::Array | Kind::Object => nested = true,
+                    Kind::Null | Kind::False | Kind::True | Kind::Number => {}
                 }
             }
             self.memory.work.push(item);
@@ -44,7 +50,11 @@ impl Machine<'_> {
                 Item::Val(val) => self.extend_string(val)?,
             }
         }
-        let string = self.doc.end_string(mark);
+        // What was written of arrays and objects may have quotes in it.
+        let string = match nested {
+            true => self.doc.end_string(mark),
+            false => self.doc.end_string_of(mark, escaped),
+        };
         self.memory.work.truncate(base);
         Ok(Item::Val(string))
     }

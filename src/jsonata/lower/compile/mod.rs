@@ -438,7 +438,9 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             };
             members.push((key, self.op(value, place)?));
         }
+        let is_computed = |(key, _): &(ObjectKey, Op)| matches!(key, ObjectKey::Computed(_));
         Ok(Op::Object(Box::new(Object {
+            computes: members.iter().any(is_computed),
             members: members.into(),
             outer,
             last: false,
