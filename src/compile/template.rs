@@ -84,7 +84,13 @@ impl<'d> Compiler<'d> {
     /// A member of an object that is evaluated as a whole.
     fn evaluated(&mut self, template: &'d Template) -> Source {
         match template {
-            Template::Expression(field) => Source::Expression(self.expression(field)),
+            Template::Expression(field) => {
+                let id = self.expression(field);
+                match self.expressions[id.index()].compiled.input_member() {
+                    Some(name) => Source::InputMember(name.clone(), id),
+                    None => Source::Expression(id),
+                }
+            }
             template => self.source(template),
         }
     }

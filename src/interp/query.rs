@@ -111,21 +111,28 @@ impl<O: Observer> Run<'_, O> {
         let program = self.program;
         let info = &program.objects[object.index()];
         let input = self.states_input(frame, registers);
+        let opened = values(self.execution, program).open(input);
         let mut size = info.known_size;
         // Expressions make objects of their own meanwhile: this one has its room before theirs.
         let room = self.execution.doc.reserve_object(info.members.len());
         for (member, place) in info.members.iter().zip(0..) {
-            let expression = match member.source {
-                Source::Expression(expression) => expression,
+            let view = values(self.execution, program);
+            let (found, expression) = match &member.source {
+                // Most members are the input's own.
+                Source::InputMember(name, expression) => {
+                    (view.get_named(opened, name), *expression)
+                }
+                Source::Expression(expression) => {
+                    let compiled = &program.expressions[expression.index()].compiled;
+                    (compiled.of_input(view, opened.val()), *expression)
+                }
                 Source::Const(val) => {
-                    self.execution.doc.set_member(&room, place, member.key, val);
+                    self.execution.doc.set_member(&room, place, member.key, *val);
                     continue;
                 }
                 _ => unreachable!("an object of expressions has no other members"),
             };
-            let view = values(self.execution, program);
-            let compiled = &program.expressions[expression.index()].compiled;
-            let val = match compiled.of_input(view, input) {
+            let val = match found {
                 Some(val) => {
                     self.count_evaluation();
                     val

@@ -607,7 +607,9 @@ impl<O: Observer> Run<'_, O> {
                     (start.and_then(|start| follow(view, steps, start)), load)
                 }
                 Source::ItemIndex(load) => (self.item_index(frame), load),
-                Source::Expression(_) => unreachable!("it is `eval_object` that has expressions"),
+                Source::Expression(_) | Source::InputMember(..) => {
+                    unreachable!("it is `eval_object` that has expressions")
+                }
             };
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);

@@ -7,7 +7,7 @@ use super::expression::{Available, Expression};
 use super::lower::{Lowered, Reason, lower};
 use super::scope::{Constants, Root, Scope};
 use super::slow;
-use crate::value::{Val, Values};
+use crate::value::{MemberName, Val, Values};
 
 /// An expression, ready to be evaluated against a [`Scope`].
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Compiled {
     #[inline(always)]
     pub(crate) fn of_input(&self, values: Values<'_>, input: Val) -> Option<Val> {
         self.lowered.as_ref().ok()?.of_input(values, input)
+    }
+
+    /// The name in `$states.input.name`, if the expression is that.
+    pub(crate) fn input_member(&self) -> Option<&MemberName> {
+        self.lowered.as_ref().ok()?.input_member()
     }
 
     /// The text of the expression.

@@ -96,18 +96,13 @@ impl Measured {
                     at_most(bytes.saturating_add(separators), TEXT_BYTES_MAX)?;
                 }
             }
-            Guard::Width => {
-                let columns = columns(value);
-                at_most(columns, TEXT_BYTES_MAX)?;
+            Guard::Width => at_most(columns(value), TEXT_BYTES_MAX)?,
+            Guard::Padded => self.open.push(Open::Amount(columns(value))),
+            Guard::Columns => {
+                let columns = self.padding(value)?;
                 self.open.push(Open::Amount(columns));
             }
-            Guard::Filling => {
-                let columns = self.close_amount();
-                at_most(
-                    columns.saturating_mul(text_bytes(value, 0)?),
-                    TEXT_BYTES_MAX,
-                )?;
-            }
+            Guard::Padding => drop(self.padding(value)?),
             Guard::Pieces => at_most(matches(args, ITEMS_MAX - 1, ITEMS_MAX + 1)?, ITEMS_MAX)?,
             Guard::Matches => at_most(
                 matches(args, MATCHES_MAX - 1, MATCHES_MAX + 1)?,
@@ -130,6 +125,14 @@ impl Measured {
                 }
                 return Ok(JValue::Bool(is_function));
             }
+            Guard::FillsBeforeNumber | Guard::FillsBeforeOther => {
+                let is_number = matches!(args.get(1), Some(JValue::Number(_)));
+                let fills = is_number == (guard == Guard::FillsBeforeNumber);
+                return Ok(JValue::Bool(fills && matches!(value, JValue::String(_))));
+            }
+            Guard::IsBuiltin => {
+                return Ok(JValue::Bool(matches!(value, JValue::Builtin { .. })));
+            }
             Guard::Picture => picture(value)?,
             Guard::Distinct => return distinct(args),
         }
@@ -150,6 +153,17 @@ impl Measured {
             return at_most(self.parts, self.parts_max);
         }
         Ok(())
+    }
+
+    /// The columns of a text that is padded, once one more argument is known: they, or what fills each of them.
+    fn padding(&mut self, value: &JValue) -> Result<usize, EvaluatorError> {
+        let columns = self.close_amount().max(columns(value));
+        let width = match value {
+            JValue::String(filling) => filling.len().max(1),
+            _ => 1,
+        };
+        at_most(columns.saturating_mul(width), TEXT_BYTES_MAX)?;
+        Ok(columns)
     }
 
     fn close_amount(&mut self) -> usize {

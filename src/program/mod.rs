@@ -216,8 +216,10 @@ pub(crate) enum Source {
     },
     /// `$$.Map.Item.Index`
     ItemIndex(LoadId),
-    /// A JSONata expression: of an object of such members and literals alone.
+    /// A JSONata expression; an object with one has no other members but such and literals.
     Expression(ExpressionId),
+    /// The same, of `$states.input.name`.
+    InputMember(MemberName, ExpressionId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
 }

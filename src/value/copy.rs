@@ -193,7 +193,20 @@ pub(super) fn append(bytes: &mut Vec<u8>, text: &[u8]) {
 /// Appends a range of a document's bytes to themselves.
 #[inline]
 pub(super) fn append_within(bytes: &mut Vec<u8>, range: Range<usize>) {
-    bytes.extend_from_within(range);
+    let (len, end) = (range.len(), bytes.len());
+    if len > STRIDE || range.end > end || bytes.capacity() - end < STRIDE {
+        bytes.extend_from_within(range);
+        return;
+    }
+    // SAFETY: a stride from `range.start` on ends before a stride from `end` on does, and that lies within the capacity, as
+    // just checked. Bytes behind the range that were never written may be copied: `copy` is by bytes of any state, and
+    // those copies lie behind the new length. Source and destination may overlap, which `copy` allows. `len` bytes behind
+    // `end` are copies of written ones, since the range lies within what was written.
+    unsafe {
+        let start = bytes.as_mut_ptr();
+        std::ptr::copy(start.add(range.start), start.add(end), STRIDE);
+        bytes.set_len(end + len);
+    }
 }
 
 /// An output buffer whose room for all that will be written was reserved beforehand.

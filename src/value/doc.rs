@@ -274,21 +274,28 @@ impl Doc {
     /// Appends the text of a scalar (a string's content, a number as written) to the string that was begun.
     #[inline]
     pub(crate) fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
+        let text = Values {
+            doc: self,
+            constants,
+        }
+        .text_range(scalar);
         if scalar.is_constant() {
-            let text = Values {
-                doc: self,
-                constants,
-            }
-            .text_range(scalar);
             copy::append(&mut self.bytes, &constants.bytes[text]);
         } else {
-            let text = Values {
-                doc: self,
-                constants,
-            }
-            .text_range(scalar);
             copy::append_within(&mut self.bytes, text);
         }
+    }
+
+    /// Bytes of the string that was begun, so far.
+    #[inline]
+    pub(crate) fn string_bytes(&self, mark: &StringMark) -> usize {
+        self.bytes.len() - mark.0 as usize - 1
+    }
+
+    /// Drops a string that was begun.
+    #[inline]
+    pub(crate) fn abandon_string(&mut self, mark: StringMark) {
+        self.bytes.truncate(mark.0 as usize);
     }
 
     /// Ends a string.

@@ -32,6 +32,7 @@ mod text;
 mod view;
 
 pub(crate) use doc::member_size;
+pub(crate) use doc::StringMark;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use frozen::Damaged;

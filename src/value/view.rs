@@ -24,6 +24,28 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    #[inline(always)]
+    pub(crate) fn val(&self) -> Val {
+        self.val
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        self.node.tag.kind()
+    }
+
+    /// Bytes of the value as compact JSON.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> usize {
+        self.node.size as usize
+    }
+
+    /// True if it is a string whose text holds an escape.
+    #[inline(always)]
+    pub(crate) fn is_escaped(&self) -> bool {
+        self.node.tag.is_escaped()
+    }
+
     /// True if it has members.
     #[inline(always)]
     pub(crate) fn is_object(&self) -> bool {
@@ -214,7 +236,12 @@ impl<'a> Values<'a> {
         let node = self.node(v);
         (node.tag.kind() == Kind::Number).then(|| {
             let range = node.start as usize..(node.start + node.size) as usize;
-            number::to_f64(copy::text(&self.home(v.0).bytes, range))
+            let bytes = &self.home(v.0).bytes;
+            // Before every number there is other text: a document starts with some.
+            match number::short_f64(&bytes[..range.end], range.len()) {
+                Some(n) => n,
+                None => long_f64(bytes, range),
+            }
         })
     }
 
@@ -278,6 +305,11 @@ impl Doc {
         let end = member.start as usize - 2;
         &self.bytes[end - member.tag.key_len() as usize..end]
     }
+}
+
+#[inline(never)]
+fn long_f64(bytes: &[u8], range: Range<usize>) -> f64 {
+    number::to_f64(copy::text(bytes, range))
 }
 
 /// Children of either kind of container.

@@ -29,7 +29,7 @@ use self::op::{Lambda, Op};
 use self::run::Machine;
 use self::sequence::{Item, Memory};
 use super::{Constants, Dialect, Root, Scope};
-use crate::value::{DEPTH_MAX, Kind, Val, Values};
+use crate::value::{DEPTH_MAX, Kind, MemberName, Val, Values};
 
 /// Why an expression is not lowered; for the disassembler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +137,17 @@ impl Lowered {
         memory.trim();
         MEMORY.set(Some(memory));
         result
+    }
+
+    /// The name in `$states.input.name`, if the expression is that.
+    pub(crate) fn input_member(&self) -> Option<&MemberName> {
+        match &self.op {
+            Op::Reach(reach) => match &*reach.names {
+                [name] if self.roots[reach.root as usize] == Root::Input => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// What the expression finds in the state's input, if it is one that follows names through objects: so that the

@@ -316,6 +316,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    #[inline(never)]
     fn arithmetic(
         &mut self,
         arithmetic: Arithmetic,
@@ -339,15 +340,37 @@ impl<'a> Machine<'a> {
     }
 
     /// The number that an op gives; `None` of undefined. Anything else is an error.
+    #[inline(always)]
     pub(super) fn numeric(&mut self, op: &Op, context: Item) -> Eval<Option<f64>> {
         match op {
             Op::Number(n) => Ok(Some(*n)),
             Op::Arithmetic(arithmetic, operands) => self.arithmetic(*arithmetic, operands, context),
-            op => {
-                let operand = self.operand(op, context)?;
-                self.number(operand)
+            Op::Member(of) => {
+                let item = match of.slot {
+                    Some(slot) => self.memory.slots[slot as usize],
+                    None => context,
+                };
+                if let Item::Val(val) = item {
+                    let values = self.values();
+                    let object = values.open(val);
+                    if object.is_object() {
+                        let Some(found) = values.get_named(object, &of.member) else {
+                            return Ok(None);
+                        };
+                        let n = values.as_f64(found).ok_or(Bail)?;
+                        return if n.is_finite() { Ok(Some(n)) } else { Err(Bail) };
+                    }
+                }
+                self.number_of(op, context)
             }
+            op => self.number_of(op, context),
         }
+    }
+
+    #[inline(never)]
+    fn number_of(&mut self, op: &Op, context: Item) -> Eval<Option<f64>> {
+        let operand = self.operand(op, context)?;
+        self.number(operand)
     }
 
     fn order(&self, order: Order, left: Item, right: Item) -> Eval<Item> {
@@ -598,7 +621,7 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn push_number(&mut self, n: f64) -> Val {
-        self.doc.push_number_text(number::javascript(n).as_str())
+        number::with_javascript(n, |text| self.doc.push_number_text(text))
     }
 
     fn push_sequence(&mut self, sequence: Sequence, depth: usize) -> Eval<Val> {
