@@ -50,10 +50,8 @@ const POWERS: [f64; 16] = [
 pub(super) fn short_f64(bytes: &[u8], len: usize) -> Option<f64> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const ZEROS: u64 = ONES * b'0' as u64;
-    match (len, bytes.last()) {
-        (1, Some(digit)) => return Some(f64::from(digit.wrapping_sub(b'0'))),
-        (2..=8, _) => {}
-        _ => return None,
+    if !(1..=8).contains(&len) {
+        return None;
     }
     let last = u64::from_le_bytes(*bytes.last_chunk()?);
     // The digits end at the top byte; what is before them is not part of the number, and counts as zeros.
@@ -83,7 +81,10 @@ pub(super) fn short_f64(bytes: &[u8], len: usize) -> Option<f64> {
     let pairs = values.wrapping_mul(10) + (values >> 8) & 0x00FF_00FF_00FF_00FF;
     let fours = pairs.wrapping_mul(100) + (pairs >> 16) & 0x0000_FFFF_0000_FFFF;
     let mantissa = fours.wrapping_mul(10_000) + (fours >> 32) & 0xFFFF_FFFF;
-    let magnitude = mantissa as f64 / POWERS[decimals];
+    let magnitude = match decimals {
+        0 => mantissa as f64,
+        _ => mantissa as f64 / POWERS[decimals],
+    };
     Some(if negative { -magnitude } else { magnitude })
 }
 

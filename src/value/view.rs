@@ -104,6 +104,17 @@ impl<'a> Values<'a> {
         copy::named_member(self, object, member)
     }
 
+    /// Two members that paths name, of an object that both read.
+    #[inline(always)]
+    pub(crate) fn get_both(
+        self,
+        object: Opened,
+        first: &MemberName,
+        second: &MemberName,
+    ) -> [Option<Val>; 2] {
+        copy::both_members(self, object, first, second)
+    }
+
     #[inline(always)]
     pub(super) fn refs(self, node: Node) -> &'a [Ref] {
         // Only the execution's own document holds overlays.
@@ -234,15 +245,19 @@ impl<'a> Values<'a> {
     #[inline]
     pub fn as_f64(self, v: Val) -> Option<f64> {
         let node = self.node(v);
-        (node.tag.kind() == Kind::Number).then(|| {
-            let range = node.start as usize..(node.start + node.size) as usize;
-            let bytes = &self.home(v.0).bytes;
-            // Before every number there is other text: a document starts with some.
-            match number::short_f64(&bytes[..range.end], range.len()) {
-                Some(n) => n,
-                None => long_f64(bytes, range),
-            }
-        })
+        if node.tag.kind() != Kind::Number {
+            return None;
+        }
+        let bytes = &self.home(v.0).bytes;
+        match node.size {
+            1 => bytes
+                .get(node.start as usize)
+                .map(|digit| f64::from(digit.wrapping_sub(b'0'))),
+            _ => Some(f64_at(
+                bytes,
+                node.start as usize..(node.start + node.size) as usize,
+            )),
+        }
     }
 
     /// The integer that a number is in value (`1`, `1.0`, `1e2`), if it fits.
@@ -304,6 +319,15 @@ impl Doc {
     pub(super) fn key_bytes(&self, member: &Node) -> &[u8] {
         let end = member.start as usize - 2;
         &self.bytes[end - member.tag.key_len() as usize..end]
+    }
+}
+
+#[inline(never)]
+fn f64_at(bytes: &[u8], range: Range<usize>) -> f64 {
+    // Before every number there is other text: a document starts with some.
+    match number::short_f64(&bytes[..range.end], range.len()) {
+        Some(n) => n,
+        None => long_f64(bytes, range),
     }
 }
 

@@ -170,11 +170,7 @@ impl<'a> Machine<'a> {
 
     #[inline]
     fn member_of(&mut self, of: &MemberOf, context: Item) -> Eval<Item> {
-        let item = match of.slot {
-            Some(slot) => self.memory.slots[slot as usize],
-            None => context,
-        };
-        if let Item::Val(val) = item {
+        if let Item::Val(val) = self.bearer(of, context) {
             match self.values().open(val) {
                 other if !other.is_object() => {}
                 object => {
@@ -323,8 +319,7 @@ impl<'a> Machine<'a> {
         operands: &[Op; 2],
         context: Item,
     ) -> Eval<Option<f64>> {
-        let left = self.numeric(&operands[0], context)?;
-        let right = self.numeric(&operands[1], context)?;
+        let [left, right] = self.numbers(operands, context)?;
         let (Some(left), Some(right)) = (left, right) else {
             return Ok(None);
         };
@@ -339,31 +334,48 @@ impl<'a> Machine<'a> {
         if n.is_finite() { Ok(Some(n)) } else { Err(Bail) }
     }
 
+    /// The numbers that two ops give, which are often two members of one object.
+    #[inline(always)]
+    fn numbers(&mut self, operands: &[Op; 2], context: Item) -> Eval<[Option<f64>; 2]> {
+        if let [Op::Member(left), Op::Member(right)] = operands
+            && left.slot == right.slot
+            && let Item::Val(val) = self.bearer(left, context)
+        {
+            let values = self.values();
+            let object = values.open(val);
+            if object.is_object() {
+                let [left, right] = values.get_both(object, &left.member, &right.member);
+                return Ok([self.number_at(left)?, self.number_at(right)?]);
+            }
+        }
+        let [left, right] = operands;
+        Ok([self.numeric(left, context)?, self.numeric(right, context)?])
+    }
+
     /// The number that an op gives; `None` of undefined. Anything else is an error.
     #[inline(always)]
     pub(super) fn numeric(&mut self, op: &Op, context: Item) -> Eval<Option<f64>> {
         match op {
             Op::Number(n) => Ok(Some(*n)),
             Op::Arithmetic(arithmetic, operands) => self.arithmetic(*arithmetic, operands, context),
-            Op::Member(of) => {
-                let item = match of.slot {
-                    Some(slot) => self.memory.slots[slot as usize],
-                    None => context,
-                };
-                if let Item::Val(val) = item {
-                    let values = self.values();
-                    let object = values.open(val);
-                    if object.is_object() {
-                        let Some(found) = values.get_named(object, &of.member) else {
-                            return Ok(None);
-                        };
-                        let n = values.as_f64(found).ok_or(Bail)?;
-                        return if n.is_finite() { Ok(Some(n)) } else { Err(Bail) };
-                    }
-                }
-                self.number_of(op, context)
-            }
             op => self.number_of(op, context),
+        }
+    }
+
+    /// Whose member it is.
+    #[inline(always)]
+    fn bearer(&self, of: &MemberOf, context: Item) -> Item {
+        match of.slot {
+            Some(slot) => self.memory.slots[slot as usize],
+            None => context,
+        }
+    }
+
+    #[inline(always)]
+    fn number_at(&self, found: Option<Val>) -> Eval<Option<f64>> {
+        match found {
+            None => Ok(None),
+            Some(val) => self.number(Item::Val(val)),
         }
     }
 

@@ -3,7 +3,7 @@
 use jsonata_core::ast::{AstNode, BinaryOp};
 
 use super::{Binding, Lowerer, Lowering, Names, Place, is_array_constructor, refuse};
-use super::{LAMBDAS_MAX, Lambda};
+use super::{LAMBDAS_MAX, Lambda, NESTING_MAX};
 use crate::jsonata::Constants;
 use crate::jsonata::lower::op::{
     Element, Function, Higher, HigherCall, Node, Op, Path, Put,
@@ -122,7 +122,18 @@ impl<C: Constants> Lowerer<'_, C> {
         place: Place,
     ) -> Lowering<Op> {
         self.calls += 1;
+        self.deepen(lambda)?;
         Ok(Op::Apply(lambda, self.arguments(arguments, place)?))
+    }
+
+    /// A lambda is called here: its body's levels are below this one.
+    fn deepen(&mut self, lambda: u32) -> Lowering<()> {
+        let deepest = self.nesting + self.depths[lambda as usize];
+        if deepest > NESTING_MAX {
+            return refuse("calls that nest too deeply");
+        }
+        self.deepest = self.deepest.max(deepest);
+        Ok(())
     }
 
     /// A lambda, in whose body its own name means nothing: one that calls itself is not lowered.
@@ -157,8 +168,11 @@ impl<C: Constants> Lowerer<'_, C> {
         // Of two parameters of one name the last is seen.
         names.bound.reverse();
         self.scopes.push(names);
+        let outer = std::mem::replace(&mut self.deepest, self.nesting);
         let body = self.op(body, place);
+        let deepest = std::mem::replace(&mut self.deepest, outer);
         self.scopes.pop();
+        self.depths.push(deepest - self.nesting);
         self.lambdas.push(Lambda {
             parameters: parameters.into(),
             body: body?,
@@ -185,6 +199,7 @@ impl<C: Constants> Lowerer<'_, C> {
             },
             _ => return refuse("a computed function"),
         };
+        self.deepen(lambda)?;
         let parameters = self.lambdas[lambda as usize].parameters.len();
         if higher == Higher::Reduce && parameters < 2 {
             return refuse("a reduction by a function of one argument");
@@ -223,6 +238,7 @@ impl<C: Constants> Lowerer<'_, C> {
                     return refuse("too many functions");
                 }
                 let slot = self.slot();
+                self.depths.push(2);
                 self.lambdas.push(Lambda {
                     parameters: [slot].into(),
                     body: Op::Call(function, [Op::Slot(slot)].into()),
