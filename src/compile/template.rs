@@ -207,7 +207,7 @@ impl<'d> Compiler<'d> {
 fn is_evaluated(members: &[(String, Template)]) -> bool {
     let is_expression = |template: &Template| matches!(template, Template::Expression(_));
     members.iter().any(|(_, template)| is_expression(template))
-        && members
-            .iter()
-            .all(|(_, template)| is_expression(template) || matches!(template, Template::Literal(_)))
+        && members.iter().all(|(_, template)| {
+            is_expression(template) || matches!(template, Template::Literal(_))
+        })
 }

@@ -127,7 +127,9 @@ impl<O: Observer> Run<'_, O> {
                     (compiled.of_input(view, opened.val()), *expression)
                 }
                 Source::Const(val) => {
-                    self.execution.doc.set_member(&room, place, member.key, *val);
+                    self.execution
+                        .doc
+                        .set_member(&room, place, member.key, *val);
                     continue;
                 }
                 _ => unreachable!("an object of expressions has no other members"),
@@ -159,6 +161,13 @@ impl<O: Observer> Run<'_, O> {
         expression: ExpressionId,
         registers: &Registers,
     ) -> Result<bool, Raised> {
+        let program = self.program;
+        let compiled = &program.expressions[expression.index()].compiled;
+        let input = self.states_input(frame, registers);
+        if let Some(holds) = compiled.test(values(self.execution, program), input) {
+            self.count_evaluation();
+            return Ok(holds);
+        }
         let val = self.eval(frame, expression, registers)?;
         match values(self.execution, self.program).kind(val) {
             Kind::True => Ok(true),

@@ -50,6 +50,12 @@ impl Compiled {
         self.lowered.as_ref().ok()?.of_input(values, input)
     }
 
+    /// The value of a condition that compares the state's input with literals; `None` if only an evaluation tells.
+    #[inline]
+    pub(crate) fn test(&self, values: Values<'_>, input: Val) -> Option<bool> {
+        self.lowered.as_ref().ok()?.test(values, input)
+    }
+
     /// The name in `$states.input.name`, if the expression is that.
     pub(crate) fn input_member(&self) -> Option<&MemberName> {
         self.lowered.as_ref().ok()?.input_member()

@@ -416,7 +416,8 @@ impl Rewrite {
             }
             // What is no text passes as a picture.
             ("fromMillis" | "formatInteger" | "formatNumber", args) => {
-                args.iter_mut().for_each(|arg| self.wrap_any(arg, Guard::Picture));
+                args.iter_mut()
+                    .for_each(|arg| self.wrap_any(arg, Guard::Picture));
             }
             ("toMillis" | "parseInteger", [_, picture, ..]) | ("parseInteger", [picture]) => {
                 self.wrap_any(picture, Guard::Picture);

@@ -145,7 +145,9 @@ impl Program {
                 Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
                     self.loads[load.index()].path.text().to_owned()
                 }
-                Source::Expression(expression) | Source::InputMember(_, expression) => self.expression_text(*expression),
+                Source::Expression(expression) | Source::InputMember(_, expression) => {
+                    self.expression_text(*expression)
+                }
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

@@ -31,8 +31,8 @@ mod rewrite;
 mod text;
 mod view;
 
-pub(crate) use doc::member_size;
 pub(crate) use doc::StringMark;
+pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use frozen::Damaged;

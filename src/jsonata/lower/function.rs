@@ -428,11 +428,7 @@ impl Machine<'_> {
     pub(super) fn put(&mut self, put: &Put, context: Item) -> Eval<Item> {
         let base = self.eval(&put.base.op, context)?;
         let object = match base {
-            Item::Val(val)
-                if !val.is_constant() && self.values().kind(val) == Kind::Object =>
-            {
-                val
-            }
+            Item::Val(val) if !val.is_constant() && self.values().kind(val) == Kind::Object => val,
             base => return self.put_otherwise(put, base, context),
         };
         let mark = self.memory.members.len();
@@ -443,11 +439,9 @@ impl Machine<'_> {
         }
         self.step()?;
         self.spend_bytes(len * 32)?;
-        let merged = self.doc.replace_members(
-            self.constants,
-            object,
-            &self.memory.members[mark..],
-        );
+        let merged = self
+            .doc
+            .replace_members(self.constants, object, &self.memory.members[mark..]);
         self.memory.members.truncate(mark);
         Ok(Item::Val(merged))
     }

@@ -17,6 +17,7 @@ mod op;
 mod path;
 mod run;
 mod sequence;
+mod test;
 mod text;
 
 use std::cell::Cell;

@@ -57,13 +57,7 @@ impl Machine<'_> {
 
     /// What some of the first steps of a path give; `after` steps follow on them.
     #[inline(always)]
-    fn steps(
-        &mut self,
-        steps: &[Step],
-        after: usize,
-        whole: bool,
-        context: Item,
-    ) -> Eval<Item> {
+    fn steps(&mut self, steps: &[Step], after: usize, whole: bool, context: Item) -> Eval<Item> {
         let mut current = context;
         // The first step may take an array as one item.
         let mut is_one = whole;

@@ -331,7 +331,11 @@ impl<'a> Machine<'a> {
             Arithmetic::Modulo => left % right,
         };
         // An infinity is an error or not, as it is used; the slow path knows.
-        if n.is_finite() { Ok(Some(n)) } else { Err(Bail) }
+        if n.is_finite() {
+            Ok(Some(n))
+        } else {
+            Err(Bail)
+        }
     }
 
     /// The numbers that two ops give, which are often two members of one object.

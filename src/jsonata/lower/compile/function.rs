@@ -5,9 +5,7 @@ use jsonata_core::ast::{AstNode, BinaryOp};
 use super::{Binding, Lowerer, Lowering, Names, Place, is_array_constructor, refuse};
 use super::{LAMBDAS_MAX, Lambda, NESTING_MAX};
 use crate::jsonata::Constants;
-use crate::jsonata::lower::op::{
-    Element, Function, Higher, HigherCall, Node, Op, Path, Put,
-};
+use crate::jsonata::lower::op::{Element, Function, Higher, HigherCall, Node, Op, Path, Put};
 use crate::stdx::narrow;
 
 impl<C: Constants> Lowerer<'_, C> {
@@ -56,20 +54,13 @@ impl<C: Constants> Lowerer<'_, C> {
     fn aggregate(&mut self, function: Function, list: &AstNode, place: Place) -> Lowering<Op> {
         Ok(match self.op(list, place)? {
             Op::Path(path) if is_numeric(&path) => Op::Over(function, path),
-            Op::Reach(reach) if is_numeric(&reach.path) => {
-                Op::Over(function, Box::new(reach.path))
-            }
+            Op::Reach(reach) if is_numeric(&reach.path) => Op::Over(function, Box::new(reach.path)),
             list => Op::Call(function, [list].into()),
         })
     }
 
     /// `$merge([base, {…}])`
-    fn put(
-        &mut self,
-        base: &AstNode,
-        pairs: &[(AstNode, AstNode)],
-        place: Place,
-    ) -> Lowering<Op> {
+    fn put(&mut self, base: &AstNode, pairs: &[(AstNode, AstNode)], place: Place) -> Lowering<Op> {
         let base = Element {
             op: self.op(base, place)?,
             whole: is_array_constructor(base),
