@@ -118,25 +118,34 @@ impl Measured {
                 self.collected += text_bytes(value, 0)?;
                 at_most(self.collected, COLLECTED_BYTES_MAX)?;
             }
+            Guard::IsFunction
+            | Guard::IsBuiltin
+            | Guard::FillsBeforeNumber
+            | Guard::FillsBeforeOther => return Ok(JValue::Bool(self.answer(guard, args))),
+            Guard::Picture => picture(value)?,
+            Guard::Distinct => return distinct(args),
+        }
+        Ok(value.clone())
+    }
+
+    /// What a guard tells of values, that passes none on.
+    fn answer(&mut self, guard: Guard, args: &[JValue]) -> bool {
+        let value = args.first().unwrap_or(&JValue::Undefined);
+        match guard {
             Guard::IsFunction => {
                 let is_function = value.is_function();
                 if is_function {
                     self.open.pop();
                 }
-                return Ok(JValue::Bool(is_function));
+                is_function
             }
-            Guard::FillsBeforeNumber | Guard::FillsBeforeOther => {
+            Guard::IsBuiltin => matches!(value, JValue::Builtin { .. }),
+            _ => {
                 let is_number = matches!(args.get(1), Some(JValue::Number(_)));
-                let fills = is_number == (guard == Guard::FillsBeforeNumber);
-                return Ok(JValue::Bool(fills && matches!(value, JValue::String(_))));
+                is_number == (guard == Guard::FillsBeforeNumber)
+                    && matches!(value, JValue::String(_))
             }
-            Guard::IsBuiltin => {
-                return Ok(JValue::Bool(matches!(value, JValue::Builtin { .. })));
-            }
-            Guard::Picture => picture(value)?,
-            Guard::Distinct => return distinct(args),
         }
-        Ok(value.clone())
     }
 
     /// The items of a list with those of one more value.

@@ -78,9 +78,9 @@ pub(super) fn short_f64(bytes: &[u8], len: usize) -> Option<f64> {
     if (values.wrapping_add(ONES * 0x76) | values) & (ONES << 7) != 0 {
         return None;
     }
-    let pairs = values.wrapping_mul(10) + (values >> 8) & 0x00FF_00FF_00FF_00FF;
-    let fours = pairs.wrapping_mul(100) + (pairs >> 16) & 0x0000_FFFF_0000_FFFF;
-    let mantissa = fours.wrapping_mul(10_000) + (fours >> 32) & 0xFFFF_FFFF;
+    let pairs = (values.wrapping_mul(10) + (values >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    let mantissa = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xFFFF_FFFF;
     let magnitude = match decimals {
         0 => mantissa as f64,
         _ => mantissa as f64 / POWERS[decimals],
