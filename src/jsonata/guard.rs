@@ -114,7 +114,7 @@ impl Rewrite {
                 rhs,
                 ..
             } => self.node(rhs),
-            _ => parts_mut(node, &mut |part| self.node(part)),
+            _ => parts_mut(node, &mut |part, _| self.node(part)),
         }
         if let AstNode::Function { name, args, .. } = node
             && name == "now"
