@@ -24,8 +24,12 @@ impl<'d> Compiler<'d> {
                 let expression = self.expression(field);
                 self.emit(Op::Eval(expression));
             }
+            Template::Object(members) if is_evaluated(members) => {
+                let (object, _) = self.object(members, Self::evaluated);
+                self.emit(Op::EvalObject(object));
+            }
             Template::Object(members) => {
-                let (object, _) = self.object(members);
+                let (object, _) = self.object(members, Self::source);
                 self.emit(Op::MakeObject(object));
             }
             Template::Array(elements) => {
@@ -38,12 +42,16 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, template: &'d [(String, Template)]) -> (ObjectId, Shape) {
+    fn object(
+        &mut self,
+        template: &'d [(String, Template)],
+        source: fn(&mut Self, &'d Template) -> Source,
+    ) -> (ObjectId, Shape) {
         let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
                 key: self.key(name),
-                source: self.source(template),
+                source: source(self, template),
             })
             .collect();
         let popped = members
@@ -70,6 +78,20 @@ impl<'d> Compiler<'d> {
             known_size,
         });
         (ObjectId(narrow(self.objects.len() - 1)), shape)
+    }
+
+    /// A member of an object that is evaluated as a whole.
+    fn evaluated(&mut self, template: &'d Template) -> Source {
+        match template {
+            Template::Expression(field) => {
+                let id = self.expression(field);
+                match self.expressions[id.index()].compiled.input_member() {
+                    Some(name) => Source::InputMember(name.clone(), id),
+                    None => Source::Expression(id),
+                }
+            }
+            template => self.source(template),
+        }
     }
 
     fn source(&mut self, template: &'d Template) -> Source {
@@ -123,14 +145,17 @@ impl<'d> Compiler<'d> {
 
     /// Emits the ops that make the template's value the frame's value.
     pub(super) fn set_template(&mut self, template: &'d Template) {
-        if let Template::Object(members) = template {
-            let (object, shape) = self.object(members);
-            self.shapes.set_value(Some(shape));
-            self.emit(Op::SetObject(object));
-        } else {
-            self.shapes.set_value(None);
-            self.push_template(template);
-            self.emit(Op::SetValue);
+        match template {
+            Template::Object(members) if !is_evaluated(members) => {
+                let (object, shape) = self.object(members, Self::source);
+                self.shapes.set_value(Some(shape));
+                self.emit(Op::SetObject(object));
+            }
+            template => {
+                self.shapes.set_value(None);
+                self.push_template(template);
+                self.emit(Op::SetValue);
+            }
         }
     }
 
@@ -193,4 +218,13 @@ impl<'d> Compiler<'d> {
         let variables = assign.iter().map(|(name, _)| self.variable(name)).collect();
         Some(self.assign_id(variables))
     }
+}
+
+/// True for an object whose members are literals and expressions, which one op makes.
+fn is_evaluated(members: &[(String, Template)]) -> bool {
+    let is_expression = |template: &Template| matches!(template, Template::Expression(_));
+    members.iter().any(|(_, template)| is_expression(template))
+        && members.iter().all(|(_, template)| {
+            is_expression(template) || matches!(template, Template::Literal(_))
+        })
 }

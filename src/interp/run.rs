@@ -288,6 +288,10 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
+                Op::EvalObject(object) => {
+                    let object = self.eval_object(frame, object, registers)?;
+                    self.execution.stack.push(object);
+                }
                 Op::MakeObject(object) => match self.make_object(frame, object, registers.value) {
                     Ok(object) => self.execution.stack.push(object),
                     Err(load) => return Err(self.no_member(frame, load, registers.value)),
@@ -661,6 +665,9 @@ impl<O: Observer> Run<'_, O> {
                     let at = self.execution.stack.len() - left_on_stack;
                     left_on_stack -= 1;
                     (Some(self.execution.stack[at]), &LoadId(0))
+                }
+                Source::Expression(_) | Source::InputMember(..) => {
+                    unreachable!("it is `eval_object` that has expressions")
                 }
             };
             let Some(val) = found else {

@@ -52,6 +52,7 @@ impl Program {
             Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
+            Op::EvalObject(object) => self.write_object(f, "eval-object", object),
             Op::MakeObject(object) => self.write_object(f, "make-object", object),
             Op::SetObject(object) => self.write_object(f, "set-object", object),
             Op::MakeArray(count) => write!(f, "make-array   {count}"),
@@ -146,6 +147,9 @@ impl Program {
                 | Source::Item(load)
                 | Source::ItemIndex(load)
                 | Source::Path { load, .. } => self.loads[load.index()].path.text().to_owned(),
+                Source::Expression(expression) | Source::InputMember(_, expression) => {
+                    self.expression_text(*expression)
+                }
                 Source::Popped => "popped".to_owned(),
             };
             write!(f, "{separator}{}: {source}", self.key(member.key))?;

@@ -221,6 +221,10 @@ pub(crate) enum Source {
         end_step: u32,
         load: LoadId,
     },
+    /// A JSONata expression; an object with one has no other members but such and literals.
+    Expression(ExpressionId),
+    /// The same, of `$states.input.name`.
+    InputMember(MemberName, ExpressionId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
 }

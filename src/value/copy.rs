@@ -97,6 +97,57 @@ pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberNa
     }
 }
 
+/// Two members: those of an ingested object in one go over it.
+#[inline(always)]
+pub(super) fn both_members(
+    values: Values<'_>,
+    object: Opened,
+    first: &MemberName,
+    second: &MemberName,
+) -> [Option<Val>; 2] {
+    let is_short = |member: &MemberName| (1..=SHORT_NAME_MAX).contains(&member.name.raw().len());
+    if let Form::Object = object.node.tag.form()
+        && is_short(first)
+        && is_short(second)
+        && first.key != second.key
+    {
+        let (bit, index) = (object.val.0 & CONSTANT, object.val.0 & !CONSTANT);
+        let doc = values.home(object.val.0);
+        let names = [&first.name, &second.name];
+        return search_both(doc, index + 1, object.node.next, names)
+            .map(|at| (at != 0).then_some(Val(at | bit)));
+    }
+    [first, second].map(|member| named_member(values, object, member))
+}
+
+/// The places of two short names, which differ; 0 for one that is not there.
+#[inline(never)]
+fn search_both(doc: &Doc, first: u32, end: u32, names: [&Name; 2]) -> [u32; 2] {
+    let nodes = doc.nodes.as_slice();
+    let lens = names.map(|name| name.raw().len());
+    let mut found = [0; 2];
+    let mut at = first;
+    while at < end {
+        let node = &nodes[at as usize];
+        let len = node.tag.key_len() as usize;
+        if len == lens[0] && is_name::<SHORT_NAME>(&doc.bytes, node.start as usize - 2, names[0]) {
+            found[0] = at;
+            if found[1] != 0 {
+                break;
+            }
+        } else if len == lens[1]
+            && is_name::<SHORT_NAME>(&doc.bytes, node.start as usize - 2, names[1])
+        {
+            found[1] = at;
+            if found[0] != 0 {
+                break;
+            }
+        }
+        at = node.next;
+    }
+    found
+}
+
 /// Short names are looked for without a call, so that this function saves no registers.
 #[inline(never)]
 fn search_nodes(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32> {
@@ -200,7 +251,20 @@ pub(super) fn append(bytes: &mut Vec<u8>, text: &[u8]) {
 /// Appends a range of a document's bytes to themselves.
 #[inline]
 pub(super) fn append_within(bytes: &mut Vec<u8>, range: Range<usize>) {
-    bytes.extend_from_within(range);
+    let (len, end) = (range.len(), bytes.len());
+    if len > STRIDE || range.end > end || bytes.capacity() - end < STRIDE {
+        bytes.extend_from_within(range);
+        return;
+    }
+    // SAFETY: a stride from `range.start` on ends before a stride from `end` on does, and that lies within the capacity, as
+    // just checked. Bytes behind the range that were never written may be copied: `copy` is by bytes of any state, and
+    // those copies lie behind the new length. Source and destination may overlap, which `copy` allows. `len` bytes behind
+    // `end` are copies of written ones, since the range lies within what was written.
+    unsafe {
+        let start = bytes.as_mut_ptr();
+        std::ptr::copy(start.add(range.start), start.add(end), STRIDE);
+        bytes.set_len(end + len);
+    }
 }
 
 /// An output buffer whose room for all that will be written was reserved beforehand.

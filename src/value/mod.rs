@@ -32,6 +32,7 @@ mod rewrite;
 mod text;
 mod view;
 
+pub(crate) use doc::StringMark;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
@@ -42,7 +43,7 @@ pub(crate) use layout::{Growth, Layout, MemberName};
 pub use prepared::Prepared;
 pub(crate) use text::push_escaped;
 pub use text::{Name, escape, unescape};
-pub(crate) use view::Opened;
+pub(crate) use view::{Cursor, Opened};
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.
