@@ -99,7 +99,8 @@ impl World {
             116..133 => actions::answer_any(&self.hub),
             133..136 => actions::forge(&self.hub),
             136..142 => actions::stop_any(&self.hub, false),
-            142..168 => self.time_passes(&life),
+            142..167 => self.time_passes(&life),
+            167 => self.just_before(&mut life),
             168..180 => self.settle(&mut life),
             180..186 => self.recover(&mut life),
             186..193 => self.fault(),
@@ -165,6 +166,22 @@ impl World {
         }
         let mut state = self.hub.lock();
         trace!(self.hub, state, "time passes");
+    }
+
+    /// Executions have a turn for nothing, a moment before something falls due.
+    fn just_before(&mut self, life: &mut Life) {
+        for _ in 0..4 {
+            self.settle(life);
+            let Some(next) = life.simulation.next_timer() else {
+                return;
+            };
+            self.hub.clock.advance_to_nanos(next.saturating_sub(1));
+            for _ in 0..6 {
+                actions::forge(&self.hub);
+            }
+            self.settle(life);
+            self.hub.clock.advance_to_nanos(next);
+        }
     }
 
     /// Everything has its turn: what was to happen by now has happened then.
