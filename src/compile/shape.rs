@@ -3,6 +3,8 @@
 //! Everything here is an expectation: the interpreter compares layouts, and looks for names where they differ. So it is
 //! enough to follow the states in the order of the definition.
 
+use std::rc::Rc;
+
 use crate::stdx::{FixedMap, narrow};
 use crate::value::{Growth, Layout};
 
@@ -14,7 +16,7 @@ const GROWN_MEMBERS_MAX: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) layout: Layout,
-    names: Vec<Box<str>>,
+    names: Rc<[Box<str>]>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +39,10 @@ impl Shapes {
         for (name, position) in names.iter().zip(0..) {
             self.places.insert(name.clone(), (layout, position));
         }
-        Shape { layout, names }
+        Shape {
+            layout,
+            names: names.into(),
+        }
     }
 
     /// Where a path is to expect the member of that name.
@@ -65,16 +70,15 @@ impl Shapes {
         self.value = shape;
     }
 
-    /// The value becomes the input, with a member of that name put in, if `ResultPath` names one of the object's own.
+    /// The value becomes the input, into which `ResultPath` has put something: a member of that name, if one is given.
     pub(super) fn merge(&mut self, name: Option<&str>) -> Option<Growth> {
         self.value = self.input.clone();
-        let (name, Shape { layout, mut names }) = (name?, self.input.clone()?);
+        let (name, Shape { layout, names }) = (name?, self.input.clone()?);
         if names.len() >= GROWN_MEMBERS_MAX || names.iter().any(|known| **known == *name) {
             return None;
         }
         let members = narrow(names.len());
-        names.push(name.into());
-        let grown = self.add(names);
+        let grown = self.add(names.iter().cloned().chain([name.into()]).collect());
         let growth = Growth::new(layout, members, grown.layout);
         self.value = Some(grown);
         growth
