@@ -293,7 +293,8 @@ impl World {
                 state.model.ends_are_durable();
             }
         }
-        if let Some(journal) = report.journal {
+        // A disk that failed unnoticed has taken ends that the journal knows nothing of.
+        if let Some(journal) = report.journal.filter(|journal| journal.is_clean) {
             self.check_unfinished(journal.unfinished);
         }
         let workers = life.simulation.workers();
