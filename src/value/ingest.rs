@@ -386,8 +386,12 @@ impl Scanner {
             return Err(unexpected(byte(skip(close, 1))));
         }
         let len = close as usize - start as usize;
-        if len > Tag::KEY_BYTES_MAX {
-            return Err(Stop::TooLong);
+        if len.wrapping_sub(1) >= Tag::KEY_BYTES_MAX {
+            if len > 0 {
+                return Err(Stop::TooLong);
+            }
+            // An empty name has two bytes before its end that are not its own: from now on every name is looked for.
+            top.names = u64::MAX;
         }
         self.note_name(doc, start, close, len, top);
         Ok((skip(close, 2), len as u32))
@@ -397,9 +401,8 @@ impl Scanner {
     #[inline(always)]
     fn note_name(&mut self, doc: &mut Doc, start: At, close: At, len: usize, top: &mut Frame) {
         // Names of one object differ in length or in their last two bytes more often than not. The byte before a short
-        // name is its quote; before that of an empty one there can be either of two.
-        let last = if len == 0 { 0 } else { last_two(close) };
-        let hash = last.wrapping_mul(0x9E35) / 1024 + len as u32;
+        // name is its quote.
+        let hash = last_two(close).wrapping_mul(0x9E35) / 1024 + len as u32;
         let bit = 1_u64 << (hash & 63);
         top.count += 1;
         if top.names & bit != 0 && top.count <= SCAN_MEMBERS_MAX {
@@ -662,6 +665,11 @@ mod tests {
             ),
             (r#"{"a":1, "\u0061":2}"#, r#"{"a":2}"#),
             (r#"{"":1,"":2,"a":3,"":4}"#, r#"{"":4,"a":3}"#),
+            (
+                r#"{"a":1,"":2,"b":3,"a":4,"c":5}"#,
+                r#"{"a":4,"":2,"b":3,"c":5}"#,
+            ),
+            (r#"[{"":{"":1}},{"":2}]"#, r#"[{"":{"":1}},{"":2}]"#),
             (
                 r#""0123456789abcdef0123456789abcdefé""#,
                 r#""0123456789abcdef0123456789abcdefé""#,
