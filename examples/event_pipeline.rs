@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if producer.join().is_err() {
         return Err("the producer panicked".into());
     }
-    match pipeline.finish() {
+    match pipeline.finish().end {
         StreamEnd::Finished => Ok(()),
         end => Err(format!("the pipeline ended early: {end:?}").into()),
     }

@@ -13,7 +13,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quickstep::value::{DEPTH_MAX, Doc, Kind, Name, Val, Values};
+use quickstep::value::{DEPTH_MAX, Doc, Kind, Name, Prepared, Val, Values};
 use serde_json::value::RawValue;
 
 /// A value, read by the simplest code that could.
@@ -276,4 +276,22 @@ fuzz_target!(|json: &[u8]| {
         .to_json(again),
         written
     );
+
+    // Prepared, it is the same value, whatever was there before; and containers made of it are written as what they hold.
+    let put = doc.put(&Prepared::new(json)).expect("it was accepted");
+    let values = Values {
+        doc: &doc,
+        constants: &constants,
+    };
+    compare(values, put, &expected);
+    assert!(values.equal(put, again));
+    let key = doc.push_key(&Name::new("name"));
+    let inner = doc.push_object(&constants, &[(key, put)]);
+    let list = doc.push_array(&constants, &[val, inner, again]);
+    let values = Values {
+        doc: &doc,
+        constants: &constants,
+    };
+    let expected = format!(r#"[{written},{{"name":{written}}},{written}]"#);
+    assert_eq!(values.to_json(list), expected);
 });

@@ -1,5 +1,5 @@
 //! What AWS recorded, done over HTTP with a server: `call`, `transcript` and `test_state` of `corpus/aws`, and the executions
-//! that need nobody else. Every case is one test. `corpus/known-failures-api.txt` lists the cases that are expected to fail; one of them that passes
+//! that need nobody else, with their logs as the server writes them. Every case is one test. `corpus/known-failures-api.txt` lists the cases that are expected to fail; one of them that passes
 //! fails the run, and so does an entry that names no case.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ mod api {
     #[expect(dead_code, reason = "the tests of the protocol use the rest of it")]
     pub(crate) mod client;
     pub(crate) mod executions;
+    pub(crate) mod logs;
     pub(crate) mod recorded;
 }
 
@@ -22,7 +23,7 @@ mod difference;
 #[path = "conformance/pattern.rs"]
 mod pattern;
 
-use api::{executions, recorded};
+use api::{executions, logs, recorded};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
         let name = case.name.clone();
         let known = known.remove(&name);
         trials.push(trial(name, known, move || case.run()));
+    }
+    for case in executions::cases(&corpus.join("aws")) {
+        let name = case.name.replacen("execution", "logs", 1);
+        let known = known.remove(&name);
+        trials.push(trial(name, known, move || logs::check(&case)));
     }
     for (name, _) in known {
         trials.push(Trial::test(name, || {

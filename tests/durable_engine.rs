@@ -308,6 +308,143 @@ fn recovery_waits_for_room_where_there_are_threads() {
 }
 
 #[test]
+fn recovery_goes_on_whatever_the_order_of_machines() {
+    let (disk, calls) = (SimStorage::new(), Calls::default());
+    let (a, b) = (machine("a"), machine("b"));
+    let (engine, simulation) = simulated(&disk, &calls);
+    for machine in [&a, &b] {
+        engine.start(machine, StartRequest::new(b"1")).unwrap();
+    }
+    drop((engine, simulation));
+    let limits = Limits {
+        executions: 1,
+        ..Limits::default()
+    };
+    let builder = on(&disk, &calls).limits(limits);
+    let (engine, mut simulation) = builder.build_simulated().unwrap();
+    let first = engine.recover(&[&a, &b]).unwrap();
+    assert_eq!(first.left, 1);
+    assert!(first.executions[0].arn().contains(":a:"));
+    assert!(simulation.run_until_idle(1_000));
+    let without = engine.recover(&[&a]).unwrap_err();
+    assert_eq!(without.kind(), ErrorKind::Journal);
+    assert!(without.to_string().contains(":b,"), "{without}");
+    let second = engine.recover(&[&b, &a]).unwrap();
+    assert!(second.executions[0].arn().contains(":b:"));
+    assert!(simulation.run_until_idle(1_000));
+    // Whoever waits is not refused.
+    assert_eq!(engine.refusals(), quickstep::engine::Refusals::default());
+    assert_eq!(
+        engine.shutdown(PATIENCE).journal.map(|j| j.unfinished),
+        Some(0)
+    );
+}
+
+#[test]
+fn what_never_fits_again_is_told_and_not_waited_for() {
+    let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
+    let (engine, simulation) = simulated(&disk, &calls);
+    engine.start(&machine, StartRequest::new(b"123")).unwrap();
+    drop((engine, simulation));
+    let limits = Limits {
+        input_bytes: 2,
+        ..Limits::default()
+    };
+    let engine = on(&disk, &calls).limits(limits).build().unwrap();
+    let error = engine.recover(&[&machine]).unwrap_err();
+    let throttled = error.throttled().unwrap();
+    assert_eq!(throttled.limit, Limit::InputBytes);
+    assert_eq!(throttled.retry_after, None);
+}
+
+#[test]
+fn a_report_is_true_however_full_the_disk_is() {
+    let machine = machine("m");
+    for pages in 15..40 {
+        let (disk, calls) = (SimStorage::new(), Calls::default());
+        let (engine, mut simulation) = simulated(&disk, &calls);
+        disk.set_faults(Faults {
+            bytes_max: Some(pages * 4_096),
+            allocates_late: pages % 2 == 0,
+            ..Faults::default()
+        });
+        for _ in 0..1_000 {
+            if engine.start(&machine, StartRequest::new(b"1")).is_err() {
+                break;
+            }
+        }
+        assert!(simulation.run_until_idle(10_000));
+        let report = engine.shutdown(Duration::ZERO).journal.unwrap();
+        drop((engine, simulation));
+        disk.set_faults(Faults::default());
+        let (engine, _simulation) = simulated(&disk, &calls);
+        let unfinished = engine.journal_counters().unwrap().unfinished;
+        if report.is_clean {
+            assert_eq!(report.unfinished, 0, "{pages} pages");
+        }
+        assert!(
+            unfinished == report.unfinished || !report.is_clean,
+            "{pages} pages: {report:?}, {unfinished}"
+        );
+    }
+}
+
+#[test]
+fn nothing_runs_again_before_the_number_of_its_attempt_is_on_the_disk() {
+    let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
+    let (engine, simulation) = simulated(&disk, &calls);
+    for _ in 0..3 {
+        engine.start(&machine, StartRequest::new(b"{}")).unwrap();
+    }
+    drop((engine, simulation));
+    let (engine, mut simulation) = simulated(&disk, &calls);
+    disk.set_faults(Faults {
+        fail_sync: Some(disk.syncs() + 1),
+        ..Faults::default()
+    });
+    // However often it is tried.
+    for _ in 0..3 {
+        let error = engine.recover(&[&machine]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        assert!(simulation.run_until_idle(10));
+    }
+    assert_eq!((engine.in_flight(), calls.take().len()), (0, 0));
+    drop((engine, simulation));
+    disk.crash(&mut || 1);
+    let (engine, _simulation) = simulated(&disk, &calls);
+    assert_eq!(engine.recover(&[&machine]).unwrap().executions.len(), 3);
+}
+
+#[test]
+fn more_runs_again_than_one_commit_has_room_for() {
+    let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
+    let options = JournalOptions {
+        bytes_max: 20_480 * 40,
+        ..SMALL
+    };
+    let open = || {
+        let builder = on(&disk, &calls).journal_options(options);
+        builder.build_simulated().unwrap()
+    };
+    let first = open();
+    let batch = [&b"{}"[..]; 100];
+    first
+        .0
+        .start_batch(&machine, batch, Sums::default())
+        .unwrap();
+    for attempt in 2..5 {
+        disk.crash(&mut || 1);
+        let (engine, _simulation) = open();
+        let recovered = engine.recover(&[&machine]).unwrap();
+        let handles = &recovered.executions;
+        assert_eq!((handles.len(), recovered.left), (100, 0));
+        assert!(handles.iter().all(|handle| handle.attempt() == attempt));
+        assert_eq!(engine.journal_counters().unwrap().attempts, 100);
+    }
+    assert!(calls.take().is_empty());
+}
+
+#[test]
 fn a_full_journal_refuses_and_room_comes_with_ends() {
     let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
     let (engine, mut simulation) = simulated(&disk, &calls);

@@ -372,14 +372,16 @@ fn pipe(
     let events = pipeline.events.clone();
     let sender = std::thread::spawn(move || {
         for n in 0..count {
-            events.send(n.to_string().into_bytes()).unwrap();
+            events.send(n.to_string()).unwrap();
         }
     });
     let results: Vec<PipelineEvent> = (0..count)
         .map(|_| pipeline.results.recv().unwrap())
         .collect();
     sender.join().unwrap();
-    assert!(matches!(pipeline.finish(), StreamEnd::Finished));
+    let report = pipeline.finish();
+    assert!(matches!(report.end, StreamEnd::Finished));
+    assert_eq!((report.read, report.done), (count as u64, count as u64));
     results
 }
 
@@ -400,7 +402,11 @@ fn pipelines_lose_and_swap_nothing() {
             builder().task_async("*", echo_later).build().unwrap(),
         ];
         for engine in engines {
-            let options = StreamOptions { in_flight, order };
+            let options = StreamOptions {
+                in_flight,
+                order,
+                ..StreamOptions::default()
+            };
             let mut results = pipe(&engine, &task(""), options, 3_000);
             if order == Order::Completion {
                 results.sort_by_key(|event| event.number);
@@ -418,7 +424,7 @@ fn events_that_are_no_inputs_are_errors_of_their_own() {
     let engine = Engine::builder().task("*", echo).build().unwrap();
     let pipeline = Pipeline::start(&engine, &task(""), StreamOptions::default());
     for event in ["1", "", "{", "4"] {
-        pipeline.events.send(event.into()).unwrap();
+        pipeline.events.send(event).unwrap();
     }
     drop(pipeline.events);
     let results: Vec<bool> = pipeline
@@ -437,7 +443,7 @@ fn a_pipeline_stops_when_nobody_listens() {
         events, results, ..
     } = pipeline;
     drop(results);
-    while events.send(b"1".to_vec()).is_ok() {}
+    while events.send("1").is_ok() {}
 }
 
 #[test]

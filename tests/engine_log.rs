@@ -11,6 +11,7 @@ use quickstep::engine::{DurabilityMode, Ended, Error, ResultSink, StartRequest, 
 use quickstep::history::{EachEvent, EventType, HistoryEvent, LogContext, LogLevel};
 use quickstep::interp::name_of_seed;
 use quickstep::log::{Filter, LineFormat, LogConfig, LogSink, LogStream, Policy, SinkFormat};
+use quickstep::metrics::{Metrics, prometheus};
 use quickstep::task::OwnedTaskRequest;
 use quickstep::{Engine, EngineBuilder, StateMachine};
 use serde_json::Value;
@@ -230,4 +231,29 @@ fn levels_are_of_machines_and_change() {
     log.configure("m", LogConfig::new(LogLevel::Fatal));
     engine.run(&machine, INPUTS[1].as_bytes()).unwrap();
     assert_eq!(types(), ["ExecutionFailed"]);
+}
+
+#[test]
+fn a_log_of_two_engines_is_counted_once() {
+    let folder = folder("two");
+    let log = LogStream::builder()
+        .config(LogConfig::new(LogLevel::All))
+        .sink(LogSink::file(folder.join("log"), LINES).policy(Policy::Block))
+        .build()
+        .unwrap();
+    let metrics = Metrics::new();
+    let engines = [(); 2].map(|()| builder().metrics(&metrics).log(&log).build().unwrap());
+    for engine in &engines {
+        engine.run(&machine("m"), INPUTS[2].as_bytes()).unwrap();
+        engine.shutdown(PATIENCE);
+    }
+    let counters = log.close(PATIENCE);
+    let written = counters.sinks[0].events;
+    assert!(written > 0 && counters.dropped() == 0);
+    let text = prometheus::render(&metrics.snapshot());
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("quickstep_log_events_total{"))
+        .unwrap();
+    assert!(line.ends_with(&format!(" {written}")), "{line}: {written}");
 }

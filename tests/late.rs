@@ -246,6 +246,38 @@ fn an_answer_after_the_deadline_comes_too_late() {
     }
 }
 
+/// As one who looks late finds it: the answer lies there, and the timeout has fallen due before it came.
+#[test]
+fn an_answer_after_the_timeout_comes_too_late() {
+    for more in [
+        r#""TimeoutSeconds":5"#,
+        r#""TimeoutSeconds":60,"HeartbeatSeconds":5"#,
+    ] {
+        let machine = within_ten_seconds(&format!(
+            r#"{{"Type":"Task","Resource":"arn:aws:lambda:us-east-1:000000000000:function:f",{more},
+            "Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Done"}}],"Next":"Late"}}"#
+        ));
+        for answer in [
+            Completion::Succeeded(b"1"),
+            Completion::Failed(&Failure::new("Late", "")),
+            Completion::Heartbeat,
+        ] {
+            let (mut execution, frame) = started(&machine);
+            let now = Timestamp::from_millis(5_000);
+            let taken = execution.complete(machine.program(), frame, answer, now, &mut NoEvents);
+            assert_eq!((taken, execution.status()), (Err(Stale), Status::Running));
+            let yielded = execution.step(machine.program(), now, &mut NoEvents);
+            assert_eq!(yielded, Yield::Done, "{more}");
+            assert_eq!(execution.status(), Status::Succeeded, "{more}");
+        }
+        // A moment before, it is in time.
+        let (mut execution, frame) = started(&machine);
+        let (now, answer) = (Timestamp::from_millis(4_999), Completion::Succeeded(b"1"));
+        let taken = execution.complete(machine.program(), frame, answer, now, &mut NoEvents);
+        assert_eq!(taken, Ok(()));
+    }
+}
+
 /// Calls a task that has a timeout, again and again, without time passing.
 #[test]
 fn timeouts_that_do_not_come_to_pass_take_no_memory() {

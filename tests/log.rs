@@ -262,6 +262,45 @@ fn files_rotate_by_size() {
 }
 
 #[test]
+fn a_file_that_somebody_took_away_is_begun_again() {
+    let folder = folder("taken");
+    let path = folder.join("log");
+    std::fs::write(folder.join("log.1"), "older").unwrap();
+    let now = Arc::new(AtomicI64::new(0));
+    let reads = Arc::clone(&now);
+    let sink = LogSink::file(&path, LINES)
+        .policy(Policy::Block)
+        .rotation(Rotation {
+            age_millis: Some(1_000),
+            ..Rotation::default()
+        });
+    let stream = all()
+        .sink(sink)
+        .now(move || Timestamp::from_millis(reads.load(Ordering::Relaxed)))
+        .build()
+        .unwrap();
+    let machine = machine("m");
+    let mut recorder = stream.recorder();
+    for seed in 0..20 {
+        record(&machine, GOOD, seed, &mut recorder);
+        recorder.flush();
+        while stream.counters().sinks[0].events < stream.counters().events {
+            std::thread::yield_now();
+        }
+        let lines = direct(&machine, GOOD, seed, LogLevel::All, true);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines);
+        std::fs::remove_file(&path).unwrap();
+        now.fetch_add(1_000, Ordering::Relaxed);
+    }
+    // What was put aside is not moved on, and out, for that.
+    let older = std::fs::read_to_string(folder.join("log.1")).unwrap();
+    assert_eq!(older, "older");
+    assert!(!folder.join("log.0").exists() && !folder.join("log.2").exists());
+    drop(recorder);
+    close(stream);
+}
+
+#[test]
 fn files_rotate_by_age() {
     let folder = folder("age");
     let path = folder.join("log");

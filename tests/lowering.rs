@@ -10,6 +10,8 @@ mod results;
 use grammar::Source;
 use oracle::{Outcome, difference, lowered, parse};
 use proptest::prelude::*;
+use quickstep::internal::Expression;
+use quickstep::value::{Doc, Values};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -96,8 +98,67 @@ fn cases_of_the_suite() {
     assert!(values >= 700, "{values} of the cases are evaluated");
 }
 
+/// A condition of `$states.input` and literals, chosen by bytes.
+fn condition(bytes: &mut impl Iterator<Item = u8>, depth: usize) -> String {
+    let mut next = || usize::from(bytes.next().unwrap_or(0));
+    let (choice, left, right, operator) = (next(), next(), next(), next());
+    let member = |at: usize| {
+        format!(
+            "$states.input.{}",
+            ["a", "b", "name", "a.b", "price"][at % 5]
+        )
+    };
+    let operand = |at: usize| match at % 3 {
+        0 => [
+            "0", "1", "-0.5", "2.5", "1e300", "'ab c'", "''", "true", "false", "null",
+        ][at / 3 % 10]
+            .to_owned(),
+        _ => member(at / 3),
+    };
+    match choice % 8 {
+        0 if depth > 0 => format!("$not({})", condition(bytes, depth - 1)),
+        1 if depth > 0 => {
+            let left = condition(bytes, depth - 1);
+            format!("({left}) and ({})", condition(bytes, depth - 1))
+        }
+        2 if depth > 0 => {
+            let left = condition(bytes, depth - 1);
+            format!("({left}) or ({})", condition(bytes, depth - 1))
+        }
+        3 => format!("$exists({})", member(left)),
+        4 => member(left),
+        _ => {
+            let operator = ["=", "!=", "<", "<=", ">", ">="][operator % 6];
+            format!("{} {operator} {}", operand(left), operand(right))
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A condition that is tested without an evaluation is as an evaluation has it; the way there compares the two.
+    #[test]
+    fn random_conditions(choices in prop::collection::vec(any::<u8>(), 1..60), data in prop::collection::vec(any::<u8>(), 0..60)) {
+        let text = condition(&mut choices.into_iter(), 3);
+        let mut source = Source::new(&data);
+        let [a, b, name] = [2, 1, 1].map(|depth| source.value(depth));
+        let data = format!(r#"{{"a":{a},"b":{b},"name":{name}}}"#);
+        let expression = Expression::aws(&text, &[]).unwrap();
+        let mut doc = Doc::new();
+        let input = doc.ingest(data.as_bytes()).unwrap();
+        let tested = expression.test(&doc, input);
+        let evaluated = match expression.run(&mut doc, Some(input), &[]) {
+            Ok(Some(value)) => {
+                let constants = expression.constants();
+                Some(Values { doc: &doc, constants }.to_json(value))
+            }
+            Ok(None) | Err(_) => None,
+        };
+        if let Some(tested) = tested {
+            prop_assert_eq!(evaluated, Some(tested.to_string()), "{} over {}", text, data);
+        }
+    }
 
     /// A lowered expression gives what jsonata-core gives, or bails.
     #[test]

@@ -14,6 +14,7 @@ use quickstep::engine::{
     Clock, Ended, Error, Limits, Order, Pipeline, ResultSink, Simulation, StartRequest, StreamEnd,
     StreamOptions,
 };
+use quickstep::history::NoEvents;
 use quickstep::metrics::{CATALOGUE, Kind, Metrics, Snapshot, Value, prometheus};
 use quickstep::stdx::Timestamp;
 use quickstep::task::{OwnedTaskRequest, TaskAnswer, TaskRequest, TaskToken};
@@ -94,6 +95,7 @@ fn run_shop(metrics: &Metrics) {
         let options = StreamOptions {
             in_flight: 100,
             order,
+            ..StreamOptions::default()
         };
         let pipeline = Pipeline::start(&engine, &shop(), options);
         let sender = pipeline.events.clone();
@@ -106,7 +108,7 @@ fn run_shop(metrics: &Metrics) {
             pipeline.results.recv().unwrap();
         }
         feeder.join().unwrap();
-        assert!(matches!(pipeline.finish(), StreamEnd::Finished));
+        assert!(matches!(pipeline.finish().end, StreamEnd::Finished));
     }
 }
 
@@ -428,6 +430,41 @@ fn asynchronous_starts_and_tasks_that_are_answered_by_their_tokens() {
         (count, nanos / 1_000_000),
         (5, 5_000 + 5_000 + 14_000 + 14_000)
     );
+}
+
+/// A handler that works for five seconds, on one task at a time: the second of two waits for as long.
+#[test]
+fn tasks_that_wait_for_their_handler() {
+    let definition = format!(
+        r#"{{"StartAt":"M","States":{{"M":{{"Type":"Map","End":true,"ItemProcessor":{{"StartAt":"T","States":{{
+          "T":{{"Type":"Task","Resource":"{F}","End":true}}}}}}}}}}}}"#
+    );
+    let machine = machine("each", &definition);
+    for is_observed in [false, true] {
+        let clock = Arc::new(ByHand::default());
+        let hands = Arc::clone(&clock);
+        let work = move |_: OwnedTaskRequest| {
+            let hands = Arc::clone(&hands);
+            async move {
+                hands.0.fetch_add(5_000, Ordering::Relaxed);
+                Ok(b"1".to_vec())
+            }
+        };
+        let engine = Engine::builder()
+            .task_async_limited("*", 1, work)
+            .clock(clock)
+            .build()
+            .unwrap();
+        let result = match is_observed {
+            true => engine.run_with(&machine, StartRequest::new(b"[1,2]"), &mut NoEvents),
+            false => engine.run(&machine, b"[1,2]"),
+        };
+        assert_eq!(result.unwrap().output.as_deref(), Some("[1,1]"));
+        let snapshot = engine.metrics().snapshot();
+        let name = "quickstep_task_schedule_seconds";
+        let (count, nanos) = observed(&snapshot, name, &["each", "lambda", "f"]);
+        assert_eq!((count, nanos / 1_000_000), (2, 5_000));
+    }
 }
 
 /// Executions that begin on their caller's thread and go on with the workers, from several threads at once.

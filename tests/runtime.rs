@@ -642,6 +642,46 @@ fn a_shutdown_meets_an_execution_on_its_callers_thread() {
     assert_eq!(engine.in_flight(), 0);
 }
 
+/// Executions that are large and have several turns: most wait for the next one as they are, those beyond the bytes that
+/// may be held so are frozen.
+#[test]
+fn large_executions_whose_turns_are_over() {
+    const ITEMS: usize = 10_500;
+    let machine = machine(
+        r#"{"StartAt":"M","States":{"M":{"Type":"Map","ItemsPath":"$.items","End":true,"ItemProcessor":{
+            "StartAt":"I","States":{"I":{"Type":"Pass","Parameters":{"n.$":"$"},"End":true}}}}}}"#,
+    );
+    let mut sim = Simulated::new(Engine::builder().workers(2));
+    let numbers: Vec<String> = (0..ITEMS).map(|n| n.to_string()).collect();
+    let items = numbers.join(",");
+    let padding = "x".repeat(150_000);
+    let inputs: Vec<Vec<u8>> = (0..40)
+        .map(|n| format!(r#"{{"items":[{n},{items}],"padding":"{padding}"}}"#).into_bytes())
+        .collect();
+    let keep = Keep::default();
+    let engine = &sim.engine;
+    engine
+        .start_batch(&machine, slices(&inputs), keep.clone())
+        .unwrap();
+    let handle = engine
+        .start(&machine, StartRequest::new(&inputs[0]))
+        .unwrap();
+    // Single starts come first.
+    assert!(sim.simulation.turn(0));
+    assert_eq!(sim.engine.counts().parked, 1);
+    assert!(handle.stop(None, None));
+    sim.run();
+    assert_eq!(handle.result().unwrap().unwrap().status, Status::Aborted);
+    assert_eq!(sim.engine.counts().parked, 41, "each has had two turns");
+    let made: Vec<String> = numbers.iter().map(|n| format!(r#"{{"n":{n}}}"#)).collect();
+    let made = made.join(",");
+    let kept = keep.take();
+    assert_eq!(kept.len(), 40);
+    for (n, text) in kept {
+        assert!(text == format!(r#"SUCCEEDED [{{"n":{n}}},{made}]"#), "{n}");
+    }
+}
+
 /// Branches, iterations, waits, retries and answers, whatever the order of turns.
 #[test]
 fn any_order_of_turns() {

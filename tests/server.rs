@@ -4,15 +4,21 @@
 
 #[path = "api/client.rs"]
 mod client;
+mod server {
+    mod hostile;
+    mod ingest;
+    mod signatures;
+    mod states;
+    mod tls;
+    mod watching;
+}
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use client::{Connection, Host};
 use proptest::prelude::*;
-use quickstep::Failure;
 use quickstep::server::{Server, ServerOptions, StartError, StoreErrorKind, limits};
-use quickstep::task::{TaskRegistry, TaskRequest};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
@@ -420,22 +426,8 @@ fn histories_end_at_25000_events() {
 /// A long poll ends with the server, and the server with its polls.
 #[test]
 fn the_end_of_the_server_ends_polls() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let options = ServerOptions {
-        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-        ..ServerOptions::default()
-    };
-    let server = runtime.block_on(Server::bind(options)).unwrap();
-    let addr = server.local_addr();
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let running = runtime.spawn(server.run(async move {
-        let _ = ended.await;
-    }));
-    let mut connection = client::connect(addr);
+    let host = host();
+    let mut connection = host.connect();
     let (_, activity) = connection.call("CreateActivity", &json!({"name": "a"}));
     let body = json!({"activityArn": activity["activityArn"]}).to_string();
     let request = format!(
@@ -446,12 +438,8 @@ fn the_end_of_the_server_ends_polls() {
     connection.send(request.as_bytes()).unwrap();
     // The poll is under way once another request on another connection was answered after it was sent; whether it is
     // or not, the answer is the same.
-    assert_eq!(
-        client::connect(addr).post("ListActivities", b"{}").status,
-        200
-    );
-    end.send(()).unwrap();
-    assert_eq!(runtime.block_on(running).unwrap(), 0);
+    assert_eq!(host.connect().post("ListActivities", b"{}").status, 200);
+    assert_eq!(host.stop(), 0);
     if let Some(answer) = connection.receive() {
         assert_eq!(answer.json(), json!({"taskToken": null}));
     }
@@ -498,6 +486,8 @@ fn damaged_stores_are_refused() {
     }
     let path = directory.join("catalogue.redb");
     let whole = wait_for_file(&path);
+    let executions = directory.join("executions.redb");
+    wait_for_file(&executions);
     let mut refusals = 0;
     for i in 0..64 {
         let mut bytes = whole.clone();
@@ -527,6 +517,7 @@ fn damaged_stores_are_refused() {
                 assert_eq!(before, after, "byte {at}");
                 drop(host);
                 wait_for_file(&path);
+                wait_for_file(&executions);
             }
         }
     }
@@ -660,160 +651,4 @@ fn no_request_is_a_defect() {
             Ok(())
         })
         .unwrap();
-}
-
-fn test_state(definition: &Value, more: &Value) -> Value {
-    let mut tasks = TaskRegistry::new();
-    tasks.register(
-        "arn:aws:lambda:*:function:double",
-        |request: &TaskRequest<'_>, response: &mut Vec<u8>| {
-            let input = request.input_json();
-            response.extend_from_slice(format!("[{input},{input}]").as_bytes());
-            Ok(())
-        },
-    );
-    tasks.register_async("arn:aws:states:::sqs:sendMessage", async |_request| {
-        Err(Failure::new("Queue.Full", "later"))
-    });
-    let host = Host::start(ServerOptions {
-        tasks,
-        ..ServerOptions::default()
-    });
-    let mut params = json!({"definition": definition.to_string(), "inspectionLevel": "TRACE"});
-    for (name, value) in more.as_object().unwrap() {
-        params[name] = value.clone();
-    }
-    host.connect().call("TestState", &params).1
-}
-
-#[test]
-fn tests_of_states_retry_and_catch() {
-    let state = json!({
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": "f", "Payload.$": "$.p"},
-        "Retry": [
-            {"ErrorEquals": ["Other"]},
-            {"ErrorEquals": ["Busy"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 3},
-        ],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Caught"}],
-        "Next": "Done",
-    });
-    let mock = json!({"errorOutput": {"error": "Busy", "cause": "c"}});
-    let tested = |retries: u32| {
-        let configuration = json!({"retrierRetryCount": retries});
-        let more = json!({"input": "{\"p\":1}", "mock": mock, "stateConfiguration": configuration});
-        test_state(&state, &more)
-    };
-    for (retries, seconds) in [(0, 2), (1, 6)] {
-        let answer = tested(retries);
-        assert_eq!(answer["status"], "RETRIABLE", "{answer}");
-        assert_eq!(
-            (&answer["error"], &answer["cause"]),
-            (&json!("Busy"), &json!("c"))
-        );
-        let details = json!({"retryIndex": 1, "retryBackoffIntervalSeconds": seconds});
-        assert_eq!(answer["inspectionData"]["errorDetails"], details);
-        assert_eq!(
-            answer["inspectionData"]["afterParameters"],
-            r#"{"FunctionName":"f","Payload":1}"#
-        );
-    }
-    let answer = tested(2);
-    assert_eq!(answer["status"], "CAUGHT_ERROR", "{answer}");
-    assert_eq!(answer["nextState"], "Caught");
-    assert_eq!(
-        answer["output"],
-        r#"{"p":1,"error":{"Error":"Busy","Cause":"c"}}"#
-    );
-    assert_eq!(
-        answer["inspectionData"]["errorDetails"],
-        json!({"catchIndex": 0})
-    );
-    let more = json!({"input": "{\"p\":1}", "mock": {"result": "{\"Payload\":2}"}});
-    let answer = test_state(&state, &more);
-    assert_eq!(
-        (&answer["status"], &answer["nextState"]),
-        (&json!("SUCCEEDED"), &json!("Done"))
-    );
-}
-
-#[test]
-fn tests_of_states_have_variables_and_waits() {
-    let state = json!({
-        "Type": "Pass",
-        "Parameters": {"z.$": "$v.n", "a.$": "$.x"},
-        "Assign": {"w.$": "$.z"},
-        "End": true,
-    });
-    let more = json!({"input": "{\"x\": [1.50]}", "variables": "{\"v\": {\"n\": 0.10}}"});
-    let answer = test_state(&state, &more);
-    // Members stay in the order of the template, and numbers keep their text.
-    assert_eq!(answer["output"], r#"{"z":0.10,"a":[1.50]}"#, "{answer}");
-    assert_eq!(answer["inspectionData"]["variables"], r#"{"w":0.10}"#);
-    let wait = json!({"Type": "Wait", "Seconds": 86_400, "Next": "N"});
-    let answer = test_state(&wait, &json!({"input": "7"}));
-    assert_eq!(answer["output"], "7", "{answer}");
-    assert_eq!(answer["nextState"], "N");
-    let itself = json!({"Type": "Pass", "Next": "StateUnderTest"});
-    let answer = test_state(&itself, &json!({"input": "7"}));
-    assert_eq!(
-        (&answer["status"], &answer["nextState"]),
-        (&json!("SUCCEEDED"), &json!("StateUnderTest"))
-    );
-    let bad = json!({"Type": "Pass", "InputPath": "$.none", "End": true});
-    let answer = test_state(&bad, &json!({}));
-    assert_eq!(
-        (&answer["status"], &answer["error"]),
-        (&json!("FAILED"), &json!("States.Runtime"))
-    );
-    assert_eq!(answer["inspectionData"], json!({"input": "{}"}));
-}
-
-/// A Task without a mock is done by whoever answers for it.
-#[test]
-fn tests_of_tasks_use_handlers() {
-    let task = |resource: &str| {
-        json!({
-            "Type": "Task",
-            "Resource": resource,
-            "Parameters": {"n.$": "$.n"},
-            "ResultPath": "$.result",
-            "Catch": [{"ErrorEquals": ["Queue.Full"], "Next": "Full"}],
-            "End": true,
-        })
-    };
-    let input = json!({"input": "{\"n\":1.0}"});
-    let lambda = "arn:aws:lambda:us-east-1:123456789012:function:";
-    let answer = test_state(&task(&format!("{lambda}double")), &input);
-    assert_eq!(answer["status"], "SUCCEEDED", "{answer}");
-    assert_eq!(
-        answer["output"],
-        r#"{"n":1.0,"result":[{"n":1.0},{"n":1.0}]}"#
-    );
-    assert_eq!(
-        answer["inspectionData"]["result"],
-        r#"[{"n":1.0},{"n":1.0}]"#
-    );
-    let answer = test_state(&task("arn:aws:states:::sqs:sendMessage"), &input);
-    assert_eq!(answer["status"], "CAUGHT_ERROR", "{answer}");
-    assert_eq!(answer["nextState"], "Full");
-    assert_eq!(answer["error"], "Queue.Full");
-    let answer = test_state(&task(&format!("{lambda}other")), &input);
-    assert_eq!(
-        (&answer["status"], &answer["error"]),
-        (&json!("FAILED"), &json!("States.Runtime"))
-    );
-    assert!(
-        answer["cause"]
-            .as_str()
-            .unwrap()
-            .contains("Nothing answers for"),
-        "{answer}"
-    );
-    let answer = test_state(
-        &task("arn:aws:states:::sqs:sendMessage.waitForTaskToken"),
-        &input,
-    );
-    assert_eq!(error(&answer).0, "ValidationException");
 }

@@ -1,9 +1,13 @@
 //! The commands of the `quickstep` binary. They print, and return exit codes.
 
+mod config;
 mod definition;
+mod deliver;
 mod disassemble;
+mod files;
 mod journal;
 mod log;
+mod logging;
 mod logs;
 mod plain;
 mod record;
@@ -14,17 +18,21 @@ mod serve;
 mod stdout;
 pub mod validate;
 
+pub use deliver::{AfterDoneArg, DeliverArgs};
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
 pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
+pub use logging::{LogFormat, LogLevel};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
-pub use serve::ServeArgs;
+pub use serve::{DurabilityArg, ServeArgs};
 pub use stdout::refuse_without;
 
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use config::Completed;
 use plain::Plain;
 
 /// Everything went well; every execution succeeded.
@@ -83,20 +91,39 @@ impl Cli {
     }
 }
 
-/// Reads the arguments; prints help and complaints about them itself.
+/// Reads the arguments, and the file of settings that they name; prints help and complaints about them itself.
 ///
 /// # Errors
 ///
 /// The exit code, if there is nothing to run.
 pub fn parse() -> Result<Cli, u8> {
-    Cli::try_parse().map_err(|error| {
-        // Help goes to the standard output, complaints to the standard error; there is nobody to tell if those cannot be
-        // written.
-        match error.print() {
-            Err(unwritten) if !error.use_stderr() => {
-                stdout::not_written(&unwritten, &mut io::stderr())
-            }
-            _ => u8::try_from(error.exit_code()).unwrap_or(EXIT_TROUBLE),
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command();
+    let matches = command.clone().try_get_matches_from(&arguments);
+    let matches = matches.map_err(|error| complain(&error))?;
+    let completed = config::complete(&command, &arguments, matches, "serve");
+    let matches = match completed {
+        Ok(Completed::Matches(matches)) => matches,
+        Ok(Completed::Shown(text)) => {
+            return Err(match io::stdout().write_all(text.as_bytes()) {
+                Ok(()) => EXIT_SUCCESS,
+                Err(error) => stdout::not_written(&error, &mut io::stderr()),
+            });
         }
-    })
+        Err(problem) => {
+            // If nobody reads the standard error, the exit code has to do.
+            let _ = writeln!(io::stderr(), "error: {problem}");
+            return Err(EXIT_TROUBLE);
+        }
+    };
+    Cli::from_arg_matches(&matches).map_err(|error| complain(&error))
+}
+
+fn complain(error: &clap::Error) -> u8 {
+    // Help goes to the standard output, complaints to the standard error; there is nobody to tell if those cannot be
+    // written.
+    match error.print() {
+        Err(unwritten) if !error.use_stderr() => stdout::not_written(&unwritten, &mut io::stderr()),
+        _ => u8::try_from(error.exit_code()).unwrap_or(EXIT_TROUBLE),
+    }
 }

@@ -21,6 +21,15 @@ pub(super) enum Form {
     Envelopes,
 }
 
+/// What lines on the standard error begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Label {
+    /// The number of the event.
+    Line,
+    /// The name of the execution, which says where the event is from.
+    Name,
+}
+
 /// What becomes of an event that is no input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OnInvalid {
@@ -51,6 +60,9 @@ pub(super) struct Tally {
     /// Nanoseconds.
     pub(super) latency: Histogram<u64>,
 }
+
+/// Most bytes that are set aside for a page before they are needed.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The longest latency that is told from longer ones: an hour.
 const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
@@ -97,21 +109,23 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct LineRecorder<L> {
     form: Form,
+    label: Label,
     on_invalid: OnInvalid,
     log: L,
     tally: Tally,
-    /// Bytes of the page that was written to last: the next new one gets that much room at once.
-    page_bytes: usize,
+    /// Bytes of the output that was written last.
+    output_bytes: usize,
 }
 
 impl<L: Log> LineRecorder<L> {
-    pub(super) fn new(form: Form, on_invalid: OnInvalid, log: L) -> LineRecorder<L> {
+    pub(super) fn new(form: Form, label: Label, on_invalid: OnInvalid, log: L) -> LineRecorder<L> {
         LineRecorder {
             form,
+            label,
             on_invalid,
             log,
             tally: Tally::new(),
-            page_bytes: 0,
+            output_bytes: 0,
         }
     }
 
@@ -130,7 +144,15 @@ impl<L: Log> LineRecorder<L> {
         if self.form == Form::Outputs {
             let text = one_line(&failure.to_string());
             // Writing to memory cannot fail.
-            let _ = writeln!(page.err, "line {}: {}: {text}", ended.line, status.as_str());
+            let _ = match self.label {
+                Label::Line => {
+                    writeln!(page.err, "line {}: {}: {text}", ended.line, status.as_str())
+                }
+                Label::Name => {
+                    let name = ended.execution().name();
+                    writeln!(page.err, "{name}: {}: {text}", status.as_str())
+                }
+            };
         }
     }
 }
@@ -161,12 +183,18 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         self.log.turn_to(machine, seed);
     }
 
+    /// Makes room for what is likely to come: outputs of one machine are of about the same size.
+    fn begin(&mut self, page: &mut Page, executions: usize) {
+        let likely = executions.saturating_mul(self.output_bytes + self.output_bytes / 4);
+        let likely = likely.min(PAGE_BYTES_MAX);
+        if page.out.capacity() < likely {
+            page.out = Vec::with_capacity(likely);
+        }
+    }
+
     #[inline]
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Page) {
         page.ended += 1;
-        if page.out.capacity() == 0 {
-            page.out.reserve(2 * self.page_bytes);
-        }
         self.tally.latency.saturating_record(ended.nanos.max(1));
         self.tally.skipped_millis += ended.skipped_millis();
         self.tally.transitions += ended.execution().transitions();
@@ -174,8 +202,10 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
             None => {
                 self.tally.succeeded += 1;
                 if self.form == Form::Outputs {
+                    let start = page.out.len();
                     ended.write_output(&mut page.out);
                     page.out.push(b'\n');
+                    self.output_bytes = page.out.len() - start;
                 }
             }
             Some(failure) => self.failed(ended, failure, page),
@@ -183,15 +213,18 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
         if self.form == Form::Envelopes {
             envelope(ended, &mut page.out);
         }
-        self.page_bytes = page.out.len();
     }
 
     fn refused(&mut self, refused: &Refused, page: &mut Page) -> ControlFlow<()> {
         self.tally.invalid += 1;
         let (line, reason) = (refused.line, one_line(&refused.reason.to_string()));
+        let label = match (self.label, &refused.name) {
+            (Label::Name, Some(name)) => name.to_string(),
+            _ => format!("line {line}"),
+        };
         // Writing to memory cannot fail.
         let _ = match self.form {
-            Form::Outputs => writeln!(page.err, "line {line}: {reason}"),
+            Form::Outputs => writeln!(page.err, "{label}: {reason}"),
             Form::Envelopes => writeln!(
                 page.out,
                 r#"{{"line":{line},"status":"INVALID","cause":"{}"}}"#,
@@ -202,7 +235,7 @@ impl<L: Log + 'static> Recorder for LineRecorder<L> {
             OnInvalid::Pass => ControlFlow::Continue(()),
             OnInvalid::Stop => {
                 if self.form == Form::Envelopes {
-                    let _ = writeln!(page.err, "line {line}: {reason}");
+                    let _ = writeln!(page.err, "{label}: {reason}");
                 }
                 let _ = writeln!(
                     page.err,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::record::{Page, Tally};
-use crate::engine::Sink;
+use crate::engine::{Sink, StreamReport};
 
 /// Memory above which a page's lines are not kept for the next ones.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
@@ -134,7 +134,29 @@ pub(super) fn summary(tally: &Tally, elapsed: Duration) -> String {
     text
 }
 
-fn count(n: u64, what: &str) -> String {
+/// What became of events, where that is more than what became of executions.
+pub(super) fn events(report: &StreamReport) -> String {
+    let mut text = format!("{} read", count(report.read, "event"));
+    for (number, what) in [
+        (report.done, "done"),
+        (report.rejected, "given up"),
+        (report.nacked, "left for another run"),
+        (report.in_flight, "still under way"),
+    ] {
+        if number > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ", {} {what}", thousands(number));
+        }
+    }
+    if report.redelivered > 0 {
+        // As above.
+        let _ = write!(text, "; delivered again: {}", thousands(report.redelivered));
+    }
+    text.push('\n');
+    text
+}
+
+pub(super) fn count(n: u64, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {what}{plural}", thousands(n))
 }

@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
+use super::deliver::{self, DeadLetterFile, DeliverArgs};
 use super::log::{self, Log, LogArgs, NoLog};
 use super::plain::Plain;
-use super::record::{Form, LineRecorder, OnInvalid, Tally};
+use super::record::{Form, Label, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
 use super::scrape;
 use super::validate::TypeArg;
@@ -17,8 +20,9 @@ use super::{
     stdout,
 };
 use crate::engine::{
-    Clock, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading, Source,
-    StateMachine, Stream, StreamEnd, StreamOptions, SystemClock, TimeMode, check_name,
+    Clock, DirectorySource, EVENT_BYTES_MAX, Engine, Error, Events, LineSource, Order, Reading,
+    Source, StateMachine, Stream, StreamEnd, StreamOptions, StreamReport, SystemClock, TimeMode,
+    check_name,
 };
 use crate::log::LogCounters;
 use crate::metrics::LogFigures;
@@ -35,8 +39,9 @@ pub struct RunArgs {
     /// A definition in Amazon States Language; `-` is the standard input.
     #[arg(value_name = "DEFINITION")]
     pub definition: String,
-    /// Events, one JSON value a line; `-`, or nothing, is the standard input.
-    #[arg(value_name = "EVENTS.ndjson")]
+    /// Events, one JSON value a line; `-`, or nothing, is the standard input. Or a directory, whose `.json` files are one
+    /// event each, and whose `.ndjson` and `.jsonl` files are one for each line.
+    #[arg(value_name = "EVENTS.ndjson|DIRECTORY")]
     pub events: Option<String>,
     /// One input, as JSON, in place of EVENTS.
     #[arg(long, value_name = "JSON", conflicts_with_all = ["events", "input_file"])]
@@ -72,6 +77,9 @@ pub struct RunArgs {
     /// Go on after lines that are not JSON.
     #[arg(long)]
     pub keep_going: bool,
+    /// How events are delivered, and what becomes of those that fail.
+    #[command(flatten)]
+    pub deliver: DeliverArgs,
     /// What is logged, and where it goes.
     #[command(flatten)]
     pub log: LogArgs,
@@ -90,6 +98,8 @@ Examples:
   quickstep run order.asl.json --input '{\"id\": 1}' --tasks tasks.json
   tail -f orders.ndjson | quickstep run order.asl.json --envelope
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
+  quickstep run order.asl.json orders.ndjson --deliveries 3 --dead-letter failed.ndjson
+  quickstep run order.asl.json incoming/ --watch 5
   quickstep run order.asl.json orders.ndjson --metrics 127.0.0.1:9464
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
   quickstep run order.asl.json orders.ndjson --log events.qslog --log-format compact --log-rotate-bytes 100000000
@@ -106,7 +116,8 @@ result of the task: what the job came to, what the token was sent back with. Wha
 answers before that has no place in the file; in --log, TaskSubmitted shows it as {}.
 
 Exit codes: 0 if every execution succeeded, 1 if one failed, 2 if the run could not be done or
-stopped at an invalid line, 130 if it was interrupted.";
+stopped at an invalid line, 130 if it was interrupted. Interrupted once, it reads no more and waits
+for what is under way, for --drain seconds at most; interrupted again, it ends at once.";
 
 /// `--time`
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,9 +129,9 @@ pub enum TimeArg {
 }
 
 /// What cannot be done, for the standard error.
-struct Trouble(String);
+pub(super) struct Trouble(pub(super) String);
 
-type Attempt<T> = Result<T, Trouble>;
+pub(super) type Attempt<T> = Result<T, Trouble>;
 
 pub(super) fn run(args: &RunArgs) -> u8 {
     let mut err = Plain(io::stderr());
@@ -157,6 +168,7 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         );
     }
     let source = open(args)?;
+    let dead_letters = args.deliver.open_dead_letters()?;
     let opened = args.log.open();
     let opened = opened.map_err(|error| Trouble(error.to_string()))?;
     if let Some(log) = &opened {
@@ -168,10 +180,16 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         serve_metrics(args, address, &engine, err)?;
     }
     match opened {
-        None => Ok(stream(args, &engine, &machine, source, || NoLog)),
+        None => Ok(stream(
+            args,
+            &engine,
+            &machine,
+            (source, dead_letters),
+            || NoLog,
+        )),
         Some(log) => {
             let recorder = || log::Stream(log.recorder());
-            let code = stream(args, &engine, &machine, source, recorder);
+            let code = stream(args, &engine, &machine, (source, dead_letters), recorder);
             let counters = args.log.close(log);
             if let Some(error) = unwritten(&counters) {
                 return Err(Trouble(error));
@@ -240,14 +258,16 @@ fn serve_metrics(
 
 /// Events from a file, from the standard input, or one input.
 enum Input {
+    Files(DirectorySource),
     Lines(LineSource<Box<dyn Read + Send>>),
     One(Option<Vec<u8>>),
 }
 
 impl Source for Input {
-    fn read(&mut self, events: &mut Events) -> Result<Reading, Error> {
+    fn poll(&mut self, context: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error> {
         match self {
-            Input::Lines(lines) => lines.read(events),
+            Input::Files(files) => files.poll(context, events),
+            Input::Lines(lines) => lines.poll(context, events),
             Input::One(input) => {
                 if let Some(input) = input.take() {
                     events.push(&input);
@@ -261,6 +281,11 @@ impl Source for Input {
 fn open(args: &RunArgs) -> Attempt<Input> {
     let unreadable =
         |file: &str, error: io::Error| Trouble(format!("failed to read {file}: {error}"));
+    let directory = args.events.as_deref();
+    let directory = directory.filter(|path| Path::new(path).is_dir());
+    if directory.is_none() {
+        args.deliver.refuse_directory_options()?;
+    }
     if let Some(input) = &args.input {
         return Ok(Input::One(Some(input.clone().into_bytes())));
     }
@@ -278,6 +303,12 @@ fn open(args: &RunArgs) -> Attempt<Input> {
             )));
         }
         return Ok(Input::One(Some(bytes)));
+    }
+    if let Some(directory) = directory {
+        let files = DirectorySource::new(directory, args.deliver.directory());
+        return files
+            .map(Input::Files)
+            .map_err(|error| Trouble(error.to_string()));
     }
     let reader: Box<dyn Read + Send> = match args.events.as_deref() {
         Some(file) if file != "-" => {
@@ -303,7 +334,7 @@ fn stream<L: Log + 'static>(
     args: &RunArgs,
     engine: &Engine,
     machine: &StateMachine,
-    source: Input,
+    (source, dead_letters): (Input, Option<DeadLetterFile>),
     log: impl Fn() -> L + Sync,
 ) -> u8 {
     let clock = SystemClock::new();
@@ -314,54 +345,85 @@ fn stream<L: Log + 'static>(
         } else {
             Order::Events
         },
+        delivery: args.deliver.delivery(),
+        ..StreamOptions::default()
     };
-    let stream = Stream::new(engine, machine, options);
-    stop_when_interrupted(&stream);
+    let is_directory = matches!(source, Input::Files(_));
+    let goes_on = args.keep_going || is_directory || dead_letters.is_some();
+    let mut stream = Stream::new(engine, machine, options);
+    if let Some(mut file) = dead_letters {
+        stream = stream.dead_letters(move |letter| file.put(letter));
+    }
+    drain_when_interrupted(args, engine, &stream);
     let form = if args.envelope {
         Form::Envelopes
     } else {
         Form::Outputs
     };
-    let on_invalid = if args.keep_going {
+    let on_invalid = if goes_on {
         OnInvalid::Pass
     } else {
         OnInvalid::Stop
     };
+    let label = if is_directory {
+        Label::Name
+    } else {
+        Label::Line
+    };
     let bar = if args.quiet { None } else { report::progress() };
     let mut printer = Printer::new(io::stdout().lock(), Plain(io::stderr()), bar);
-    let recorder = || LineRecorder::new(form, on_invalid, log());
-    let (end, recorders) = stream.run(source, recorder, &mut printer);
+    let recorder = || LineRecorder::new(form, label, on_invalid, log());
+    let (report, recorders) = stream.run(source, recorder, &mut printer);
     printer.finish();
     let mut tally = Tally::new();
     for recorder in recorders {
         tally.add(&recorder.into_tally());
     }
     let elapsed = Duration::from_nanos(clock.nanos());
-    finish(args, &end, &tally, elapsed)
+    let tells_of_events = is_directory || args.deliver.may_repeat() || report.in_flight > 0;
+    let events = tells_of_events.then(|| report::events(&report));
+    finish(args, &report, &tally, elapsed, &events.unwrap_or_default())
 }
 
-fn stop_when_interrupted(stream: &Stream) {
-    let stopper = stream.stopper();
+fn drain_when_interrupted(args: &RunArgs, engine: &Engine, stream: &Stream) {
+    let (stopper, engine) = (stream.stopper(), engine.clone());
+    let (patience, quiet) = (Duration::from_secs(args.deliver.drain.into()), args.quiet);
     let again = AtomicBool::new(false);
     // Without a handler the process just ends, as it would have anyway.
     let _ = ctrlc::set_handler(move || {
         if again.swap(true, Ordering::Relaxed) {
             std::process::exit(EXIT_INTERRUPTED.into());
         }
-        stopper.stop();
+        let under_way = engine.in_flight();
+        if under_way > 0 && !quiet {
+            // If nobody reads the standard error, nobody wants to know.
+            let _ = writeln!(
+                io::stderr(),
+                "waiting for {}, {} s at most; interrupt again to end at once",
+                report::count(under_way as u64, "execution"),
+                patience.as_secs()
+            );
+        }
+        stopper.drain(patience);
     });
 }
 
-fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> u8 {
+fn finish(
+    args: &RunArgs,
+    report: &StreamReport,
+    tally: &Tally,
+    elapsed: Duration,
+    events: &str,
+) -> u8 {
     let mut err = Plain(io::stderr());
     // If nobody reads the standard error, the exit code has to do.
-    let code = match end {
+    let mut code = match &report.end {
         StreamEnd::Finished if tally.ended() == tally.succeeded && tally.invalid == 0 => {
             EXIT_SUCCESS
         }
         StreamEnd::Finished => EXIT_FAILURE,
         StreamEnd::Refused => EXIT_TROUBLE,
-        StreamEnd::Stopped => {
+        StreamEnd::Stopped | StreamEnd::Drained => {
             let _ = writeln!(err, "interrupted");
             EXIT_INTERRUPTED
         }
@@ -369,13 +431,31 @@ fn finish(args: &RunArgs, end: &StreamEnd, tally: &Tally, elapsed: Duration) -> 
             let _ = writeln!(err, "error: {error}");
             EXIT_TROUBLE
         }
-        StreamEnd::WriteFailed(error) => match stdout::not_written(error, &mut err) {
-            EXIT_BROKEN_PIPE => return EXIT_BROKEN_PIPE,
-            code => code,
+        StreamEnd::WriteFailed(error) => match deliver::dead_letter_error(error) {
+            Some(message) => {
+                let _ = writeln!(err, "error: {message}");
+                EXIT_TROUBLE
+            }
+            None => match stdout::not_written(error, &mut err) {
+                EXIT_BROKEN_PIPE => return EXIT_BROKEN_PIPE,
+                code => code,
+            },
         },
     };
+    if let Some(error) = &report.ack_error {
+        let _ = writeln!(err, "error: {error}");
+        if report.ack_failures > 1 {
+            let _ = writeln!(
+                err,
+                "error: and {} more of that kind",
+                report.ack_failures - 1
+            );
+        }
+        code = EXIT_TROUBLE;
+    }
     if !args.quiet {
-        let _ = err.write_all(report::summary(tally, elapsed).as_bytes());
+        let summary = report::summary(tally, elapsed) + events;
+        let _ = err.write_all(summary.as_bytes());
     }
     code
 }

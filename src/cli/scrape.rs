@@ -15,6 +15,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a connection may take for each read and write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long to wait after a connection could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Reads of a request's head: an end for whoever sends a byte at a time.
 const READS_MAX: usize = 64;
 
@@ -27,9 +30,13 @@ pub(super) fn serve(address: &str, metrics: &Metrics) -> io::Result<SocketAddr> 
     std::thread::Builder::new()
         .name("quickstep-metrics".to_owned())
         .spawn(move || {
-            for connection in listener.incoming().flatten() {
-                // Whoever hangs up early has no answer, and that is all.
-                let _ = answer(connection, &metrics);
+            for connection in listener.incoming() {
+                match connection {
+                    // Whoever hangs up early has no answer, and that is all.
+                    Ok(connection) => drop(answer(connection, &metrics)),
+                    // What is short, such as numbers for files, may be so for a while.
+                    Err(_) => std::thread::park_timeout(ACCEPT_PAUSE),
+                }
             }
         })?;
     Ok(local)

@@ -10,6 +10,7 @@
 mod choice;
 mod expression;
 mod link;
+mod shape;
 mod state;
 mod template;
 
@@ -17,10 +18,12 @@ use crate::asl::{Definition, Scope};
 use crate::path::{Path, Root, Segment};
 use crate::program::{
     AssignId, Base, CallInfo, ContextBase, ExpressionInfo, FailInfo, Load, LoadId, MapInfo,
-    ObjectInfo, Op, Pc, Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId, WaitInfo,
+    MergeInfo, ObjectInfo, Op, Pc, Program, StateId, StateInfo, Step, TaskInfo, Test, VariableId,
+    WaitInfo,
 };
 use crate::stdx::{FixedMap, narrow};
-use crate::value::{Doc, Key, Layout, MemberName, Name, Val};
+use crate::value::{Doc, Key, MemberName, Name, Val};
+use shape::Shapes;
 
 /// Compiles a definition that the reader has accepted.
 #[must_use]
@@ -51,10 +54,9 @@ struct Compiler<'d> {
     starts: FixedMap<*const Scope, StateId>,
     loads: Vec<Load>,
     steps: Vec<Step>,
-    merges: Vec<Box<[Step]>>,
+    merges: Vec<MergeInfo>,
     objects: Vec<ObjectInfo>,
-    /// Where the last object with a member of that name has it.
-    places: FixedMap<Box<str>, (Layout, u32)>,
+    shapes: Shapes,
     calls: Vec<CallInfo>,
     expressions: Vec<ExpressionInfo>,
     tests: Vec<Test>,
@@ -83,7 +85,7 @@ impl<'d> Compiler<'d> {
             steps: Vec::new(),
             merges: Vec::new(),
             objects: Vec::new(),
-            places: FixedMap::default(),
+            shapes: Shapes::default(),
             calls: Vec::new(),
             expressions: Vec::new(),
             tests: Vec::new(),
@@ -218,8 +220,8 @@ impl<'d> Compiler<'d> {
         let key = self.key(&name.decoded());
         let member = MemberName::new(name.clone(), key);
         // Most paths read what the last template with such a member has made.
-        match self.places.get(name.raw()) {
-            Some(&(layout, position)) => member.expect(layout, position),
+        match self.shapes.place(name.raw()) {
+            Some((layout, position)) => member.expect(layout, position),
             None => member,
         }
     }

@@ -7,13 +7,14 @@ use crate::asl::{
     TextField, Wait,
 };
 use crate::asl::{Fail, Next};
+use crate::path::Segment;
 use crate::program::{
-    Catcher, ErrorEquals, FailId, FailInfo, ForkId, MapId, MapInfo, MapItems, MergeId,
+    Catcher, ErrorEquals, FailId, FailInfo, ForkId, MapId, MapInfo, MapItems, MergeId, MergeInfo,
     NumberOperand, Op, Pc, Retrier, StateId, StateInfo, StateType, TaskId, TaskInfo, TextOperand,
     WaitId, WaitInfo,
 };
 use crate::stdx::{Timestamp, narrow};
-use crate::value::Val;
+use crate::value::{Growth, Val};
 
 /// The scopes in a state.
 pub(super) fn scopes(state: &State) -> &[Scope] {
@@ -102,18 +103,22 @@ impl<'d> Compiler<'d> {
     }
 
     pub(super) fn scope(&mut self, scope: &'d Scope, ids: &StateIds<'d>) {
+        self.shapes.begin_scope();
         for state in &scope.states {
             let id = ids[&*state.name];
+            self.shapes.begin_state();
             self.entries[id.index()] = self.here();
             self.emit(Op::Enter(id));
             self.states[id.index()].body = self.here();
             self.body(id, state, ids);
+            let left = self.shapes.value().cloned();
             let catchers = outcome(state).map_or(&[][..], |outcome| &outcome.catch);
             let catchers = catchers
                 .iter()
                 .map(|catcher| self.catcher(id, catcher, ids))
                 .collect();
             self.states[id.index()].catchers = catchers;
+            self.shapes.set_value(left);
         }
     }
 
@@ -188,7 +193,8 @@ impl<'d> Compiler<'d> {
     ) {
         let assign = self.push_assign(&state.assign);
         self.set_output(state.output.as_ref());
-        self.merge_result(result_path);
+        let growth = self.growth(result_path);
+        self.merge_result(result_path, growth);
         self.select_field(&state.output_path, "OutputPath");
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
@@ -199,7 +205,7 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    fn merge_result(&mut self, result_path: &'d ResultPath) {
+    fn merge_result(&mut self, result_path: &'d ResultPath, growth: Option<Growth>) {
         match result_path {
             ResultPath::Whole => {}
             ResultPath::Null => self.emit(Op::KeepInput),
@@ -209,9 +215,21 @@ impl<'d> Compiler<'d> {
                     .iter()
                     .map(|segment| self.step(segment))
                     .collect();
-                self.merges.push(steps);
+                self.merges.push(MergeInfo { steps, growth });
                 self.emit(Op::Merge(MergeId(narrow(self.merges.len() - 1))));
             }
+        }
+    }
+
+    /// What `ResultPath` is expected to make of the state's input.
+    fn growth(&mut self, result_path: &ResultPath) -> Option<Growth> {
+        match result_path {
+            ResultPath::Whole => None,
+            ResultPath::Null => self.shapes.merge(None),
+            ResultPath::Path(path) => match path.segments() {
+                [Segment::Child(name)] => self.shapes.merge(Some(name.raw())),
+                _ => self.shapes.merge(None),
+            },
         }
     }
 
@@ -219,7 +237,7 @@ impl<'d> Compiler<'d> {
         let start = self.here();
         let assign = self.push_assign(&catcher.assign);
         self.set_output(catcher.output.as_ref());
-        self.merge_result(&catcher.result_path);
+        self.merge_result(&catcher.result_path, None);
         if let Some(assign) = assign {
             self.emit(Op::Assign(assign));
         }

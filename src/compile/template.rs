@@ -1,13 +1,14 @@
 //! Payload templates: ops that leave their value on the stack.
 
 use super::Compiler;
+use super::shape::Shape;
 use crate::asl::Template;
-use crate::intrinsic::{Argument, Call};
+use crate::intrinsic::{Argument, Call, Format, Function};
 use crate::program::{
     Base, CallId, CallInfo, ContextBase, Member, ObjectId, ObjectInfo, Op, PathStart, Source, Step,
 };
 use crate::stdx::narrow;
-use crate::value::{Layout, Val, Values, escape, member_size};
+use crate::value::{Val, Values, escape, member_size};
 
 impl<'d> Compiler<'d> {
     /// Emits the ops that push the template's value.
@@ -23,8 +24,12 @@ impl<'d> Compiler<'d> {
                 let expression = self.expression(field);
                 self.emit(Op::Eval(expression));
             }
+            Template::Object(members) if is_evaluated(members) => {
+                let (object, _) = self.object(members, Self::evaluated);
+                self.emit(Op::EvalObject(object));
+            }
             Template::Object(members) => {
-                let object = self.object(members);
+                let (object, _) = self.object(members, Self::source);
                 self.emit(Op::MakeObject(object));
             }
             Template::Array(elements) => {
@@ -37,12 +42,16 @@ impl<'d> Compiler<'d> {
     }
 
     /// An object, and the ops of those of its members that it does not find by itself.
-    fn object(&mut self, template: &'d [(String, Template)]) -> ObjectId {
+    fn object(
+        &mut self,
+        template: &'d [(String, Template)],
+        source: fn(&mut Self, &'d Template) -> Source,
+    ) -> (ObjectId, Shape) {
         let members: Box<[Member]> = template
             .iter()
             .map(|(name, template)| Member {
                 key: self.key(name),
-                source: self.source(template),
+                source: source(self, template),
             })
             .collect();
         let popped = members
@@ -60,17 +69,29 @@ impl<'d> Compiler<'d> {
                 _ => member_size(member.key, 0),
             })
             .sum();
-        let layout = Layout::new(narrow(self.objects.len()));
-        for ((name, _), position) in template.iter().zip(0..) {
-            self.places.insert(escape(name).into(), (layout, position));
-        }
+        let names = template.iter().map(|(name, _)| escape(name).into());
+        let shape = self.shapes.add(names.collect());
         self.objects.push(ObjectInfo {
-            layout,
+            layout: shape.layout,
             members,
             popped,
             known_size,
         });
-        ObjectId(narrow(self.objects.len() - 1))
+        (ObjectId(narrow(self.objects.len() - 1)), shape)
+    }
+
+    /// A member of an object that is evaluated as a whole.
+    fn evaluated(&mut self, template: &'d Template) -> Source {
+        match template {
+            Template::Expression(field) => {
+                let id = self.expression(field);
+                match self.expressions[id.index()].compiled.input_member() {
+                    Some(name) => Source::InputMember(name.clone(), id),
+                    None => Source::Expression(id),
+                }
+            }
+            template => self.source(template),
+        }
     }
 
     fn source(&mut self, template: &'d Template) -> Source {
@@ -84,12 +105,16 @@ impl<'d> Compiler<'d> {
                 let steps = &self.steps[first_step as usize..end_step as usize];
                 match (load.base, steps) {
                     (Base::Value, [Step::Child(member)]) => Source::Member(member.clone(), id),
+                    (Base::Value, [Step::Child(outer), Step::Child(member)]) => {
+                        Source::Nested(outer.clone(), member.clone(), id)
+                    }
                     (Base::Value, _) => Source::Path {
                         start: PathStart::Value,
                         first_step,
                         end_step,
                         load: id,
                     },
+                    (Base::Context(ContextBase::MapItemValue), []) => Source::Item(id),
                     (Base::Context(ContextBase::MapItemValue), _) => Source::Path {
                         start: PathStart::ItemValue,
                         first_step,
@@ -120,12 +145,17 @@ impl<'d> Compiler<'d> {
 
     /// Emits the ops that make the template's value the frame's value.
     pub(super) fn set_template(&mut self, template: &'d Template) {
-        if let Template::Object(members) = template {
-            let object = self.object(members);
-            self.emit(Op::SetObject(object));
-        } else {
-            self.push_template(template);
-            self.emit(Op::SetValue);
+        match template {
+            Template::Object(members) if !is_evaluated(members) => {
+                let (object, shape) = self.object(members, Self::source);
+                self.shapes.set_value(Some(shape));
+                self.emit(Op::SetObject(object));
+            }
+            template => {
+                self.shapes.set_value(None);
+                self.push_template(template);
+                self.emit(Op::SetValue);
+            }
         }
     }
 
@@ -138,7 +168,18 @@ impl<'d> Compiler<'d> {
 
     /// Emits an intrinsic call, arguments first. Calls nest ten deep at most.
     pub(super) fn push_call(&mut self, call: &Call, field: &str) {
-        for argument in &call.arguments {
+        let (format, arguments) = match (call.function, &*call.arguments) {
+            (Function::Format, [Argument::String(template), arguments @ ..]) => {
+                let format = Format::new(template);
+                // A template that does not fit its arguments fails when it is filled.
+                match format.placeholders() == arguments.len() {
+                    true => (Some(format), arguments),
+                    false => (None, &*call.arguments),
+                }
+            }
+            _ => (None, &*call.arguments),
+        };
+        for argument in arguments {
             match argument {
                 Argument::Path(path) => self.push_load(path, field),
                 Argument::String(text) => {
@@ -155,7 +196,8 @@ impl<'d> Compiler<'d> {
             }
         }
         self.calls.push(CallInfo {
-            arguments: narrow(call.arguments.len()),
+            arguments: narrow(arguments.len()),
+            format,
             text: call.text.clone(),
         });
         let id = CallId(narrow(self.calls.len() - 1));
@@ -176,4 +218,13 @@ impl<'d> Compiler<'d> {
         let variables = assign.iter().map(|(name, _)| self.variable(name)).collect();
         Some(self.assign_id(variables))
     }
+}
+
+/// True for an object whose members are literals and expressions, which one op makes.
+fn is_evaluated(members: &[(String, Template)]) -> bool {
+    let is_expression = |template: &Template| matches!(template, Template::Expression(_));
+    members.iter().any(|(_, template)| is_expression(template))
+        && members.iter().all(|(_, template)| {
+            is_expression(template) || matches!(template, Template::Literal(_))
+        })
 }

@@ -29,6 +29,9 @@ pub struct EngineBuilder {
     journal: JournalConfig,
     metrics: Option<Metrics>,
     log: Option<LogParts>,
+    /// Seats for threads that begin executions of a server.
+    #[cfg(feature = "server")]
+    seats: usize,
 }
 
 impl EngineBuilder {
@@ -187,6 +190,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Seats for threads that are no workers.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub(crate) fn seats(mut self, seats: usize) -> EngineBuilder {
+        self.seats = seats;
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -251,9 +262,13 @@ impl EngineBuilder {
                 counters.as_ref().map(Into::into).unwrap_or_default()
             });
         }
+        #[cfg(feature = "server")]
+        let seats = self.seats;
+        #[cfg(not(feature = "server"))]
+        let seats = 0;
         let logs = self
             .log
-            .map(|parts| Logs::new(parts, shared.workers(), &metrics));
+            .map(|parts| Logs::new(parts, shared.workers() + seats, &metrics));
         let engine = Engine::new(
             self.tasks,
             futures,
@@ -263,6 +278,8 @@ impl EngineBuilder {
             threads,
             durable,
         );
+        #[cfg(feature = "server")]
+        let engine = engine.with_seats(seats);
         Ok((engine, shared, stepped))
     }
 }

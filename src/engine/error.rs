@@ -38,7 +38,7 @@ pub enum ErrorKind {
     /// The journal of a durable engine could not write: nobody knows what of it is on the disk. No start is taken any
     /// more, until the journal is opened anew.
     Poisoned,
-    /// Events could not be read.
+    /// Events could not be read, or their source could not take in what became of them.
     Read,
     /// Results could not be written.
     Write,
@@ -51,6 +51,12 @@ impl Error {
             message: message.into(),
             throttled: None,
         }))
+    }
+
+    /// What went wrong in a source of events, in reading or in an [`Ack`](super::Ack).
+    #[must_use]
+    pub fn of_source(message: impl Into<Box<str>>) -> Error {
+        Error::new(ErrorKind::Read, message)
     }
 
     /// A start that the journal refuses for now.

@@ -108,7 +108,8 @@ impl ExecutionHandle {
     ///
     /// # Errors
     ///
-    /// If its input was not JSON, or if the engine was shut down before its end.
+    /// If its input was not JSON, if the engine was shut down before its end, or if the callback of a clone was given the
+    /// result ([`ErrorKind::Stale`]).
     pub fn result(&self) -> Option<Result<ExecutionResult, Error>> {
         self.ticket.result().map(of_ticket)
     }
@@ -122,8 +123,8 @@ impl ExecutionHandle {
         of_ticket(self.ticket.wait())
     }
 
-    /// Calls `callback` when it has ended, on the thread that ends it; at once if it has ended already. Then nobody else
-    /// is told its result.
+    /// Calls `callback` when it has ended, on the thread that ends it; at once if it has ended already. Nobody else
+    /// is told its result then: who waits for it at a clone of the handle, or gives that a callback, has an error.
     pub fn then(self, callback: impl FnOnce(Result<ExecutionResult, Error>) + Send + 'static) {
         self.ticket
             .then(Box::new(move |result| callback(of_ticket(result))));
@@ -162,6 +163,14 @@ pub(super) fn of_ticket(result: TicketResult) -> Result<ExecutionResult, Error> 
         NoResult::Abandoned => Error::new(
             ErrorKind::Abandoned,
             "the engine was shut down before the execution ended",
+        ),
+        NoResult::Lost => Error::new(
+            ErrorKind::Abandoned,
+            "the execution was lost: a callback or an observer panicked while it had its turn",
+        ),
+        NoResult::Given => Error::new(
+            ErrorKind::Stale,
+            "the result was given to the callback of another handle of the execution",
         ),
     })
 }

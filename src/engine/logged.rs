@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use crate::history::{HistoryEvent, LogLevel, Observer};
+use crate::history::{Failure, HistoryEvent, LogLevel, Observer};
 use crate::interp::MachineIdentity;
 use crate::log::{ExecutionIdentity, LogCounters, LogStream, Recorder};
 use crate::metrics::Metrics;
@@ -19,6 +19,7 @@ use crate::task::lock;
 
 /// What an engine needs of a log stream.
 pub(super) struct LogParts {
+    key: usize,
     make: Box<dyn Fn() -> Recorder + Send + Sync>,
     counters: Box<dyn Fn() -> LogCounters + Send + Sync>,
 }
@@ -26,6 +27,7 @@ pub(super) struct LogParts {
 impl LogParts {
     pub(super) fn new(stream: &LogStream) -> LogParts {
         LogParts {
+            key: stream.key(),
             make: Box::new(stream.recorder_maker()),
             counters: Box::new(stream.counters_reader()),
         }
@@ -47,8 +49,12 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) fn new(parts: LogParts, workers: usize, metrics: &Metrics) -> Arc<Logs> {
-        let LogParts { make, counters } = parts;
-        metrics.add_log(move || (&counters()).into());
+        let LogParts {
+            key,
+            make,
+            counters,
+        } = parts;
+        metrics.add_log_of(key, move || (&counters()).into());
         Arc::new(Logs {
             workers: (0..workers).map(|_| Mutex::new(make())).collect(),
             make,
@@ -143,6 +149,18 @@ impl Receiver for Logged<'_, '_> {
         if self.observes && self.receiver.wants_level(level) {
             self.receiver.observe(event);
         }
+    }
+
+    fn states_max(&self) -> u32 {
+        self.receiver.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.receiver.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.receiver.checkpoint(freeze)
     }
 
     fn wants(&self) -> bool {

@@ -1,7 +1,7 @@
 //! [`Engine`]: starts executions, on the caller's thread or on the workers.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use super::builder::{EngineBuilder, Futures};
@@ -12,15 +12,17 @@ use super::logged::{LoggedHere, Logs};
 use super::machine::{Machine, StateMachine};
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
+use crate::jsonata::without_clock;
 use crate::log;
 use crate::metrics::{Api, Metrics, Throttle, Writer};
 use crate::runtime::admission::{Limit, Refusals};
+use crate::runtime::clock::Clock;
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::start::StartBatch;
 use crate::runtime::ticket::{Ticket, Tickets};
 use crate::runtime::turn::{Bound, Driver, Run, Surroundings, Turn};
-use crate::runtime::{Counts, Meta, Own, Shared, Worker, is_worker};
+use crate::runtime::{Counts, Meta, Own, Shared, TurnHere, Worker, is_worker};
 use crate::stdx::{FixedMap, Timestamp};
 use crate::task::{Address, Answer, Inbox, TaskAnswer, TaskRegistry, TaskToken, ThreadInbox, lock};
 
@@ -59,11 +61,14 @@ struct Inner {
     runners: Mutex<Vec<Runner>>,
     /// What the workers own, until they start.
     owns: Mutex<Vec<Own>>,
-    start_workers: Once,
+    /// Set when they were, with why they could not be.
+    start_workers: OnceLock<Option<String>>,
     /// The journal, if starts are durable.
     durable: Option<Arc<Durable>>,
     /// Where events go, if they are logged.
     logs: Option<Arc<Logs>>,
+    #[cfg(feature = "server")]
+    seats: std::sync::OnceLock<Box<[Mutex<crate::runtime::seat::Seat>]>>,
 }
 
 /// What is known of a machine, for as long as there is the machine.
@@ -149,10 +154,25 @@ impl Engine {
             bound: Mutex::default(),
             runners: Mutex::default(),
             owns: Mutex::new(owns),
-            start_workers: Once::new(),
+            start_workers: OnceLock::new(),
             durable,
             logs,
+            #[cfg(feature = "server")]
+            seats: std::sync::OnceLock::new(),
         }))
+    }
+
+    /// Gives it seats, one at least, once.
+    #[cfg(feature = "server")]
+    pub(super) fn with_seats(self, seats: usize) -> Engine {
+        let seat = |number| Mutex::new(crate::runtime::seat::Seat::new(&self.0.shared, number));
+        self.0.seats.get_or_init(|| (0..seats).map(seat).collect());
+        self
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn seats(&self) -> &[Mutex<crate::runtime::seat::Seat>] {
+        self.0.seats.get().map_or(&[], |seats| seats)
     }
 
     /// Takes in an execution and returns at once, as `StartExecution` does. A durable engine returns when the start is on
@@ -216,6 +236,8 @@ impl Engine {
             bytes += input.len() as u64;
         }
         self.admit(Api::StartExecution, count, bytes)?;
+        // Until all are in batches: the iterator is somebody's, and may panic.
+        let admitted = shared.admitted(count, bytes);
         let group = self.group(machine, Arc::new(ToSink(sink)), Invocation::Asynchronous);
         let first_number = shared.take_numbers(count as u64);
         let mut batches: Vec<Box<StartBatch>> = Vec::new();
@@ -235,6 +257,7 @@ impl Engine {
                 batch.push(input, None, None);
             }
         }
+        admitted.keep();
         if left > 0 || bytes_left > 0 {
             shared.release(left, bytes_left);
         }
@@ -325,7 +348,8 @@ impl Engine {
         self.start_sync(machine, StartRequest::new(input))
     }
 
-    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log.
+    /// Runs one execution to its end on this thread, and shows its events to `observer`, and not to the engine's log. A task
+    /// that would be answered by its token fails, since no token leads here.
     ///
     /// # Errors
     ///
@@ -345,11 +369,16 @@ impl Engine {
         run: impl FnOnce(&mut Runner) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let taken = lock(&self.0.runners).pop();
-        let mut runner = taken.unwrap_or_else(Runner::new);
+        let clock = &self.0.shared.clock;
+        let mut runner = taken.unwrap_or_else(|| Runner::new(clock));
         if !runner.inbox.is_of_this_thread() {
-            runner.inbox = ThreadInbox::of_this_thread();
+            let clock = Arc::clone(&self.0.shared.clock);
+            runner.inbox = ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos())));
         }
-        let result = run(&mut runner);
+        let result = match self.0.shared.is_simulated() {
+            true => without_clock(|| run(&mut runner)),
+            false => run(&mut runner),
+        };
         runner.run.reset();
         let mut runners = lock(&self.0.runners);
         if runners.len() < RUNNERS_MAX {
@@ -382,7 +411,10 @@ impl Engine {
             runner.run.execution.set_place(place.as_number());
         }
         let mut address = || shared.outside_place(&mut held).into();
-        let turn = driver.turn(around, &mut runner.run, &mut address, observer);
+        let turn = {
+            let _here = TurnHere::begin();
+            driver.turn(around, &mut runner.run, &mut address, observer)
+        };
         if turn == Turn::Done {
             if let Some(held) = held {
                 shared.vacate(held);
@@ -463,8 +495,8 @@ impl Engine {
 
     /// The workers, which are started if they have not been.
     pub(super) fn workers(&self) -> Result<&Arc<Shared>, Error> {
-        let mut failed = None;
-        self.0.start_workers.call_once(|| {
+        let failed = self.0.start_workers.get_or_init(|| {
+            let mut failed = None;
             for mut own in lock(&self.0.owns).drain(..) {
                 let shared = Arc::clone(&self.0.shared);
                 let started = std::thread::Builder::new()
@@ -472,6 +504,7 @@ impl Engine {
                     .spawn(move || Worker::new(&shared, &mut own).run());
                 failed = started.err().or(failed.take());
             }
+            failed.map(|error| error.to_string())
         });
         match failed {
             None => Ok(&self.0.shared),
@@ -606,7 +639,7 @@ impl Engine {
     }
 
     /// Says what became of a task, by its token: its result, its failure, that it goes on. Waits until a worker has looked,
-    /// which takes a turn or two; a handler, which runs on a worker, does not wait.
+    /// which takes a turn or two; a handler does not wait.
     ///
     /// # Errors
     ///
@@ -741,12 +774,13 @@ fn wait(
 }
 
 impl Runner {
-    fn new() -> Runner {
+    fn new(clock: &Arc<dyn Clock>) -> Runner {
+        let clock = Arc::clone(clock);
         Runner {
             run: Run::default(),
             response: Vec::new(),
             answers: Vec::new(),
-            inbox: ThreadInbox::of_this_thread(),
+            inbox: ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos()))),
             generation: 0,
             bound: None,
             recorder: None,

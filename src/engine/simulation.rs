@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::durable::Durable;
 use crate::journal;
+use crate::jsonata::without_clock;
 use crate::runtime::{Own, Shared, Worker};
 
 /// Gives the workers of an engine their turns; made by [`EngineBuilder::build_simulated`](super::EngineBuilder).
 ///
 /// Nothing happens but in [`Simulation::turn`], and in what is called on the engine itself. Asynchronous handlers and child
 /// processes have threads of their own, and do not belong in a simulation; tasks are answered by functions or by their
-/// tokens.
+/// tokens. Nothing in a simulation depends on how fast the machine is: expressions in JSONata have all the time that they
+/// need there, within their other bounds.
 ///
 /// ```
 /// use quickstep::engine::StartRequest;
@@ -30,6 +33,8 @@ pub struct Simulation {
     shared: Arc<Shared>,
     owns: Vec<Own>,
     durable: Option<Arc<Durable>>,
+    /// What the last of [`Simulation::commit`] came to.
+    committed: Option<journal::Turn>,
 }
 
 impl Simulation {
@@ -42,14 +47,38 @@ impl Simulation {
             shared,
             owns,
             durable,
+            committed: None,
         }
     }
 
     /// One turn of the journal's committer: at most one commit. False if there was nothing to do at this moment, or if the
     /// engine is not durable. Starts that wait for the disk take such turns themselves.
     pub fn commit(&mut self) -> bool {
-        let durable = self.durable.as_ref();
-        durable.is_some_and(|durable| durable.turn() == journal::Turn::Busy)
+        self.committed = self.durable.as_ref().map(|durable| durable.turn());
+        self.committed == Some(journal::Turn::Busy)
+    }
+
+    /// What the last [`Simulation::commit`] has left to do, and when.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn committed(&self) -> Option<journal::Turn> {
+        self.committed
+    }
+
+    /// The first half of [`Engine::shutdown`](super::Engine::shutdown): everything is given up, while the journal is open.
+    /// The threads of workers see to that at once.
+    #[doc(hidden)]
+    pub fn give_up(&mut self) {
+        self.shared.drain(Duration::ZERO);
+        self.shared.close();
+    }
+
+    /// How many executions have a place of their own: those that wait, those that somebody has a handle of, until they
+    /// end.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.shared.places()
     }
 
     /// How many workers there are.
@@ -64,7 +93,7 @@ impl Simulation {
     ///
     /// If there is no worker of that number.
     pub fn turn(&mut self, worker: usize) -> bool {
-        Worker::new(&self.shared, &mut self.owns[worker]).turn()
+        without_clock(|| Worker::new(&self.shared, &mut self.owns[worker]).turn())
     }
 
     /// Turns of all workers, until none has anything to do at this moment, or until there were `turns_max`. False if it

@@ -27,6 +27,30 @@ pub trait Observer {
 
     /// Receives one event.
     fn observe(&mut self, event: &HistoryEvent<'_>);
+
+    /// States that may be entered before [`Observer::overrun`] is to be asked.
+    #[inline(always)]
+    fn states_max(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// The failure that the execution has to end with, if it has more events than it may, or has not ended (`is_done`)
+    /// and has no room for another.
+    #[inline(always)]
+    fn overrun(&mut self, _is_done: bool) -> Option<Failure> {
+        None
+    }
+
+    /// Called before what was observed takes effect outside of the execution: before a task is handed out, and before the
+    /// execution waits. `freeze` appends the execution as it stands. With an error it ends at once, without that effect.
+    ///
+    /// # Errors
+    ///
+    /// If the execution cannot go on, as when what was observed cannot be written down: the failure to end it with.
+    #[inline(always)]
+    fn checkpoint(&mut self, _freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Wants no events.

@@ -4,7 +4,7 @@ use super::table::Table;
 use crate::intrinsic::Random;
 use crate::jsonata::{Bail, Dialect, Lowered, Reason, Root, Scope, lower};
 use crate::stdx::Timestamp;
-use crate::value::{Doc, Val};
+use crate::value::{Doc, Kind, Val, Values};
 
 /// A lowered JSONata expression with constants of its own.
 #[derive(Debug)]
@@ -73,7 +73,29 @@ impl Expression {
             variables,
             random: Random::new(0),
         };
-        self.lowered.run(&mut scope).map_err(|Bail| Bailed)
+        let value = self.lowered.run(&mut scope);
+        // The two have to agree wherever an expression is run for its value: in tests and by the fuzzer.
+        if cfg!(debug_assertions)
+            && let Some(holds) = input.and_then(|input| self.test(doc, input))
+        {
+            let values = Values {
+                doc,
+                constants: &self.constants,
+            };
+            let kind = value.map(|value| value.map(|value| values.kind(value)));
+            assert_eq!(kind, Ok(Some(Kind::of_bool(holds))), "as it is tested");
+        }
+        value.map_err(|Bail| Bailed)
+    }
+
+    /// The value of a condition that a Choice would not evaluate, but test at once.
+    #[must_use]
+    pub fn test(&self, doc: &Doc, input: Val) -> Option<bool> {
+        let values = Values {
+            doc,
+            constants: &self.constants,
+        };
+        self.lowered.test(values, input)
     }
 }
 

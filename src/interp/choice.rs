@@ -3,19 +3,29 @@
 use std::cmp::Ordering;
 
 use super::context::values;
-use super::run::{Raised, Run};
+use super::run::{Raised, Run, follow};
 use crate::asl::Operator;
 use crate::history::Observer;
-use crate::program::{LoadId, PatternPart, Test, TestId, TestOperand};
+use crate::program::{Base, LoadId, PatternPart, Program, Test, TestId, TestOperand};
 use crate::stdx::Timestamp;
 use crate::value::{Kind, Val, Values};
 
 impl<O: Observer> Run<'_, O> {
     /// True if the comparison holds. A value of another type than the operator asks for never does.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn test(&mut self, frame: u32, test: TestId, value: Val) -> Result<bool, Raised> {
         let program = self.program;
         let test = &program.tests[test.index()];
+        let view = values(self.execution, program);
+        match holds_at_once(program, view, test, value) {
+            Some(holds) => Ok(holds),
+            None => self.test_closely(frame, test, value),
+        }
+    }
+
+    #[inline(never)]
+    fn test_closely(&mut self, frame: u32, test: &Test, value: Val) -> Result<bool, Raised> {
+        let program = self.program;
         let load = &program.loads[test.variable.index()];
         let found = self.load(frame, load, value);
         if test.operator == Operator::IsPresent {
@@ -50,23 +60,39 @@ impl<O: Observer> Run<'_, O> {
     }
 }
 
-fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
-    if let TestOperand::Number(_, literal) = test.operand {
-        // Rounding keeps order: only equal doubles need a closer look.
-        let order = values
-            .as_f64(variable)
-            .and_then(|n| n.partial_cmp(&literal));
-        match (order, test.operator) {
-            (Some(Ordering::Equal) | None, _) => {}
-            (Some(order), Operator::NumericGreaterThan | Operator::NumericGreaterThanEquals) => {
-                return order == Ordering::Greater;
-            }
-            (Some(order), Operator::NumericLessThan | Operator::NumericLessThanEquals) => {
-                return order == Ordering::Less;
-            }
-            (Some(_), _) => return false,
+/// Most comparisons are of what a definite path finds with a literal string or number; `None` for those that are not, or
+/// that need a closer look.
+#[inline(never)]
+fn holds_at_once(program: &Program, view: Values<'_>, test: &Test, value: Val) -> Option<bool> {
+    let load = &program.loads[test.variable.index()];
+    let (Base::Value, Some(steps)) = (load.base, &load.steps) else {
+        return None;
+    };
+    let steps = &program.steps[steps.start as usize..steps.end as usize];
+    let variable = follow(view, steps, value)?;
+    match (&test.operand, test.operator) {
+        (TestOperand::Constant(literal), Operator::StringEquals) => {
+            Some(view.equal_strings(variable, *literal))
         }
+        (TestOperand::Number(_, literal), operator) => {
+            // Rounding keeps order: only equal doubles need a closer look.
+            let order = view.as_f64(variable)?.partial_cmp(literal)?;
+            match operator {
+                _ if order == Ordering::Equal => None,
+                Operator::NumericGreaterThan | Operator::NumericGreaterThanEquals => {
+                    Some(order == Ordering::Greater)
+                }
+                Operator::NumericLessThan | Operator::NumericLessThanEquals => {
+                    Some(order == Ordering::Less)
+                }
+                _ => Some(false),
+            }
+        }
+        _ => None,
     }
+}
+
+fn holds(values: Values<'_>, test: &Test, variable: Val, operand: Option<Val>) -> bool {
     if let (Operator::StringEquals, Some(operand)) = (test.operator, operand) {
         return values.equal_strings(variable, operand);
     }

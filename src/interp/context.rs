@@ -289,9 +289,20 @@ impl Execution {
         self.context.seed
     }
 
+    /// Where the execution is found again by its tokens; 0 if nowhere.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.context.place
+    }
+
     /// Says where the execution is found again: task tokens begin with it. Before its first step.
     pub fn set_place(&mut self, place: u64) {
         self.context.place = place;
+    }
+
+    /// Whether its tasks can be answered by their tokens.
+    pub(crate) const fn has_place(&self) -> bool {
+        self.context.place != 0
     }
 
     /// Says which attempt at the same start it is, from 1; the first, unless this is called. Before its first step.

@@ -12,7 +12,7 @@ use crate::history::{Details, Failure, HistoryEvent, LogLevel, Observer};
 use crate::intrinsic::Random;
 use crate::program::{Pc, Program, StateId, TaskId, VariableId};
 use crate::stdx::{FixedSet, Timestamp, narrow};
-use crate::value::{Doc, IngestError, Val, Values};
+use crate::value::{Doc, IngestError, Prepared, Val, Values};
 
 /// One run of a program. It can be used again for another run, of any program, and keeps its memory for it.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Execution {
     pub(super) joins: Vec<Join>,
     pub(super) free_joins: Vec<u32>,
     pub(super) ready: VecDeque<u32>,
+    /// Frames whose tasks are to be yielded once more.
+    pub(super) again: Vec<u32>,
     pub(super) stack: Vec<Val>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// How many timers there are before the void ones among them are dropped.
@@ -225,6 +227,8 @@ pub enum Completion<'a> {
     Heartbeat,
     /// It is done. JSON text of the result.
     Succeeded(&'a [u8]),
+    /// It is done. The result, which was known beforehand.
+    Prepared(&'a Prepared),
     /// It failed.
     Failed(&'a Failure),
 }
@@ -307,6 +311,7 @@ impl Execution {
             joins: Vec::new(),
             free_joins: Vec::new(),
             ready: VecDeque::new(),
+            again: Vec::new(),
             stack: Vec::new(),
             timers: BinaryHeap::new(),
             sweep_timers_at: TIMERS_MIN,
@@ -395,14 +400,18 @@ impl Execution {
     }
 
     fn reset(&mut self) {
+        // Most executions leave one frame behind, the root.
+        let used = self.frames.len() - self.free_frames.len();
+        let looked_at = if used == 1 { 1 } else { self.frames.len() };
         self.clear();
-        for (i, frame) in self.frames.iter_mut().enumerate().rev() {
+        for frame in &mut self.frames[..looked_at] {
             if frame.status != FrameStatus::Free {
                 frame.status = FrameStatus::Free;
                 frame.generation = frame.generation.wrapping_add(1);
             }
-            self.free_frames.push(narrow(i));
         }
+        self.free_frames
+            .extend((0..narrow(self.frames.len())).rev());
         // A Map or a Parallel may have been under way when the execution before was stopped or taken away.
         for join in &mut self.joins {
             join.in_use = false;
@@ -416,6 +425,7 @@ impl Execution {
         self.free_frames.clear();
         self.free_joins.clear();
         self.ready.clear();
+        self.again.clear();
         self.stack.clear();
         self.timers.clear();
         self.sweep_timers_at = TIMERS_MIN;
@@ -497,6 +507,23 @@ impl Execution {
             timeout_at: frame.wake_at,
             heartbeat_at: frame.heartbeat_at,
         })
+    }
+
+    /// The tasks that were yielded and not answered, each with the last event of its frame.
+    pub fn tasks_under_way(&self) -> impl Iterator<Item = (FrameHandle, u64)> + '_ {
+        let frames = (0_u32..).zip(&self.frames);
+        let waiting = frames.filter(|(_, frame)| frame.status == FrameStatus::Task);
+        waiting.map(|(index, frame)| {
+            let generation = frame.generation;
+            (FrameHandle { index, generation }, frame.previous_event)
+        })
+    }
+
+    /// Has a task yielded once more by the next step: whoever did it is gone, as when the process that had it has ended.
+    pub fn yield_again(&mut self, handle: FrameHandle) {
+        if self.waiting_frame(handle).is_ok() {
+            self.again.push(handle.index);
+        }
     }
 
     pub(super) fn waiting_frame(&self, handle: FrameHandle) -> Result<&Frame, Stale> {
@@ -592,6 +619,11 @@ impl Execution {
 }
 
 impl Frame {
+    /// True if the time of its task is up.
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.wake_at.min(self.heartbeat_at) <= now
+    }
+
     pub(super) fn new() -> Frame {
         Frame {
             pc: Pc(0),

@@ -158,12 +158,11 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    /// The scope of a frame has ended with `data` as its output.
-    pub(super) fn scope_succeeded(&mut self, frame: u32) {
+    /// The scope of a frame has ended.
+    pub(super) fn scope_succeeded(&mut self, frame: u32, output: Val) {
         match self.execution.frames[frame as usize].parent {
-            Some(join) => self.join_succeeded(join, frame),
+            Some(join) => self.join_succeeded(join, frame, output),
             None => {
-                let output = self.execution.frames[frame as usize].data;
                 self.frame_event(frame, Details::ExecutionSucceeded { output });
                 self.execution.outcome = Some(Outcome::Succeeded(output));
             }

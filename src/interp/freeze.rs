@@ -20,7 +20,7 @@ use crate::stdx::{Timestamp, narrow};
 use crate::value::{Damaged, Reader, Table, Thawed, Val, put, put_bytes, put_signed};
 
 /// The first byte of a blob.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// What freezing and thawing work with; used again and again. It belongs to a worker.
 #[derive(Debug, Default)]

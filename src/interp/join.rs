@@ -255,9 +255,9 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// A branch or an iteration has ended with an output.
-    pub(super) fn join_succeeded(&mut self, join: u32, child: u32) {
+    pub(super) fn join_succeeded(&mut self, join: u32, child: u32, output: Val) {
         let f = &self.execution.frames[child as usize];
-        let (index, output, mut last_event) = (f.index, f.data, f.previous_event);
+        let (index, mut last_event) = (f.index, f.previous_event);
         let j = &mut self.execution.joins[join as usize];
         let waiting = j.frame;
         j.results[index as usize] = output;

@@ -16,17 +16,17 @@ impl<O: Observer> Run<'_, O> {
         registers: &Registers,
     ) -> Result<Val, Raised> {
         let program = self.program;
-        let steps = &program.merges[merge.index()];
-        let constants = &program.constants;
+        let info = &program.merges[merge.index()];
+        let (steps, constants) = (&info.steps, &program.constants);
         if let [Step::Child(member)] = &**steps
             && values(self.execution, program).kind(registers.data) == Kind::Object
         {
-            return Ok(self.execution.doc.replace_member(
-                constants,
-                registers.data,
-                member.key,
-                registers.value,
-            ));
+            let (doc, key) = (&mut self.execution.doc, member.key);
+            let (data, value) = (registers.data, registers.value);
+            let grown = info
+                .growth
+                .and_then(|growth| doc.grow_object(constants, growth, data, key, value));
+            return Ok(grown.unwrap_or_else(|| doc.replace_member(constants, data, key, value)));
         }
         // The containers on the way down, then their new versions on the way up.
         let mut containers = Vec::with_capacity(steps.len());

@@ -7,7 +7,7 @@ use super::run::{Raised, Registers, Run};
 use crate::history::{Details, Failure, Observer};
 use crate::intrinsic::Random;
 use crate::jsonata::{self, Available, Root, Scope};
-use crate::program::{ContextBase, ExpressionId, VariableId};
+use crate::program::{ContextBase, ExpressionId, ObjectId, Source, VariableId};
 use crate::stdx::Timestamp;
 use crate::value::{Doc, Kind, Val};
 
@@ -70,17 +70,10 @@ impl<O: Observer> Run<'_, O> {
     ) -> Result<Val, Raised> {
         let program = self.program;
         let info = &program.expressions[expression.index()];
-        let counts = &mut self.execution.counts;
-        counts.evaluations = counts.evaluations.saturating_add(1);
-        // An iteration of a Map begins before its first state: its `ItemSelector` sees the Map's input.
-        let in_state = self.execution.frames[frame as usize].in_state;
+        self.count_evaluation();
         let mut sight = Sight {
             frame,
-            input: if in_state {
-                registers.data
-            } else {
-                registers.value
-            },
+            input: self.states_input(frame, registers),
             value: registers.value,
             available: info.compiled.available(),
             run: self,
@@ -97,6 +90,69 @@ impl<O: Observer> Run<'_, O> {
         Err(self.evaluation_failed(frame, &cause, Some(&info.field), Moment::BeforeEntry))
     }
 
+    /// `$states.input`
+    #[inline(always)]
+    fn states_input(&self, frame: u32, registers: &Registers) -> Val {
+        // An iteration of a Map begins before its first state: its `ItemSelector` sees the Map's input.
+        match self.execution.frames[frame as usize].in_state {
+            true => registers.data,
+            false => registers.value,
+        }
+    }
+
+    /// Makes an object of literals and of what expressions give, one after the other.
+    #[inline(never)]
+    pub(super) fn eval_object(
+        &mut self,
+        frame: u32,
+        object: ObjectId,
+        registers: &Registers,
+    ) -> Result<Val, Raised> {
+        let program = self.program;
+        let info = &program.objects[object.index()];
+        let input = self.states_input(frame, registers);
+        let opened = values(self.execution, program).open(input);
+        let mut size = info.known_size;
+        // Expressions make objects of their own meanwhile: this one has its room before theirs.
+        let room = self.execution.doc.reserve_object(info.members.len());
+        for (member, place) in info.members.iter().zip(0..) {
+            let view = values(self.execution, program);
+            let (found, expression) = match &member.source {
+                // Most members are the input's own.
+                Source::InputMember(name, expression) => {
+                    (view.get_named(opened, name), *expression)
+                }
+                Source::Expression(expression) => {
+                    let compiled = &program.expressions[expression.index()].compiled;
+                    (compiled.of_input(view, opened.val()), *expression)
+                }
+                Source::Const(val) => {
+                    self.execution
+                        .doc
+                        .set_member(&room, place, member.key, *val);
+                    continue;
+                }
+                _ => unreachable!("an object of expressions has no other members"),
+            };
+            let val = match found {
+                Some(val) => {
+                    self.count_evaluation();
+                    val
+                }
+                None => self.eval(frame, expression, registers)?,
+            };
+            size += values(self.execution, program).size(val);
+            self.execution.doc.set_member(&room, place, member.key, val);
+        }
+        Ok(self.execution.doc.end_reserved(room, info.layout, size))
+    }
+
+    #[inline(always)]
+    fn count_evaluation(&mut self) {
+        let counts = &mut self.execution.counts;
+        counts.evaluations = counts.evaluations.saturating_add(1);
+    }
+
     /// The value of a Choice rule's `Condition`.
     #[inline(never)]
     pub(super) fn condition(
@@ -105,6 +161,13 @@ impl<O: Observer> Run<'_, O> {
         expression: ExpressionId,
         registers: &Registers,
     ) -> Result<bool, Raised> {
+        let program = self.program;
+        let compiled = &program.expressions[expression.index()].compiled;
+        let input = self.states_input(frame, registers);
+        if let Some(holds) = compiled.test(values(self.execution, program), input) {
+            self.count_evaluation();
+            return Ok(holds);
+        }
         let val = self.eval(frame, expression, registers)?;
         match values(self.execution, self.program).kind(val) {
             Kind::True => Ok(true),

@@ -38,10 +38,17 @@ pub(super) enum Stop {
     Ended,
     /// It waits: for time, or for the frames that it has started.
     Waits,
-    /// It has a task for the caller.
+    /// It wants something of the caller.
+    Wants(Want),
+}
+
+/// What a frame stopped for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// A task is to be done.
     Task,
     /// The turn was long enough.
-    OutOfFuel,
+    Fuel,
 }
 
 impl Execution {
@@ -85,6 +92,13 @@ impl Execution {
         }
     }
 
+    /// Ends the execution with a failure that nothing of it can catch, whether it has ended or not: its observer has no
+    /// room for more events, and shows the end itself. See [`Observer::overrun`].
+    pub fn overrun(&mut self, failure: Failure) {
+        self.outcome = Some(Outcome::Failed(failure));
+        self.ready.clear();
+    }
+
     /// States that a turn may enter before it yields [`Yield::OutOfFuel`].
     pub fn refuel(&mut self, fuel: u32) {
         self.fuel = fuel;
@@ -98,31 +112,60 @@ impl<O: Observer> Run<'_, O> {
             return Yield::Done;
         }
         self.wake(self.now);
+        if let Some(handle) = self.next_again() {
+            return Yield::Task(handle);
+        }
         loop {
-            if self.execution.outcome.is_some() {
-                return Yield::Done;
-            }
-            let Some(frame) = self.execution.ready.pop_front() else {
+            let Some((frame, want)) = self.run_ready() else {
+                if self.execution.outcome.is_some() {
+                    return Yield::Done;
+                }
                 if self.wake(self.now) {
                     continue;
                 }
                 return Yield::Parked(self.next_wake());
             };
-            match self.run_frame(frame) {
-                Stop::Ended | Stop::Waits => {}
-                Stop::Task => {
+            match want {
+                Want::Task => {
                     let generation = self.execution.frames[frame as usize].generation;
                     return Yield::Task(FrameHandle {
                         index: frame,
                         generation,
                     });
                 }
-                Stop::OutOfFuel => {
+                Want::Fuel => {
                     self.execution.ready.push_back(frame);
                     return Yield::OutOfFuel;
                 }
             }
         }
+    }
+
+    /// The next task that is to be yielded once more, if it is still waited for.
+    #[inline]
+    fn next_again(&mut self) -> Option<FrameHandle> {
+        while let Some(index) = self.execution.again.pop() {
+            let frame = &self.execution.frames[index as usize];
+            if frame.status == FrameStatus::Task {
+                let generation = frame.generation;
+                return Some(FrameHandle { index, generation });
+            }
+        }
+        None
+    }
+
+    /// Runs the frames that are ready, until one of them wants something of the caller or the execution ends.
+    #[inline(never)]
+    fn run_ready(&mut self) -> Option<(u32, Want)> {
+        while self.execution.outcome.is_none()
+            && let Some(frame) = self.execution.ready.pop_front()
+        {
+            match self.run_frame(frame) {
+                Stop::Ended | Stop::Waits => {}
+                Stop::Wants(want) => return Some((frame, want)),
+            }
+        }
+        None
     }
 
     /// Ends the execution, whose deadline has passed; but first happens what fell due before it.
@@ -135,10 +178,7 @@ impl<O: Observer> Run<'_, O> {
         self.execution.fuel = FUEL;
         let before = self.execution.deadline.plus_millis(-1);
         while self.execution.fuel > 0 && self.wake(before) {
-            while self.execution.outcome.is_none()
-                && let Some(frame) = self.execution.ready.pop_front()
-                && !matches!(self.run_frame(frame), Stop::OutOfFuel)
-            {}
+            while matches!(self.run_ready(), Some((_, Want::Task))) {}
         }
         if self.execution.outcome.is_none() {
             let failure = Failure::timeout();
@@ -185,7 +225,8 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// Runs a frame until it stops; failures of its states are retried, caught or passed on.
-    pub(super) fn run_frame(&mut self, frame: u32) -> Stop {
+    #[inline(always)]
+    fn run_frame(&mut self, frame: u32) -> Stop {
         loop {
             let f = &self.execution.frames[frame as usize];
             let mut registers = Registers {
@@ -193,22 +234,24 @@ impl<O: Observer> Run<'_, O> {
                 data: f.data,
                 value: f.value,
             };
-            let stop = self.execute(frame, &mut registers);
-            self.save(frame, registers);
-            match stop {
+            match self.execute(frame, &mut registers) {
                 Ok(Stop::Ended) => {
-                    self.scope_succeeded(frame);
+                    self.scope_succeeded(frame, registers.data);
                     return Stop::Ended;
                 }
-                Ok(stop) => return stop,
+                Ok(stop) => {
+                    self.save(frame, registers);
+                    return stop;
+                }
                 Err(failure) => {
+                    self.save(frame, registers);
                     self.execution.stack.clear();
                     if !self.state_failed(frame, *failure) {
                         return Stop::Waits;
                     }
                     // Retries are turns of a loop as well.
                     if self.execution.fuel == 0 {
-                        return Stop::OutOfFuel;
+                        return Stop::Wants(Want::Fuel);
                     }
                 }
             }
@@ -228,13 +271,13 @@ impl<O: Observer> Run<'_, O> {
     fn execute(&mut self, frame: u32, registers: &mut Registers) -> Result<Stop, Raised> {
         let ops = &*self.program.ops;
         loop {
-            let op = ops[registers.pc.index()];
+            let op = &ops[registers.pc.index()];
             registers.pc.0 += 1;
-            match op {
+            match *op {
                 Op::Enter(state) => {
                     if self.execution.fuel == 0 {
                         registers.pc.0 -= 1;
-                        return Ok(Stop::OutOfFuel);
+                        return Ok(Stop::Wants(Want::Fuel));
                     }
                     self.enter(frame, state, registers)?;
                 }
@@ -245,6 +288,10 @@ impl<O: Observer> Run<'_, O> {
                     self.execution.stack.push(val);
                 }
                 Op::Const(val) => self.execution.stack.push(val),
+                Op::EvalObject(object) => {
+                    let object = self.eval_object(frame, object, registers)?;
+                    self.execution.stack.push(object);
+                }
                 Op::MakeObject(object) => match self.make_object(frame, object, registers.value) {
                     Ok(object) => self.execution.stack.push(object),
                     Err(load) => return Err(self.no_member(frame, load, registers.value)),
@@ -322,7 +369,7 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn enter(
         &mut self,
         frame: u32,
@@ -381,7 +428,7 @@ impl<O: Observer> Run<'_, O> {
         Ok(())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn exit(
         &mut self,
         frame: u32,
@@ -575,6 +622,8 @@ impl<O: Observer> Run<'_, O> {
         let mut left_on_stack = info.popped;
         let mut size = info.known_size;
         let mark = self.execution.doc.begin_object(info.members.len());
+        // And members of one member of it stand side by side.
+        let mut last_outer = None;
         for member in &info.members {
             let view = values(self.execution, program);
             let (found, load) = match &member.source {
@@ -583,26 +632,43 @@ impl<O: Observer> Run<'_, O> {
                     continue;
                 }
                 Source::Member(name, load) => (view.get_named(opened, name), load),
-                Source::Popped => {
-                    let at = self.execution.stack.len() - left_on_stack;
-                    left_on_stack -= 1;
-                    (Some(self.execution.stack[at]), &LoadId(0))
+                Source::Nested(outer, name, load) => {
+                    let outer_key = outer.key;
+                    let outer = match last_outer {
+                        Some((key, opened)) if key == outer.key => Some(opened),
+                        _ => view.get_named(opened, outer).map(|val| view.open(val)),
+                    };
+                    last_outer = outer.map(|opened| (outer_key, opened));
+                    let found = outer.and_then(|outer| view.get_named(outer, name));
+                    (found, load)
                 }
+                Source::Item(load) => {
+                    let item = self.execution.frames[frame as usize].item;
+                    (item.map(|item| item.value), load)
+                }
+                Source::ItemIndex(load) => (self.item_index(frame), load),
                 Source::Path {
                     start,
                     first_step,
                     end_step,
                     load,
                 } => {
-                    let steps = &program.steps[*first_step as usize..*end_step as usize];
                     let item = self.execution.frames[frame as usize].item;
                     let start = match start {
                         PathStart::Value => Some(value),
                         PathStart::ItemValue => item.map(|item| item.value),
                     };
-                    (start.and_then(|start| follow(view, steps, start)), load)
+                    let steps = &program.steps[*first_step as usize..*end_step as usize];
+                    (start.and_then(|start| follow_far(view, steps, start)), load)
                 }
-                Source::ItemIndex(load) => (self.item_index(frame), load),
+                Source::Popped => {
+                    let at = self.execution.stack.len() - left_on_stack;
+                    left_on_stack -= 1;
+                    (Some(self.execution.stack[at]), &LoadId(0))
+                }
+                Source::Expression(_) | Source::InputMember(..) => {
+                    unreachable!("it is `eval_object` that has expressions")
+                }
             };
             let Some(val) = found else {
                 self.execution.doc.abandon_object(mark);
@@ -629,8 +695,13 @@ impl<O: Observer> Run<'_, O> {
         let index = self.execution.frames[frame as usize].item?.index;
         Some(match self.program.numbers.get(index as usize) {
             Some(val) => *val,
-            None => self.execution.doc.push_i64(i64::from(index)),
+            None => self.large_index(index),
         })
+    }
+
+    #[cold]
+    fn large_index(&mut self, index: u32) -> Val {
+        self.execution.doc.push_i64(i64::from(index))
     }
 
     #[inline(never)]
@@ -655,14 +726,11 @@ impl<O: Observer> Run<'_, O> {
         let Execution {
             doc, stack, random, ..
         } = &mut *self.execution;
-        let result = intrinsic::call(
-            function,
-            &info.text,
-            &stack[base..],
-            doc,
-            &program.constants,
-            random,
-        );
+        let (arguments, constants) = (&stack[base..], &program.constants);
+        let result = match &info.format {
+            Some(format) => intrinsic::call_format(format, &info.text, arguments, doc, constants),
+            None => intrinsic::call(function, &info.text, arguments, doc, constants, random),
+        };
         match result {
             Ok(val) => {
                 stack.truncate(base);
@@ -777,7 +845,7 @@ fn missing(load: &Load) -> NotFound {
 
 /// The value at the end of a definite path. Nearly all have one step or two.
 #[inline(always)]
-fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
+pub(super) fn follow(view: Values<'_>, steps: &[Step], base: Val) -> Option<Val> {
     match steps {
         [] => Some(base),
         [Step::Child(member)] => view.get_named(view.open(base), member),

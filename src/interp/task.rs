@@ -3,7 +3,7 @@
 use super::PAYLOAD_BYTES_MAX;
 use super::context::values;
 use super::execution::{Completion, Execution, FrameHandle, FrameStatus, Stale, after_seconds};
-use super::run::{Raised, Registers, Run, Stop};
+use super::run::{Raised, Registers, Run, Stop, Want};
 use crate::asl::{Pattern, Resource};
 use crate::history::{Details, Failure, Observer};
 use crate::program::{NumberOperand, Program, TaskId, TaskInfo};
@@ -31,7 +31,8 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// If the task has ended already, or the execution's deadline has passed, which ends it.
+    /// If the task has ended already; if its timeout or heartbeat has fallen due, so that the next step ends it; or if the
+    /// execution's deadline has passed, which ends it.
     pub fn complete<O: Observer>(
         &mut self,
         program: &Program,
@@ -40,7 +41,8 @@ impl Execution {
         now: Timestamp,
         observer: &mut O,
     ) -> Result<(), Stale> {
-        self.waiting_frame(handle)?;
+        let frame = self.waiting_frame(handle)?;
+        let is_overdue = frame.is_overdue(now);
         let mut run = Run {
             program,
             execution: self,
@@ -49,6 +51,10 @@ impl Execution {
         };
         if run.is_late() {
             run.time_out();
+            return Err(Stale);
+        }
+        // What falls due first happens first, however late somebody looks.
+        if is_overdue {
             return Err(Stale);
         }
         run.complete(handle.index, completion);
@@ -60,7 +66,7 @@ impl Execution {
     #[must_use]
     pub fn is_overdue(&self, handle: FrameHandle, now: Timestamp) -> bool {
         self.waiting_frame(handle)
-            .is_ok_and(|frame| frame.wake_at.min(frame.heartbeat_at) <= now)
+            .is_ok_and(|frame| frame.is_overdue(now))
     }
 }
 
@@ -108,7 +114,7 @@ impl<'a, O: Observer> Run<'a, O> {
             heartbeat_seconds,
             credentials,
         );
-        Ok(Stop::Task)
+        Ok(Stop::Wants(Want::Task))
     }
 
     fn seconds(
@@ -215,11 +221,21 @@ impl<'a, O: Observer> Run<'a, O> {
             }
             Completion::Succeeded(json) => {
                 let result = self.execution.doc.ingest(json).map_err(|_| not_json(json));
-                let result = result.and_then(|val| self.check_result(frame, val));
-                self.end_task(frame, result);
+                self.task_succeeded(frame, result);
+            }
+            Completion::Prepared(value) => {
+                let result = self.execution.doc.put(value);
+                let result = result.map_err(|_| not_json(value.json()));
+                self.task_succeeded(frame, result);
             }
             Completion::Failed(failure) => self.end_task(frame, Err(failure.clone())),
         }
+    }
+
+    #[inline(always)]
+    fn task_succeeded(&mut self, frame: u32, result: Result<Val, Failure>) {
+        let result = result.and_then(|val| self.check_result(frame, val));
+        self.end_task(frame, result);
     }
 
     fn heartbeat(&mut self, frame: u32) {

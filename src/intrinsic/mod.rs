@@ -18,6 +18,7 @@ mod text;
 pub(crate) use encode::hash_text;
 pub use parse::{is_call, parse};
 pub use random::{JavaRandom, Random};
+pub(crate) use text::Format;
 
 use crate::path::Path;
 use crate::value::{Doc, Kind, Val, Values};
@@ -213,8 +214,39 @@ pub fn call(
     constants: &Doc,
     random: &mut Random,
 ) -> Result<Val, String> {
-    apply(function, arguments, doc, constants, random)
-        .map_err(|detail| format!("The function '{text}' had the following error: {detail}"))
+    apply(function, arguments, doc, constants, random).map_err(|detail| failure(text, &detail))
+}
+
+/// The same for `States.Format` with a literal template, of which `arguments` are the others.
+pub(crate) fn call_format(
+    format: &Format,
+    text: &str,
+    arguments: &[Val],
+    doc: &mut Doc,
+    constants: &Doc,
+) -> Result<Val, String> {
+    let mut scope = Scope { doc, constants };
+    let filled = check_sizes(&scope, arguments).and_then(|()| format.fill(&mut scope, arguments));
+    filled.map_err(|detail| failure(text, &detail))
+}
+
+#[cold]
+fn failure(text: &str, detail: &str) -> String {
+    format!("The function '{text}' had the following error: {detail}")
+}
+
+#[inline(always)]
+fn check_sizes(scope: &Scope<'_>, arguments: &[Val]) -> Result<(), String> {
+    let values = scope.values();
+    if arguments
+        .iter()
+        .any(|argument| values.size(*argument) > ARGUMENT_BYTES_MAX)
+    {
+        return Err(format!(
+            "An argument is larger than {ARGUMENT_BYTES_MAX} bytes"
+        ));
+    }
+    Ok(())
 }
 
 /// The same; the error is the detail alone.
@@ -225,16 +257,8 @@ fn apply(
     constants: &Doc,
     random: &mut Random,
 ) -> Result<Val, String> {
-    let values = Values { doc, constants };
-    if arguments
-        .iter()
-        .any(|argument| values.size(*argument) > ARGUMENT_BYTES_MAX)
-    {
-        return Err(format!(
-            "An argument is larger than {ARGUMENT_BYTES_MAX} bytes"
-        ));
-    }
     let mut scope = Scope { doc, constants };
+    check_sizes(&scope, arguments)?;
     match (function, arguments) {
         (Function::Array, items) => Ok(scope.doc.push_array(constants, items)),
         (Function::ArrayPartition, &[array, size]) => array::partition(&mut scope, array, size),

@@ -2,37 +2,107 @@
 
 use super::{ARGUMENT_BYTES_MAX, Scope};
 use crate::path::java;
-use crate::value::{Kind, Val, Values};
+use crate::value::{Kind, Val, escape};
+
+/// A template of `States.Format`, taken apart.
+#[derive(Debug)]
+pub(crate) struct Format {
+    pieces: Box<[Piece]>,
+    placeholders: usize,
+    /// True if there are escapes in the text.
+    is_escaped: bool,
+}
 
 /// A part of a template.
-enum Piece<'t> {
-    Text(&'t str),
+#[derive(Debug)]
+enum Piece {
+    /// As it stands in a JSON string.
+    Text(Box<str>),
     /// `{}`
     Placeholder,
 }
 
-/// Takes a template apart; `\{`, `\}` and `\\` are the characters themselves, and a brace alone is text.
-fn pieces<'t>(template: &'t str, mut sink: impl FnMut(Piece<'t>)) {
-    let mut rest = template;
-    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'{' | b'\\')) {
-        let (text, from) = rest.split_at(at);
-        let (skip, len) = match from.as_bytes() {
-            [b'{', b'}', ..] => (2, 0),
-            [b'\\', b'{' | b'}' | b'\\', ..] => (1, 2),
-            _ => (0, 1),
-        };
-        if !text.is_empty() {
-            sink(Piece::Text(text));
+impl Format {
+    /// Takes a template apart; `\{`, `\}` and `\\` are the characters themselves, and a brace alone is text.
+    pub(crate) fn new(template: &str) -> Format {
+        let (mut pieces, mut text) = (Vec::new(), String::new());
+        let mut rest = template;
+        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'{' | b'\\')) {
+            text.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let len = match rest.as_bytes() {
+                [b'{', b'}', ..] => {
+                    put_text(&mut pieces, &mut text);
+                    pieces.push(Piece::Placeholder);
+                    2
+                }
+                [b'\\', b'{' | b'}' | b'\\', ..] => {
+                    text.push_str(&rest[1..2]);
+                    2
+                }
+                _ => {
+                    text.push_str(&rest[..1]);
+                    1
+                }
+            };
+            rest = &rest[len..];
         }
-        sink(if skip == 2 {
-            Piece::Placeholder
-        } else {
-            Piece::Text(&from[skip..len])
-        });
-        rest = &from[skip.max(len)..];
+        text.push_str(rest);
+        put_text(&mut pieces, &mut text);
+        let is_placeholder = |piece: &&Piece| matches!(piece, Piece::Placeholder);
+        let is_escaped = |piece: &Piece| matches!(piece, Piece::Text(text) if text.contains('\\'));
+        Format {
+            is_escaped: pieces.iter().any(is_escaped),
+            placeholders: pieces.iter().filter(is_placeholder).count(),
+            pieces: pieces.into(),
+        }
     }
-    if !rest.is_empty() {
-        sink(Piece::Text(rest));
+
+    /// How many arguments it takes.
+    pub(crate) fn placeholders(&self) -> usize {
+        self.placeholders
+    }
+
+    /// Puts in the arguments.
+    pub(super) fn fill(&self, scope: &mut Scope<'_>, arguments: &[Val]) -> Result<Val, String> {
+        let values = scope.values();
+        let total: usize = arguments.iter().map(|v| values.size(*v)).sum();
+        // White space after the commas of a printed container adds less than its own size.
+        if total > ARGUMENT_BYTES_MAX / 2 {
+            return Err("The arguments are too large".to_owned());
+        }
+        if self.placeholders != arguments.len() {
+            return Err(format!(
+                "The template has {} placeholders, but there are {} arguments for them",
+                self.placeholders,
+                arguments.len()
+            ));
+        }
+        let mut rest = arguments.iter();
+        let mut may_be_escaped = self.is_escaped;
+        let mark = scope.doc.begin_string();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => scope.doc.extend_string_escaped(text),
+                Piece::Placeholder => {
+                    if let Some(argument) = rest.next() {
+                        may_be_escaped |= print(scope, *argument);
+                    }
+                }
+            }
+        }
+        Ok(match may_be_escaped {
+            true => scope.doc.end_string(mark),
+            false => scope.doc.end_string_known(mark, false),
+        })
+    }
+}
+
+/// Puts down the text between two placeholders, if there is some.
+fn put_text(pieces: &mut Vec<Piece>, text: &mut String) {
+    if !text.is_empty() {
+        pieces.push(Piece::Text(escape(text).into()));
+        text.clear();
     }
 }
 
@@ -42,61 +112,24 @@ pub(super) fn format(
     template: Val,
     arguments: &[Val],
 ) -> Result<Val, String> {
-    if template.is_constant() {
-        // A literal template, as most are, can be read while the text grows beside it.
-        let constants = scope.constants;
-        let values = Values {
-            doc: constants,
-            constants,
-        };
-        return match values.string(template) {
-            Some(text) => fill(scope, &text, arguments),
-            None => Err(scope.wrong(template, "a string")),
-        };
-    }
-    let text = scope.string(template)?.into_owned();
-    fill(scope, &text, arguments)
+    let format = Format::new(&scope.string(template)?);
+    format.fill(scope, arguments)
 }
 
-fn fill(scope: &mut Scope<'_>, template: &str, arguments: &[Val]) -> Result<Val, String> {
-    let values = scope.values();
-    let total: usize = arguments.iter().map(|v| values.size(*v)).sum();
-    // White space after the commas of a printed container adds less than its own size.
-    if total > ARGUMENT_BYTES_MAX / 2 {
-        return Err("The arguments are too large".to_owned());
-    }
-    let mut placeholders = 0;
-    let mark = scope.doc.begin_string();
-    pieces(template, |piece| match piece {
-        Piece::Text(text) => scope.doc.extend_string(text),
-        Piece::Placeholder => {
-            if let Some(argument) = arguments.get(placeholders) {
-                print(scope, *argument);
-            }
-            placeholders += 1;
-        }
-    });
-    let filled = scope.doc.end_string(mark);
-    if placeholders != arguments.len() {
-        return Err(format!(
-            "The template has {placeholders} placeholders, but there are {} arguments for them",
-            arguments.len()
-        ));
-    }
-    Ok(filled)
-}
-
-/// Appends an argument to the string that was begun.
-fn print(scope: &mut Scope<'_>, argument: Val) {
+/// Appends an argument to the string that was begun. False if there are no escapes in it.
+fn print(scope: &mut Scope<'_>, argument: Val) -> bool {
     let values = scope.values();
     match values.kind(argument) {
         Kind::Array | Kind::Object => {
             let mut text = String::new();
             java::write(values, argument, &mut text);
             scope.doc.extend_string(&text);
+            true
         }
         Kind::Null | Kind::False | Kind::True | Kind::Number | Kind::String => {
+            let is_escaped = values.is_escaped(argument);
             scope.doc.extend_string_with(scope.constants, argument);
+            is_escaped
         }
     }
 }
@@ -125,19 +158,18 @@ mod tests {
             ("", ""),
             ("a{}b", "a<>b"),
             ("{}{}", "<><>"),
-            (r"\{\}{}\\{}", r"{}<>\<>"),
+            (r"\{\}{}\\{}", r"{}<>\\<>"),
             ("{ } }{", "{ } }{"),
-            (r"a\b\", r"a\b\"),
+            (r"a\b\", r"a\\b\\"),
             ("é{}é", "é<>é"),
         ] {
-            let mut out = String::new();
-            pieces(template, |piece| {
-                out.push_str(match piece {
-                    Piece::Text(text) => text,
-                    Piece::Placeholder => "<>",
-                });
+            let format = Format::new(template);
+            let pieces = format.pieces.iter().map(|piece| match piece {
+                Piece::Text(text) => text,
+                Piece::Placeholder => "<>",
             });
-            assert_eq!(out, shown, "{template}");
+            assert_eq!(pieces.collect::<String>(), shown, "{template}");
+            assert_eq!(format.placeholders(), shown.matches("<>").count());
         }
     }
 

@@ -115,6 +115,12 @@ impl Options {
         Ok(())
     }
 
+    /// Most attempts that can be appended at once.
+    pub(crate) fn attempts_max(&self) -> usize {
+        let room = self.buffer_bytes.saturating_sub(record::LIST_BYTES);
+        (room / record::ATTEMPT_BYTES).max(1)
+    }
+
     /// What an empty segment has room for.
     fn segment_room(&self) -> u64 {
         self.segment_bytes - SEGMENT_HEADER_BYTES as u64

@@ -345,6 +345,8 @@ pub(super) fn start_bytes(start: &StartRecord<'_>) -> usize {
 
 /// Bytes of an end in a list of them.
 pub(super) const END_BYTES: usize = 9;
+/// Bytes of an attempt in a list.
+pub(super) const ATTEMPT_BYTES: usize = 12;
 /// Bytes of a list of ends or attempts beside what it lists.
 pub(super) const LIST_BYTES: usize = RECORD_HEADER_BYTES;
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex};
 
 use super::error::{Error, ErrorKind};
@@ -247,6 +248,14 @@ impl fmt::Debug for Done {
     }
 }
 
+/// Calls all of them, on the committer's thread. One that panics has had its panic reported; the journal and the others
+/// have nothing to do with that.
+fn call(waiters: Vec<Waiter>, result: &Result<(), Error>) {
+    for waiter in waiters {
+        let (Ok(()) | Err(_)) = catch_unwind(AssertUnwindSafe(|| waiter(result.clone())));
+    }
+}
+
 impl Progress {
     /// Everything up to the commit is durable.
     pub(super) fn advance(&self, commit: u64) {
@@ -255,9 +264,7 @@ impl Progress {
         let waiters = mem::take(&mut done.waiters);
         drop(done);
         self.changed.notify_all();
-        for waiter in waiters {
-            waiter(Ok(()));
-        }
+        call(waiters, &Ok(()));
     }
 
     /// Nothing more will be durable.
@@ -267,9 +274,7 @@ impl Progress {
         let waiters = mem::take(&mut done.waiters);
         drop(done);
         self.changed.notify_all();
-        for waiter in waiters {
-            waiter(Err(error.clone()));
-        }
+        call(waiters, &Err(error.clone()));
     }
 
     /// Calls back when the commit is durable or never will be; at once if that is known.

@@ -43,7 +43,9 @@ pub struct Faults {
     pub crash_at_operation: Option<u64>,
     /// The sync of this number fails, counted from 1. What it was to write is lost, and yet readable.
     pub fail_sync: Option<u64>,
-    /// Most bytes of all files.
+    /// The operation of this number fails, counted from 1; if it is a write, half of it was done.
+    pub fail_operation: Option<u64>,
+    /// Most bytes of all files. Of a write that there is no room for, what has its place already is done.
     pub bytes_max: Option<u64>,
     /// Files get their places when they are written, as on file systems that copy on write.
     pub allocates_late: bool,
@@ -158,7 +160,26 @@ impl Disk {
         self.operations += 1;
         match self.faults.crash_at_operation {
             Some(at) if self.operations >= at => Err(io::Error::other("the power is gone")),
+            _ if self.faults.fail_operation == Some(self.operations) => {
+                Err(io::Error::other("the operation has failed"))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// How much of a write of a file is done, and what is said of it.
+    fn writes(&mut self, index: usize, from: usize, bytes: usize) -> (usize, io::Result<()>) {
+        if let Err(error) = self.operation() {
+            let is_powered = self.faults.fail_operation == Some(self.operations);
+            return (if is_powered { bytes / 2 } else { 0 }, Err(error));
+        }
+        match self.allocate(index, (from + bytes) as u64) {
+            Ok(()) => (bytes, Ok(())),
+            Err(error) => {
+                let placed = self.files[index].allocated.saturating_sub(from as u64);
+                let placed = usize::try_from(placed).map_or(bytes, |placed| placed.min(bytes));
+                (placed, Err(error))
+            }
         }
     }
 
@@ -338,20 +359,19 @@ impl SimFile {
 impl StorageFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.change(|disk| {
-            disk.operation()?;
             let from = usize::try_from(offset).map_err(io::Error::other)?;
-            let to = from + bytes.len();
-            disk.allocate(self.index, to as u64)?;
-            let file = &mut disk.files[self.index];
-            if file.current.len() < to {
-                file.current.resize(to, 0);
-            }
-            file.current[from..to].copy_from_slice(bytes);
-            if !bytes.is_empty() {
+            let (done, result) = disk.writes(self.index, from, bytes.len());
+            if done > 0 {
+                let to = from + done;
+                let file = &mut disk.files[self.index];
+                if file.current.len() < to {
+                    file.current.resize(to, 0);
+                }
+                file.current[from..to].copy_from_slice(&bytes[..done]);
                 file.dirty
                     .extend(from / SECTOR_BYTES..=(to - 1) / SECTOR_BYTES);
             }
-            Ok(())
+            result
         })
     }
 

@@ -132,16 +132,15 @@ impl FileStorage {
     /// What the file system says.
     pub fn create(directory: impl Into<PathBuf>) -> io::Result<FileStorage> {
         let directory = directory.into();
-        if !directory.is_dir() {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+        let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();
+        if !missing.is_empty() {
             fs::create_dir_all(&directory)?;
-            // The new name survives power loss only once the directory that holds it is synced.
-            if let Some(parent) = directory.parent() {
-                sync_directory(if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                })?;
-            }
+        }
+        // A new name survives power loss only once the directory that holds it is synced.
+        for made in missing {
+            let parent = made.parent().filter(|path| !path.as_os_str().is_empty());
+            sync_directory(parent.unwrap_or(Path::new(".")))?;
         }
         Ok(FileStorage { directory })
     }

@@ -32,6 +32,8 @@ impl Committer {
         let before = (self.segments.len(), self.spares.len());
         self.retire(shared, now)?;
         self.prepare(shared, now)?;
+        // It was asked again, or there is nothing left to ask for: whoever sleeps until then would not sleep any more.
+        self.retry_at = self.retry_at.filter(|at| *at > now);
         let busy = self.clean(shared)?;
         let mut state = lock(&shared.state);
         state.counters.segments = self.segments.len() as u64;

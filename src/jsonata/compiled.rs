@@ -7,7 +7,7 @@ use super::expression::{Available, Expression};
 use super::lower::{Lowered, Reason, lower};
 use super::scope::{Constants, Root, Scope};
 use super::slow;
-use crate::value::Val;
+use crate::value::{MemberName, Val, Values};
 
 /// An expression, ready to be evaluated against a [`Scope`].
 #[derive(Debug)]
@@ -42,6 +42,23 @@ impl Compiled {
             variables,
             lowered: Err(Reason::UNASKED),
         }
+    }
+
+    /// What it finds in the state's input, if it does nothing but follow names through objects and there is something.
+    #[inline(always)]
+    pub(crate) fn of_input(&self, values: Values<'_>, input: Val) -> Option<Val> {
+        self.lowered.as_ref().ok()?.of_input(values, input)
+    }
+
+    /// The value of a condition that compares the state's input with literals; `None` if only an evaluation tells.
+    #[inline]
+    pub(crate) fn test(&self, values: Values<'_>, input: Val) -> Option<bool> {
+        self.lowered.as_ref().ok()?.test(values, input)
+    }
+
+    /// The name in `$states.input.name`, if the expression is that.
+    pub(crate) fn input_member(&self) -> Option<&MemberName> {
+        self.lowered.as_ref().ok()?.input_member()
     }
 
     /// The text of the expression.

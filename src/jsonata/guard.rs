@@ -31,9 +31,12 @@ pub(super) enum Guard {
     /// The list and the separator of `$join`.
     List,
     Separator,
-    /// The width and the filling of `$pad`.
+    /// The one argument of `$pad` is its width. Of several the first is the text or, if the text is the context, the
+    /// width; then there is the width or the filling.
     Width,
-    Filling,
+    Padded,
+    Columns,
+    Padding,
     /// The text of `$split` or `$match`, with what it is searched for if that is known.
     Pieces,
     Matches,
@@ -43,6 +46,11 @@ pub(super) enum Guard {
     Collected,
     /// True for a function in place of a replacement.
     IsFunction,
+    /// True for a function of the library.
+    IsBuiltin,
+    /// True if a function whose last argument is a number, or is none, takes the context for its first: if it is a text.
+    FillsBeforeNumber,
+    FillsBeforeOther,
     /// The picture of a date or a number.
     Picture,
     /// `$distinct`, in linear time.
@@ -98,7 +106,16 @@ impl Rewrite {
 
     fn node(&mut self, node: &mut AstNode) {
         self.chain(node);
-        parts_mut(node, &mut |part| self.node(part));
+        self.partial(node);
+        match node {
+            // A name that is bound is no value.
+            AstNode::Binary {
+                op: BinaryOp::ColonEqual,
+                rhs,
+                ..
+            } => self.node(rhs),
+            _ => parts_mut(node, &mut |part, _| self.node(part)),
+        }
         if let AstNode::Function { name, args, .. } = node
             && name == "now"
             && !args.is_empty()
@@ -109,6 +126,30 @@ impl Rewrite {
             args.insert(0, function(MILLIS, Vec::new()));
         }
         self.guard(node);
+    }
+
+    /// A partial application of a function whose arguments are guarded is one of a function that guards them.
+    fn partial(&mut self, node: &mut AstNode) {
+        let AstNode::Function { name, args, .. } = node else {
+            return;
+        };
+        if !args.iter().any(|arg| matches!(arg, AstNode::Placeholder)) {
+            return;
+        }
+        let Some((least, most)) = arities(name) else {
+            return;
+        };
+        // With more arguments it fails, whatever they are; with fewer it is no text that is made.
+        if !(least..=most).contains(&args.len()) {
+            return;
+        }
+        let name = name.clone();
+        let lambda = self.by_reference(&name, args.len(), args.len());
+        let procedure = self.if_builtin(&name, lambda, AstNode::Variable(name.clone()));
+        *node = AstNode::Call {
+            procedure: Box::new(AstNode::Block(vec![procedure])),
+            args: std::mem::take(args),
+        };
     }
 
     /// `x ~> $string()` is `$string(x)`: its arguments are then where they are elsewhere.
@@ -129,7 +170,6 @@ impl Rewrite {
         let (name, rest) = match &mut **rhs {
             AstNode::Function { name, args, .. }
                 if is_guarded(name)
-                    && !self.is_bound(name)
                     && !args.iter().any(|arg| matches!(arg, AstNode::Placeholder)) =>
             {
                 (name.clone(), std::mem::take(args))
@@ -181,24 +221,93 @@ impl Rewrite {
                 }
             }
             AstNode::Path { .. } => self.path(node),
-            AstNode::Function { name, args, .. } if !self.is_bound(name) => {
-                if name == "distinct" {
-                    *name = Guard::Distinct.name();
-                    self.note(Guard::Distinct);
-                } else {
-                    let name = name.clone();
-                    self.arguments(&name, args);
-                }
+            AstNode::Function { name, args, .. } if is_guarded(name) => {
+                let (name, args) = (name.clone(), std::mem::take(args));
+                *node = self.call(&name, args);
             }
-            AstNode::Variable(name) if !self.is_bound(name) => {
-                if name == "distinct" {
-                    *name = Guard::Distinct.name();
-                    self.note(Guard::Distinct);
-                } else if let Some(guard) = of_one_argument(name) {
-                    *node = self.by_reference(name, guard);
+            AstNode::Variable(name) if is_guarded(name) => {
+                let (name, variable) = (name.clone(), node.clone());
+                if let Some((least, most)) = arities(&name) {
+                    let guarded = self.by_reference(&name, least, most);
+                    *node = self.if_builtin(&name, guarded, variable);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A call of a function whose arguments are guarded, unless the expression has bound its name to another one.
+    fn call(&mut self, name: &str, mut args: Vec<AstNode>) -> AstNode {
+        if args.iter().any(|arg| matches!(arg, AstNode::Placeholder)) {
+            return function(name, args);
+        }
+        let context = || AstNode::Variable(String::new());
+        let fills = fills_in(name, &args);
+        match fills {
+            Fills::Never if !self.is_bound(name) => return self.guarded_call(name, args),
+            Fills::Always if !self.is_bound(name) => {
+                return self.guarded_call(name, vec![context()]);
+            }
+            _ => {}
+        }
+        let mut statements = Vec::new();
+        for (place, arg) in args.iter_mut().enumerate() {
+            if is_literal(arg) {
+                continue;
+            }
+            let variable = AstNode::Variable(format!("quickstep argument {place}"));
+            let value = std::mem::replace(arg, variable.clone());
+            statements.push(AstNode::Binary {
+                op: BinaryOp::ColonEqual,
+                lhs: Box::new(variable),
+                rhs: Box::new(value),
+            });
+        }
+        let filled: Vec<AstNode> = std::iter::once(context()).chain(args.clone()).collect();
+        let guarded = match fills {
+            Fills::Never => self.guarded_call(name, args.clone()),
+            Fills::Always => self.guarded_call(name, filled),
+            Fills::IfNumber | Fills::UnlessNumber => {
+                let guard = match fills {
+                    Fills::IfNumber => Guard::FillsBeforeNumber,
+                    _ => Guard::FillsBeforeOther,
+                };
+                let asked = std::iter::once(context()).chain(args.last().cloned());
+                let asked = self.asked(guard, asked.collect());
+                AstNode::Conditional {
+                    condition: Box::new(asked),
+                    then_branch: Box::new(self.guarded_call(name, filled)),
+                    else_branch: Some(Box::new(self.guarded_call(name, args.clone()))),
+                }
+            }
+        };
+        statements.push(self.if_builtin(name, guarded, function(name, args)));
+        AstNode::Block(statements)
+    }
+
+    fn guarded_call(&mut self, name: &str, mut args: Vec<AstNode>) -> AstNode {
+        if name == "distinct" {
+            return function(&self.guarded_distinct(), args);
+        }
+        self.arguments(name, &mut args);
+        function(name, args)
+    }
+
+    fn guarded_distinct(&mut self) -> String {
+        self.note(Guard::Distinct);
+        Guard::Distinct.name()
+    }
+
+    /// The first one where a name means the library's function, which is known if the expression never binds it.
+    fn if_builtin(&mut self, name: &str, guarded: AstNode, bound: AstNode) -> AstNode {
+        if !self.is_bound(name) {
+            return guarded;
+        }
+        let variable = AstNode::Variable(name.to_owned());
+        AstNode::Conditional {
+            condition: Box::new(self.asked(Guard::IsBuiltin, vec![variable])),
+            then_branch: Box::new(guarded),
+            else_branch: Some(Box::new(bound)),
         }
     }
 
@@ -289,10 +398,15 @@ impl Rewrite {
                 self.wrap_any(separator, Guard::Separator);
             }
             ("join", [list]) => self.wrap(list, Guard::Text),
-            ("pad", [_, width]) => self.wrap_any(width, Guard::Width),
-            ("pad", [_, width, filling]) => {
-                self.wrap_any(width, Guard::Width);
-                self.wrap_any(filling, Guard::Filling);
+            ("pad", [width]) => self.wrap_any(width, Guard::Width),
+            ("pad", [first, last]) => {
+                self.wrap_any(first, Guard::Padded);
+                self.wrap_any(last, Guard::Padding);
+            }
+            ("pad", [first, middle, last]) => {
+                self.wrap_any(first, Guard::Padded);
+                self.wrap_any(middle, Guard::Columns);
+                self.wrap_any(last, Guard::Padding);
             }
             ("split", [subject, searched, ..]) => self.searched(subject, searched, Guard::Pieces),
             ("match", [subject, searched, ..]) => self.searched(subject, searched, Guard::Matches),
@@ -300,10 +414,14 @@ impl Rewrite {
                 self.searched(subject, searched, Guard::Subject);
                 self.replacement(replacement);
             }
-            (
-                "fromMillis" | "toMillis" | "formatInteger" | "parseInteger" | "formatNumber",
-                [_, picture, ..],
-            ) => self.wrap_any(picture, Guard::Picture),
+            // What is no text passes as a picture.
+            ("fromMillis" | "formatInteger" | "formatNumber", args) => {
+                args.iter_mut()
+                    .for_each(|arg| self.wrap_any(arg, Guard::Picture));
+            }
+            ("toMillis" | "parseInteger", [_, picture, ..]) | ("parseInteger", [picture]) => {
+                self.wrap_any(picture, Guard::Picture);
+            }
             (name, [value, ..]) => {
                 if let Some(guard) = of_one_argument(name) {
                     self.wrap(value, guard);
@@ -364,17 +482,39 @@ impl Rewrite {
         }
     }
 
-    /// `$string` where it is a value: `$map(list, $string)`.
-    fn by_reference(&mut self, name: &str, guard: Guard) -> AstNode {
-        const VALUE: &str = "quickstep value";
-        let mut value = AstNode::Variable(VALUE.to_owned());
-        self.wrap(&mut value, guard);
+    /// `$string` where it is a value: `$map(list, $string)`. It is given as many arguments as the function itself would
+    /// be, of which some may be left out.
+    fn by_reference(&mut self, name: &str, least: usize, most: usize) -> AstNode {
+        let params: Vec<String> = (1..=most).map(|i| format!("quickstep value {i}")).collect();
+        let mut body = None;
+        for count in least..=most {
+            let variables = params[..count].iter().cloned().map(AstNode::Variable);
+            let args: Vec<AstNode> = variables.collect();
+            let call = self.guarded_call(name, args);
+            body = Some(match body {
+                None => call,
+                Some(fewer) => AstNode::Conditional {
+                    condition: Box::new(function(
+                        "exists",
+                        vec![AstNode::Variable(params[count - 1].clone())],
+                    )),
+                    then_branch: Box::new(call),
+                    else_branch: Some(Box::new(fewer)),
+                },
+            });
+        }
         AstNode::Lambda {
-            params: vec![VALUE.to_owned()],
-            body: Box::new(function(name, vec![value])),
+            params,
+            body: Box::new(body.unwrap_or(AstNode::Undefined)),
             signature: None,
             thunk: false,
         }
+    }
+
+    /// What a guard tells of values.
+    fn asked(&mut self, guard: Guard, values: Vec<AstNode>) -> AstNode {
+        self.note(guard);
+        function(&guard.name(), values)
     }
 
     fn note(&mut self, guard: Guard) {
@@ -399,20 +539,50 @@ impl Rewrite {
 
 /// Functions whose arguments are guarded.
 fn is_guarded(name: &str) -> bool {
-    matches!(
-        name,
-        "join"
-            | "pad"
-            | "split"
-            | "match"
-            | "replace"
-            | "distinct"
-            | "fromMillis"
-            | "toMillis"
-            | "formatInteger"
-            | "parseInteger"
-            | "formatNumber"
-    ) || of_one_argument(name).is_some()
+    arities(name).is_some()
+}
+
+/// How many arguments a function whose arguments are guarded takes as a value, at least and at most.
+fn arities(name: &str) -> Option<(usize, usize)> {
+    Some(match name {
+        "join" | "toMillis" => (1, 2),
+        "formatInteger" | "parseInteger" => (2, 2),
+        "pad" | "split" | "match" | "formatNumber" => (2, 3),
+        "replace" => (3, 4),
+        "fromMillis" => (1, 3),
+        "distinct" => (1, 1),
+        _ => {
+            of_one_argument(name)?;
+            (1, 1)
+        }
+    })
+}
+
+/// Whether a function takes the context for its first argument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fills {
+    Always,
+    /// If it is a text, and the last argument a number.
+    IfNumber,
+    /// If it is a text, and the last argument none.
+    UnlessNumber,
+    Never,
+}
+
+fn fills_in(name: &str, args: &[AstNode]) -> Fills {
+    let least = match name {
+        "split" | "match" => 2,
+        "replace" => 3,
+        _ if of_one_argument(name).is_some() && args.is_empty() => return Fills::Always,
+        _ => return Fills::Never,
+    };
+    match args.last() {
+        Some(_) if args.len() + 1 == least => Fills::UnlessNumber,
+        // A text is what is searched for, or what replaces it.
+        Some(AstNode::String(_) | AstNode::Regex { .. } | AstNode::Lambda { .. }) => Fills::Never,
+        Some(_) if args.len() == least => Fills::IfNumber,
+        _ => Fills::Never,
+    }
 }
 
 /// The guard of a function that takes one argument.

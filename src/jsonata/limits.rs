@@ -1,5 +1,7 @@
 //! The bounds of one evaluation.
 
+use std::cell::Cell;
+
 use jsonata_core::evaluator::EvaluatorOptions;
 
 use super::scope::Dialect;
@@ -38,6 +40,24 @@ const DEPTH_MAX_AWS: usize = 100;
 /// Deepest evaluation of plain JSONata, as its own test suite has it.
 const DEPTH_MAX_PLAIN: usize = 302;
 
+thread_local! {
+    static HAS_CLOCK: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Gives evaluations on this thread, while `run` lasts, all the time that they need. All other bounds hold: for
+/// simulations, whose results must not depend on how fast the machine is.
+pub(crate) fn without_clock<T>(run: impl FnOnce() -> T) -> T {
+    /// Puts it back, even if `run` panics.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            HAS_CLOCK.set(self.0);
+        }
+    }
+    let _before = Before(HAS_CLOCK.replace(false));
+    run()
+}
+
 /// The bounds that `jsonata-core` holds itself.
 pub(super) fn options(dialect: Dialect) -> EvaluatorOptions {
     let (depth, items, millis) = match dialect {
@@ -45,7 +65,7 @@ pub(super) fn options(dialect: Dialect) -> EvaluatorOptions {
         Dialect::Plain => (DEPTH_MAX_PLAIN, PLAIN_ITEMS_MAX, PLAIN_MILLIS_MAX),
     };
     EvaluatorOptions {
-        timeout_ms: Some(millis),
+        timeout_ms: HAS_CLOCK.get().then_some(millis),
         cancel: None,
         max_stack_depth: Some(depth),
         max_sequence_length: Some(items),

@@ -96,18 +96,13 @@ impl Measured {
                     at_most(bytes.saturating_add(separators), TEXT_BYTES_MAX)?;
                 }
             }
-            Guard::Width => {
-                let columns = columns(value);
-                at_most(columns, TEXT_BYTES_MAX)?;
+            Guard::Width => at_most(columns(value), TEXT_BYTES_MAX)?,
+            Guard::Padded => self.open.push(Open::Amount(columns(value))),
+            Guard::Columns => {
+                let columns = self.padding(value)?;
                 self.open.push(Open::Amount(columns));
             }
-            Guard::Filling => {
-                let columns = self.close_amount();
-                at_most(
-                    columns.saturating_mul(text_bytes(value, 0)?),
-                    TEXT_BYTES_MAX,
-                )?;
-            }
+            Guard::Padding => drop(self.padding(value)?),
             Guard::Pieces => at_most(matches(args, ITEMS_MAX - 1, ITEMS_MAX + 1)?, ITEMS_MAX)?,
             Guard::Matches => at_most(
                 matches(args, MATCHES_MAX - 1, MATCHES_MAX + 1)?,
@@ -123,17 +118,34 @@ impl Measured {
                 self.collected += text_bytes(value, 0)?;
                 at_most(self.collected, COLLECTED_BYTES_MAX)?;
             }
+            Guard::IsFunction
+            | Guard::IsBuiltin
+            | Guard::FillsBeforeNumber
+            | Guard::FillsBeforeOther => return Ok(JValue::Bool(self.answer(guard, args))),
+            Guard::Picture => picture(value)?,
+            Guard::Distinct => return distinct(args),
+        }
+        Ok(value.clone())
+    }
+
+    /// What a guard tells of values, that passes none on.
+    fn answer(&mut self, guard: Guard, args: &[JValue]) -> bool {
+        let value = args.first().unwrap_or(&JValue::Undefined);
+        match guard {
             Guard::IsFunction => {
                 let is_function = value.is_function();
                 if is_function {
                     self.open.pop();
                 }
-                return Ok(JValue::Bool(is_function));
+                is_function
             }
-            Guard::Picture => picture(value)?,
-            Guard::Distinct => return distinct(args),
+            Guard::IsBuiltin => matches!(value, JValue::Builtin { .. }),
+            _ => {
+                let is_number = matches!(args.get(1), Some(JValue::Number(_)));
+                is_number == (guard == Guard::FillsBeforeNumber)
+                    && matches!(value, JValue::String(_))
+            }
         }
-        Ok(value.clone())
     }
 
     /// The items of a list with those of one more value.
@@ -150,6 +162,17 @@ impl Measured {
             return at_most(self.parts, self.parts_max);
         }
         Ok(())
+    }
+
+    /// The columns of a text that is padded, once one more argument is known: they, or what fills each of them.
+    fn padding(&mut self, value: &JValue) -> Result<usize, EvaluatorError> {
+        let columns = self.close_amount().max(columns(value));
+        let width = match value {
+            JValue::String(filling) => filling.len().max(1),
+            _ => 1,
+        };
+        at_most(columns.saturating_mul(width), TEXT_BYTES_MAX)?;
+        Ok(columns)
     }
 
     fn close_amount(&mut self) -> usize {

@@ -139,26 +139,37 @@ impl LogFile {
         Err((error, !taken_back))
     }
 
-    /// Puts the file aside and begins a new one. If that fails, the file grows on, and the next write tries again.
+    /// Puts the file aside and begins a new one. If that fails nothing is moved, the file grows on, and the next write tries
+    /// again. If somebody has taken the file away, a new one is begun in its place.
     fn rotate(&mut self) {
         let aside = |number: u32| {
             let mut name = self.path.clone().into_os_string();
             name.push(format!(".{number}"));
             PathBuf::from(name)
         };
-        for number in (1..self.rotation.keep.max(1)).rev() {
-            // Where there is none, there is nothing to rename.
-            let _ = std::fs::rename(aside(number), aside(number + 1));
-        }
-        if std::fs::rename(&self.path, aside(1)).is_err() {
+        let is_there = match std::fs::rename(&self.path, aside(0)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(_) => return,
+        };
+        let Ok(file) = open(&self.path, Existing::Replace) else {
+            if is_there {
+                // Where it cannot go back it stays, and is written to.
+                let _ = std::fs::rename(aside(0), &self.path);
+            }
             return;
+        };
+        if is_there {
+            // Only now, since it loses the oldest.
+            for number in (0..self.rotation.keep.max(1)).rev() {
+                // Where there is none, there is nothing to rename.
+                let _ = std::fs::rename(aside(number), aside(number + 1));
+            }
         }
-        if let Ok(file) = open(&self.path, Existing::Replace) {
-            self.file = file;
-            self.size = 0;
-            self.begun_millis = self.millis();
-            self.rotations += 1;
-        }
+        self.file = file;
+        self.size = 0;
+        self.begun_millis = self.millis();
+        self.rotations += 1;
     }
 }
 

@@ -83,8 +83,19 @@ impl Recorder {
 
     /// The events that follow belong to this execution, and its values are where they are until the next call.
     pub fn turn_to(&mut self, execution: &ExecutionIdentity<'_>) {
-        self.turn = None;
         let config = self.config(execution.machine);
+        self.begin(execution, config);
+    }
+
+    /// The same, with what is to be logged of this execution, whatever the stream says of its machine.
+    pub fn turn_to_with(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
+        // For the place of the machine.
+        self.config(execution.machine);
+        self.begin(execution, config);
+    }
+
+    fn begin(&mut self, execution: &ExecutionIdentity<'_>, config: LogConfig) {
+        self.turn = None;
         self.include_data = config.include_execution_data;
         self.level = config.level;
         if self.level == LogLevel::Off {

@@ -121,6 +121,8 @@ catalogue! {
         "Tasks done, by what they call and by outcome; CALLED_OFF are those whose branch or execution ended first.";
     TASK_DURATION = "quickstep_task_duration_seconds", Histogram, Seconds, TASK,
         "Time from handing out a task to its answer, timeout or calling-off.";
+    TASK_SCHEDULE = "quickstep_task_schedule_seconds", Histogram, Seconds, TASK,
+        "Time from handing out a task to the call of its handler, of tasks answered by futures and child processes.";
     MEMORY = "quickstep_execution_memory_bytes", Histogram, Bytes, &["state_machine"],
         "Bytes of an execution's document at its end: inputs, results and what was made of them.";
     BILLED_DURATION = "quickstep_billed_duration_seconds_total", Counter, Seconds, &["state_machine"],

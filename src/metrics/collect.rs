@@ -7,8 +7,8 @@ use super::catalogue::{
     BILLED_DURATION, BILLED_MEMORY, BUILD_INFO, CATALOGUE, CATCHES, DURATION, Descriptor,
     EVALUATIONS, FINISHED, JOURNAL_BYTES, JOURNAL_COMMIT_SECONDS, JOURNAL_COMMITS, JOURNAL_ENDS,
     JOURNAL_FILE_BYTES, JOURNAL_REFUSED, JOURNAL_STARTS, JOURNAL_UNFINISHED, LOG_DROPPED,
-    LOG_EVENTS, LOG_QUEUE, MEMORY, REFUSED, RETRIES, RUNNING, STARTED, TASK_DURATION, TASKS,
-    THROTTLED, TRANSITIONS,
+    LOG_EVENTS, LOG_QUEUE, MEMORY, REFUSED, RETRIES, RUNNING, STARTED, TASK_DURATION,
+    TASK_SCHEDULE, TASKS, THROTTLED, TRANSITIONS,
 };
 use super::counters::{
     BILLED_BYTES, BILLED_NANOS, ENDS, MachineCounters, TaskCounters, TaskOutcome, read,
@@ -80,7 +80,7 @@ impl Metrics {
         }
         let (logs, journals): (Vec<_>, Vec<_>) = {
             let sources = lock(&self.0.sources);
-            let logs = sources.logs.iter().map(|read| read());
+            let logs = sources.logs.iter().map(|(_, read)| read());
             let journals = sources.journals.iter().map(|read| read());
             (logs.collect(), journals.collect())
         };
@@ -169,9 +169,11 @@ fn machine(found: &mut Collection, name: &str, row: &Row<MachineCounters>) {
 
 fn task(found: &mut Collection, key: &TaskKey, row: &Row<TaskCounters>) {
     let mut durations = Distribution::new(&DURATION_BOUNDS);
+    let mut schedules = Distribution::new(&DURATION_BOUNDS);
     let mut outcomes = [0; TaskOutcome::ALL.len()];
     row.each(|cell| {
         cell.durations.add_to(&mut durations);
+        cell.schedules.add_to(&mut schedules);
         for (total, number) in outcomes.iter_mut().zip(&cell.outcomes) {
             *total += read(number);
         }
@@ -183,6 +185,9 @@ fn task(found: &mut Collection, key: &TaskKey, row: &Row<TaskCounters>) {
         found.number(&TASKS, &labels, number);
     }
     found.distribution(&TASK_DURATION, &labels, durations);
+    if schedules.count() > 0 {
+        found.distribution(&TASK_SCHEDULE, &labels, schedules);
+    }
 }
 
 fn log_streams(found: &mut Collection, logs: &[LogFigures]) {

@@ -37,6 +37,7 @@ pub(super) struct TaskCounters {
     /// By the place of the outcome in [`TaskOutcome::ALL`].
     pub(super) outcomes: [AtomicU64; TaskOutcome::ALL.len()],
     pub(super) durations: Histogram<{ DURATION_BOUNDS.len() }>,
+    pub(super) schedules: Histogram<{ DURATION_BOUNDS.len() }>,
 }
 
 /// The unit in which AWS bills time.
@@ -132,6 +133,7 @@ impl Default for TaskCounters {
         TaskCounters {
             outcomes: Default::default(),
             durations: Histogram::new(&DURATION_BOUNDS),
+            schedules: Histogram::new(&DURATION_BOUNDS),
         }
     }
 }

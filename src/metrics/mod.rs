@@ -16,7 +16,7 @@
 //! | an input was taken in | `Writer::started` |
 //! | it was none | `Writer::refused` |
 //! | a turn of the execution is over | `Writer::turn`, which takes what the interpreter has counted |
-//! | a task is done, in any way | `Writer::task` |
+//! | a task is done, in any way | `Writer::task`, after `Writer::task_called` if its handler was not called at once |
 //! | the execution has ended | `Writer::turn`, then `Writer::ended` |
 //! | it was given up | `Writer::abandoned` |
 //! | it was not admitted | [`Metrics::throttled`] |
@@ -216,7 +216,19 @@ impl Metrics {
 
     /// A log stream's figures are shown with the others; `read` is called for each snapshot.
     pub fn add_log(&self, read: impl Fn() -> LogFigures + Send + Sync + 'static) {
-        lock(&self.0.sources).logs.push(Box::new(read));
+        lock(&self.0.sources).logs.push((None, Box::new(read)));
+    }
+
+    /// As [`Metrics::add_log`], once for each key: several engines may have one log.
+    pub(crate) fn add_log_of(
+        &self,
+        key: usize,
+        read: impl Fn() -> LogFigures + Send + Sync + 'static,
+    ) {
+        let logs = &mut lock(&self.0.sources).logs;
+        if logs.iter().all(|(known, _)| *known != Some(key)) {
+            logs.push((Some(key), Box::new(read)));
+        }
     }
 
     /// A journal's figures are shown with the others; `read` is called for each snapshot.

@@ -11,7 +11,8 @@ type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 /// Who else has figures.
 #[derive(Default)]
 pub(super) struct Sources {
-    pub(super) logs: Vec<Read<LogFigures>>,
+    /// Those that engines have brought have a key, and are there once.
+    pub(super) logs: Vec<(Option<usize>, Read<LogFigures>)>,
     pub(super) journals: Vec<Read<JournalFigures>>,
 }
 

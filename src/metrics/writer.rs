@@ -106,4 +106,10 @@ impl Writer {
         resource.durations.record(nanos);
         add(&resource.outcomes[outcome as usize], 1);
     }
+
+    /// A task has been answered whose handler was called so many nanoseconds after it was handed out.
+    pub(crate) fn task_called(&self, task: TaskId, nanos: u64) {
+        let place = self.places[task.index()] as usize;
+        self.resources[place].schedules.record(nanos);
+    }
 }

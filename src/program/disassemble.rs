@@ -52,6 +52,7 @@ impl Program {
             Op::Load(load) => write!(f, "load         {}", self.load_text(load)),
             Op::LoadContext(load) => write!(f, "load-context {}", self.load_text(load)),
             Op::Const(val) => write!(f, "const        {}", self.constant(val)),
+            Op::EvalObject(object) => self.write_object(f, "eval-object", object),
             Op::MakeObject(object) => self.write_object(f, "make-object", object),
             Op::SetObject(object) => self.write_object(f, "set-object", object),
             Op::MakeArray(count) => write!(f, "make-array   {count}"),
@@ -65,7 +66,7 @@ impl Program {
             }
             Op::Merge(merge) => {
                 f.write_str("merge        $")?;
-                for step in &self.merges[merge.index()] {
+                for step in &self.merges[merge.index()].steps {
                     match step {
                         super::Step::Child(member) => write!(f, "['{}']", member.name.raw())?,
                         super::Step::Index(index) => write!(f, "[{index}]")?,
@@ -141,8 +142,13 @@ impl Program {
             let separator = if i == 0 { "" } else { ", " };
             let source = match &member.source {
                 Source::Const(val) => self.constant(*val),
-                Source::Member(_, load) | Source::Path { load, .. } | Source::ItemIndex(load) => {
-                    self.loads[load.index()].path.text().to_owned()
+                Source::Member(_, load)
+                | Source::Nested(_, _, load)
+                | Source::Item(load)
+                | Source::ItemIndex(load)
+                | Source::Path { load, .. } => self.loads[load.index()].path.text().to_owned(),
+                Source::Expression(expression) | Source::InputMember(_, expression) => {
+                    self.expression_text(*expression)
                 }
                 Source::Popped => "popped".to_owned(),
             };

@@ -15,9 +15,10 @@ pub use op::{
 use std::ops::Range;
 
 use crate::asl::{JitterStrategy, Operator, Resource};
+use crate::intrinsic::Format;
 use crate::jsonata::Compiled;
 use crate::path::Path;
-use crate::value::{Doc, Key, Layout, MemberName, Val};
+use crate::value::{Doc, Growth, Key, Layout, MemberName, Val};
 
 /// A compiled state machine definition.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Program {
     pub(crate) states: Box<[StateInfo]>,
     pub(crate) loads: Box<[Load]>,
     pub(crate) steps: Box<[Step]>,
-    pub(crate) merges: Box<[Box<[Step]>]>,
+    pub(crate) merges: Box<[MergeInfo]>,
     pub(crate) objects: Box<[ObjectInfo]>,
     pub(crate) calls: Box<[CallInfo]>,
     pub(crate) expressions: Box<[ExpressionInfo]>,
@@ -207,15 +208,23 @@ pub(crate) enum Source {
     Const(Val),
     /// A member of the frame's value, and the load that words the error if there is none. Most paths are such.
     Member(MemberName, LoadId),
-    /// Any other definite path: its start, its steps, and the load that words its errors.
+    /// A member of a member of the frame's value.
+    Nested(MemberName, MemberName, LoadId),
+    /// `$$.Map.Item.Value`
+    Item(LoadId),
+    /// `$$.Map.Item.Index`
+    ItemIndex(LoadId),
+    /// Any other definite path: its steps, and the load that words its errors.
     Path {
         start: PathStart,
         first_step: u32,
         end_step: u32,
         load: LoadId,
     },
-    /// `$$.Map.Item.Index`
-    ItemIndex(LoadId),
+    /// A JSONata expression; an object with one has no other members but such and literals.
+    Expression(ExpressionId),
+    /// The same, of `$states.input.name`.
+    InputMember(MemberName, ExpressionId),
     /// The stack, on which the values lie in the order of their members.
     Popped,
 }
@@ -238,10 +247,21 @@ pub(crate) enum Step {
     Index(i64),
 }
 
+/// A `ResultPath`.
+#[derive(Debug)]
+pub(crate) struct MergeInfo {
+    pub(crate) steps: Box<[Step]>,
+    /// What it makes of the object that is expected there, if it is a new member of it.
+    pub(crate) growth: Option<Growth>,
+}
+
 /// What an intrinsic call needs besides its arguments.
 #[derive(Debug)]
 pub(crate) struct CallInfo {
+    /// How many of them are popped.
     pub(crate) arguments: u32,
+    /// The template of `States.Format` if it is a literal, which is no argument then.
+    pub(crate) format: Option<Format>,
     /// The call as written.
     pub(crate) text: Box<str>,
 }

@@ -71,6 +71,8 @@ pub enum Op {
     LoadContext(LoadId),
     /// Pushes a constant.
     Const(Val),
+    /// Makes an object of literals and of what JSONata expressions give. Pushes it.
+    EvalObject(ObjectId),
     /// Makes an object; members that are no constants or definite paths are popped. Pushes it.
     MakeObject(ObjectId),
     /// As [`Op::MakeObject`], but the object becomes `value`.

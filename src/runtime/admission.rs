@@ -152,7 +152,7 @@ impl Admission {
         &self.limits
     }
 
-    /// Takes in `count` executions with inputs of `bytes` together, all or none; `nanos` is the time.
+    /// Takes in `count` executions with inputs of `bytes` together, all or none; `nanos` is the time. Refusals are counted.
     pub(crate) fn admit(&self, count: usize, bytes: u64, nanos: u64) -> Result<(), Throttled> {
         let admitted = self.try_admit(count, bytes, nanos);
         if let Err(throttled) = &admitted {
@@ -161,9 +161,11 @@ impl Admission {
         admitted
     }
 
-    fn try_admit(&self, count: usize, bytes: u64, nanos: u64) -> Result<(), Throttled> {
-        let refuse = |limit| {
-            let retry_after = Some(RETRY_AFTER);
+    /// As [`Admission::admit`], for whoever tries again until there is room: nothing is refused.
+    pub(crate) fn try_admit(&self, count: usize, bytes: u64, nanos: u64) -> Result<(), Throttled> {
+        // What alone is more than the limit never fits.
+        let refuse = |limit, is_possible: bool| {
+            let retry_after = is_possible.then_some(RETRY_AFTER);
             Err(Throttled { limit, retry_after })
         };
         if self.closed.load(Ordering::Acquire) != 0 {
@@ -176,12 +178,12 @@ impl Admission {
         let before = self.executions.fetch_add(count, Ordering::AcqRel);
         if before + count > self.limits.executions {
             self.release(count, 0);
-            return refuse(Limit::Executions);
+            return refuse(Limit::Executions, count <= self.limits.executions);
         }
         let before = self.input_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.limits.input_bytes {
             self.release(count, bytes);
-            return refuse(Limit::InputBytes);
+            return refuse(Limit::InputBytes, bytes <= self.limits.input_bytes);
         }
         if let Some(rate) = self.limits.start_rate
             && let Err(retry_after) = self.take_tokens(rate, count, nanos)
@@ -231,6 +233,18 @@ impl Admission {
                 Err(nanos.map(|nanos| Duration::from_nanos(nanos + 1)))
             }
         }
+    }
+
+    /// Counts an execution that was admitted before, by another process; false if there are as many as there may be.
+    #[cfg(feature = "server")]
+    pub(crate) fn readmit(&self, bytes: u64) -> bool {
+        let before = self.executions.fetch_add(1, Ordering::AcqRel);
+        if before >= self.limits.executions {
+            self.release(1, 0);
+            return false;
+        }
+        self.input_bytes.fetch_add(bytes, Ordering::Relaxed);
+        true
     }
 
     /// Executions have ended, or were not started after all. True if none is left.
@@ -321,6 +335,23 @@ mod tests {
             closed: 1,
         };
         assert_eq!(admission.refusals(), refusals);
+    }
+
+    #[test]
+    fn what_never_fits_is_not_worth_another_attempt() {
+        let admission = limits(3, 100, None);
+        for (count, bytes, limit, is_possible) in [
+            (4, 0, Limit::Executions, false),
+            (3, 0, Limit::Executions, true),
+            (1, 101, Limit::InputBytes, false),
+            (1, 100, Limit::InputBytes, true),
+        ] {
+            assert_eq!(admission.admit(1, 1, 0), Ok(()));
+            let throttled = admission.admit(count, bytes, 0).unwrap_err();
+            assert_eq!(throttled.limit, limit);
+            assert_eq!(throttled.retry_after.is_some(), is_possible);
+            admission.release(1, 1);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! 2. A worker ([`worker`]) takes a batch and runs each of its executions at once, to its end if it can: it keeps one
 //!    execution's memory for that. What comes of it goes to the group's [`outlet`].
 //! 3. An execution that has to wait, for time or for an answer, or whose turn was long enough, is frozen to one blob and
-//!    moves into a slot of the [`slab`]. From then on it is a 32-bit id in a queue, or in nothing at all.
+//!    moves into a slot of the [`slab`]. From then on it is a 32-bit id in a queue, or in nothing at all. If only its turn
+//!    was over, and its document is large, it moves there as it is.
 //! 4. A [`timer`], an answer, a completion by its token or a stop calls the slot: its id goes into a queue, and whichever
 //!    worker takes it thaws the execution into its own memory and goes on.
 //! 5. Workers without work sleep ([`idle`]).
@@ -22,6 +23,8 @@ mod idle;
 mod loom;
 pub(crate) mod outlet;
 pub(crate) mod result;
+#[cfg(feature = "server")]
+pub(crate) mod seat;
 mod slab;
 pub(crate) mod start;
 mod sync;
@@ -31,7 +34,7 @@ pub(crate) mod turn;
 mod worker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +57,7 @@ use turn::Run;
 
 pub use outlet::Ended;
 pub(crate) use slab::Place;
-pub(crate) use worker::{Meta, Own, Worker, is_worker};
+pub(crate) use worker::{Meta, Own, TurnHere, Worker, is_worker};
 
 use worker::Ends;
 
@@ -63,6 +66,12 @@ const SPARE_BATCHES_PER_WORKER: usize = 64;
 
 /// Milliseconds after which a timer that its own worker has not seen to is seen to by others.
 const TIMER_GRACE_MILLIS: u64 = 10;
+
+/// Bytes of a document above which freezing it takes so long that an execution rather waits for its next turn as it is.
+const HOT_BYTES_MIN: usize = 16 * 1024;
+
+/// Most bytes that such executions hold together; beyond that they are frozen nevertheless.
+const HOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How a runtime is set up.
 #[derive(Debug)]
@@ -89,6 +98,8 @@ pub(crate) struct Shared {
     called: Injector<u32>,
     queues: Box<[Queues]>,
     wheels: Box<[CachePadded<Timers>]>,
+    /// Bytes that executions hold which wait for their next turn as they are.
+    hot_bytes: AtomicUsize,
     spare_batches: Mutex<Vec<Spare>>,
     spare_batches_max: usize,
     idle: Idle,
@@ -133,6 +144,17 @@ pub(crate) enum Parked {
     Starting,
     /// An execution.
     Frozen(Frozen),
+    /// An execution that only waits for its next turn, and is too large to be frozen for every turn.
+    Hot(Box<Hot>),
+}
+
+/// An execution between two turns as it ran.
+pub(crate) struct Hot {
+    run: Run,
+    owner: Owner,
+    meta: Meta,
+    /// What counts as held by it in [`Shared::hot_bytes`].
+    bytes: usize,
 }
 
 /// An execution between two turns.
@@ -212,8 +234,11 @@ pub(crate) struct TokenLetter {
     verdict: Verdict,
 }
 
-/// Whether an answer was taken; whoever gave the answer may wait for it. If it is dropped, it was not.
-struct Verdict(Option<Arc<Judged>>);
+/// Tells whoever gave an answer whether it was taken. If it is dropped, it was not.
+struct Verdict(Option<Told>);
+
+/// Is told whether an answer was taken, on a worker's thread.
+pub(crate) type Told = Box<dyn FnOnce(bool) + Send>;
 
 #[derive(Default)]
 struct Judged {
@@ -227,9 +252,8 @@ impl Verdict {
     }
 
     fn say(&mut self, taken: bool) {
-        if let Some(judged) = self.0.take() {
-            *lock(&judged.taken) = Some(taken);
-            judged.changed.notify_all();
+        if let Some(tell) = self.0.take() {
+            tell(taken);
         }
     }
 }
@@ -241,6 +265,11 @@ impl Drop for Verdict {
 }
 
 impl Judged {
+    fn give(&self, taken: bool) {
+        *lock(&self.taken) = Some(taken);
+        self.changed.notify_all();
+    }
+
     fn wait(&self) -> bool {
         let mut taken = lock(&self.taken);
         loop {
@@ -339,6 +368,7 @@ impl Shared {
             mode: config.mode,
             seed: config.seed,
             numbers: AtomicU64::new(0),
+            hot_bytes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             is_simulated: config.is_simulated,
@@ -447,6 +477,21 @@ impl Shared {
         lane.open.take()
     }
 
+    /// Takes in that an execution is to wait for its next turn as it is; false if such executions hold too much.
+    fn keep_hot(&self, bytes: usize) -> bool {
+        let held = self.hot_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = held + bytes <= HOT_BYTES_MAX;
+        if !fits {
+            self.cooled(bytes);
+        }
+        fits
+    }
+
+    /// Such an execution has its turn.
+    fn cooled(&self, bytes: usize) {
+        self.hot_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn occupy(&self, cache: &mut Cache) -> Held<'_, Parked, Letter> {
         match self.slab.occupy(cache) {
             Some(held) => held,
@@ -465,8 +510,12 @@ impl Shared {
 
     /// The place of an execution on a thread that is no worker; it takes a slot when it is first asked for.
     pub(crate) fn outside_place<'s>(&'s self, held: &mut Option<Outside<'s>>) -> Place {
-        held.get_or_insert_with(|| self.occupy(&mut lock(&self.lane).cache))
-            .place()
+        held.get_or_insert_with(|| self.outside()).place()
+    }
+
+    /// A slot for an execution on such a thread.
+    fn outside(&self) -> Outside<'_> {
+        self.occupy(&mut lock(&self.lane).cache)
     }
 
     /// Such an execution has ended.
@@ -482,7 +531,7 @@ impl Shared {
         run: &mut Run,
         meta: Meta,
     ) -> Arc<Ticket> {
-        let held = held.unwrap_or_else(|| self.occupy(&mut lock(&self.lane).cache));
+        let held = held.unwrap_or_else(|| self.outside());
         let ticket = Arc::new(Ticket::new(
             Arc::clone(group),
             held.place(),
@@ -509,30 +558,57 @@ impl Shared {
         called != Called::Stale
     }
 
-    /// Hands over what became of a task; false if there is no such task. On a worker's thread, and in a simulation, nobody
+    /// Hands over what became of a task; false if there is no such task. In a turn of an execution, and in a simulation, nobody
     /// can wait for what a worker finds: then only the execution is looked for.
     pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
-        let place = token.as_str().get(..16);
-        let place = place.and_then(|place| u64::from_str_radix(place, 16).ok());
-        let Some(place) = place.and_then(Place::of_number) else {
-            return false;
-        };
-        let judged = (!is_worker() && !self.is_simulated).then(Arc::<Judged>::default);
-        let letter = TokenLetter {
-            token: token.clone(),
-            answer,
-            verdict: Verdict(judged.clone()),
-        };
-        let found = self.deliver(place, Letter::Token(letter));
+        let judged = (!worker::has_turn() && !self.is_simulated).then(Arc::<Judged>::default);
+        let told = judged.clone();
+        let told = told.map(|judged| Box::new(move |taken| judged.give(taken)) as Told);
+        let found = self.post_answer(place_of(token), token, answer, told);
         match judged {
             Some(judged) if found => judged.wait(),
             _ => found,
         }
     }
 
+    /// The same without waiting: `told` is told. False if there is no such execution; then it has been told so.
+    pub(crate) fn post_answer(
+        &self,
+        place: Option<Place>,
+        token: &TaskToken,
+        answer: TaskAnswer,
+        told: Option<Told>,
+    ) -> bool {
+        let verdict = Verdict(told);
+        let Some(place) = place else {
+            return false;
+        };
+        let letter = TokenLetter {
+            token: token.clone(),
+            answer,
+            verdict,
+        };
+        self.deliver(place, Letter::Token(letter))
+    }
+
+    /// False if the execution at a place has ended.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_in_flight(&self, place: Place) -> bool {
+        self.slab.is_current(place)
+    }
+
     /// Stops an execution; false if it has ended.
     pub(crate) fn stop(&self, place: Place, failure: Failure) -> bool {
         self.deliver(place, Letter::Stop(failure))
+    }
+
+    /// How many slots are not empty.
+    pub(crate) fn places(&self) -> usize {
+        self.slab.places().count()
+    }
+
+    pub(crate) const fn is_simulated(&self) -> bool {
+        self.is_simulated
     }
 
     /// Gives an execution up; false if it has ended.
@@ -630,6 +706,15 @@ impl Shared {
         admitted
     }
 
+    /// Admits executions for somebody who waits until there is room, and is not refused.
+    pub(crate) fn try_admit(&self, count: usize, bytes: u64) -> Result<(), Throttled> {
+        let admitted = self.admission.try_admit(count, bytes, self.clock.nanos());
+        if admitted.is_err() {
+            self.end_if_empty();
+        }
+        admitted
+    }
+
     /// Admits nothing any more, and waits until nothing is in flight, for `patience` at most. Returns how many
     /// executions are left.
     pub(crate) fn drain(&self, patience: Duration) -> usize {
@@ -699,6 +784,10 @@ impl Inbox for Shared {
         // One for an execution that has ended is of no use.
         self.deliver(place, Letter::Answer(answer));
     }
+
+    fn nanos(&self) -> Option<u64> {
+        Some(self.clock.nanos())
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -717,6 +806,12 @@ impl From<Place> for Address {
             generation: place.generation,
         }
     }
+}
+
+/// The place that a token begins with.
+pub(crate) fn place_of(token: &TaskToken) -> Option<Place> {
+    let place = token.as_str().get(..16)?;
+    Place::of_number(u64::from_str_radix(place, 16).ok()?)
 }
 
 /// Spreads neighbouring numbers over all 64 bits, one to one (the finalizer of MurmurHash3).

@@ -49,6 +49,21 @@ pub(crate) trait Receiver {
     /// Takes an event.
     fn observe(&mut self, _event: &HistoryEvent<'_>) {}
 
+    /// See [`Observer::states_max`].
+    fn states_max(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// See [`Observer::overrun`].
+    fn overrun(&mut self, _is_done: bool) -> Option<Failure> {
+        None
+    }
+
+    /// See [`Observer::checkpoint`].
+    fn checkpoint(&mut self, _freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// False if the executions of the group that have not started are not wanted any more.
     fn wants(&self) -> bool {
         true
@@ -85,10 +100,22 @@ impl Observer for Observed<'_> {
     fn observe(&mut self, event: &HistoryEvent<'_>) {
         self.0.observe(event);
     }
+
+    fn states_max(&self) -> u32 {
+        self.0.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.0.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.0.checkpoint(freeze)
+    }
 }
 
 /// An execution that has ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// Its number among those that were started with it: from 0, and for events of a stream from 1.
     pub line: u64,
@@ -98,6 +125,7 @@ pub struct Ended<'a> {
     pub nanos: u64,
     /// The time at its end, by its own clock.
     pub stop_time: Timestamp,
+    pub(crate) input_bytes: u64,
     pub(crate) run: &'a Run,
     pub(crate) program: &'a Program,
     pub(crate) seed: u64,

@@ -28,6 +28,8 @@ pub struct ExecutionResult {
     pub skipped: Duration,
     /// How many states it entered.
     pub transitions: u64,
+    /// Bytes of memory that were held for its documents in the end.
+    pub memory_bytes: usize,
     seed: u64,
     name: Option<Box<str>>,
 }
@@ -55,6 +57,7 @@ impl ExecutionResult {
             duration,
             skipped: Duration::from_millis(run.skipped_millis.unsigned_abs()),
             transitions: execution.transitions(),
+            memory_bytes: execution.memory(),
             seed,
             name: execution.given_name().map(Into::into),
         }

@@ -24,6 +24,7 @@
 )]
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -296,6 +297,15 @@ impl<T, L> Slab<T, L> {
         self.call(place)
     }
 
+    /// True if the execution of a place, which may come from anybody, has not ended.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_current(&self, place: Place) -> bool {
+        let chunk = self.chunks.get(place.id as usize / CHUNK);
+        chunk.and_then(OnceLock::get).is_some_and(|_| {
+            generation_of(self.slot(place.id).word.load(Ordering::Acquire)) == place.generation
+        })
+    }
+
     /// Sees to it that an execution gets a turn.
     pub(crate) fn call(&self, place: Place) -> Called {
         let slot = self.slot(place.id);
@@ -370,7 +380,7 @@ impl<T, L> Slab<T, L> {
     }
 }
 
-/// The right to the content of a slot. It must be let go in one of four ways; dropped, it keeps the slot for ever.
+/// The right to the content of a slot. It is let go in one of three ways; dropped, as a panic does it, it vacates the slot.
 #[must_use]
 pub(crate) struct Held<'a, T, L> {
     slab: &'a Slab<T, L>,
@@ -403,7 +413,7 @@ impl<'a, T, L> Held<'a, T, L> {
     pub(crate) fn take(&mut self) -> Option<T> {
         let slot = self.slab.slot(self.place.id);
         // SAFETY: this is the one `Held` of the slot: `occupy` and `take` make one by moving the word to RUNNING, and
-        // the content is not reached before the word has left it by `let_go`, which consumes the `Held`.
+        // the content is not reached before the word has left it, by what consumes the `Held` or by its drop.
         slot.content
             .with_mut(|content| unsafe { (*content).take() })
     }
@@ -431,25 +441,27 @@ impl<'a, T, L> Held<'a, T, L> {
     }
 
     /// Lets go of a slot whose id the caller puts into a queue.
-    pub(crate) fn queue(mut self, content: T) -> u32 {
-        self.put(content);
-        self.requeue();
-        self.place.id
+    pub(crate) fn queue(self, content: T) -> u32 {
+        let mut held = ManuallyDrop::new(self);
+        held.put(content);
+        held.requeue();
+        held.place.id
     }
 
     /// Lets go of a slot that waits to be called. False if it was called meanwhile: then it is queued, and the caller
     /// puts its id into a queue.
-    pub(crate) fn park(mut self, content: T) -> bool {
-        self.put(content);
-        let slot = self.slab.slot(self.place.id);
-        let running = word(self.place.generation, RUNNING);
-        let parked = word(self.place.generation, PARKED);
+    pub(crate) fn park(self, content: T) -> bool {
+        let mut held = ManuallyDrop::new(self);
+        held.put(content);
+        let slot = held.slab.slot(held.place.id);
+        let running = word(held.place.generation, RUNNING);
+        let parked = word(held.place.generation, PARKED);
         let is_parked = slot
             .word
             .compare_exchange(running, parked, Ordering::AcqRel, Ordering::Acquire)
             .is_ok();
         if !is_parked {
-            self.requeue();
+            held.requeue();
         }
         is_parked
     }
@@ -462,7 +474,13 @@ impl<'a, T, L> Held<'a, T, L> {
     }
 
     /// Lets go of a slot whose execution has ended.
-    pub(crate) fn vacate(mut self, cache: &mut Cache) {
+    pub(crate) fn vacate(self, cache: &mut Cache) {
+        let mut held = ManuallyDrop::new(self);
+        held.empty();
+        held.slab.give(held.place.id, cache);
+    }
+
+    fn empty(&mut self) {
         drop(self.take());
         let slot = self.slab.slot(self.place.id);
         slot.armed.store(0, Ordering::Relaxed);
@@ -471,6 +489,12 @@ impl<'a, T, L> Held<'a, T, L> {
         // What came before is of no use, and neither is what comes now.
         let mut letters = Vec::new();
         slot.take_mail(self.place.generation, &mut letters);
-        self.slab.give(self.place.id, cache);
+    }
+}
+
+impl<T, L> Drop for Held<'_, T, L> {
+    fn drop(&mut self) {
+        self.empty();
+        self.slab.free().ids.push(self.place.id);
     }
 }

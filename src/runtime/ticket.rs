@@ -19,6 +19,10 @@ pub(crate) enum NoResult {
     Refused(StartError),
     /// The engine has shut down before the execution ended.
     Abandoned,
+    /// Something panicked while the execution had its turn.
+    Lost,
+    /// A callback was given the result.
+    Given,
 }
 
 /// What came of an execution, or did not.
@@ -48,7 +52,8 @@ pub(crate) struct Ticket {
 #[derive(Default)]
 struct State {
     result: Option<TicketResult>,
-    waker: Option<Waker>,
+    /// Of everybody who waits in a future: a handle can be cloned.
+    wakers: Vec<Waker>,
     callback: Option<Callback>,
 }
 
@@ -69,22 +74,29 @@ impl Ticket {
         }
     }
 
-    fn settle(&self, result: TicketResult) {
+    pub(crate) fn settle(&self, result: TicketResult) {
         let mut state = lock(&self.state);
-        let waker = state.waker.take();
-        match state.callback.take() {
-            Some(callback) => {
-                drop(state);
-                callback(result);
-            }
-            None => {
-                state.result = Some(result);
-                drop(state);
-                self.ended.notify_all();
-            }
-        }
-        if let Some(waker) = waker {
+        let wakers = std::mem::take(&mut state.wakers);
+        let (kept, given) = match state.callback.take() {
+            Some(callback) => (Err(NoResult::Given), Some((callback, result))),
+            None => (result, None),
+        };
+        state.result = Some(kept);
+        drop(state);
+        self.ended.notify_all();
+        // First those who cannot panic.
+        for waker in wakers {
             waker.wake();
+        }
+        if let Some((callback, result)) = given {
+            callback(result);
+        }
+    }
+
+    /// What panicked may have settled it before.
+    pub(super) fn lose(&self) {
+        if !self.has_ended() {
+            self.settle(Err(NoResult::Lost));
         }
     }
 
@@ -118,22 +130,28 @@ impl Ticket {
         match &state.result {
             Some(result) => Poll::Ready(result.clone()),
             None => {
-                state.waker = Some(waker.clone());
+                if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+                    state.wakers.push(waker.clone());
+                }
                 Poll::Pending
             }
         }
     }
 
-    /// Calls `callback` with the result, at once if it is there already. Nobody else gets it then.
+    /// Calls `callback` with the result, at once if it is there already. Nobody else gets it then, and is told so.
     pub(crate) fn then(&self, callback: Callback) {
         let mut state = lock(&self.state);
-        match state.result.take() {
-            Some(result) => {
-                drop(state);
-                callback(result);
+        let is_taken = state.callback.is_some();
+        let result = match &mut state.result {
+            Some(result) => std::mem::replace(result, Err(NoResult::Given)),
+            None if is_taken => Err(NoResult::Given),
+            None => {
+                state.callback = Some(callback);
+                return;
             }
-            None => state.callback = Some(callback),
-        }
+        };
+        drop(state);
+        callback(result);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::clock::{Anchor, Clock, TimeMode};
 use crate::history::{Failure, Observer};
-use crate::interp::{Completion, Execution, FrameHandle, MachineIdentity, Stale, Yield};
+use crate::interp::{Completion, Execution, FrameHandle, Freezer, MachineIdentity, Stale, Yield};
 use crate::metrics::{TaskOutcome, Writer};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
@@ -13,6 +13,9 @@ use crate::task::{
     self, Address, Answer, Answers, Begun, Bindings, Handler, Inbox, Pending, Reply, Steps,
     TaskAnswer, TaskRequest,
 };
+#[cfg(feature = "server")]
+use crate::value::{Damaged, Reader};
+use crate::value::{put, put_signed};
 
 /// An execution with what its driver keeps of it. Used again for other executions.
 #[derive(Debug, Default)]
@@ -75,6 +78,8 @@ pub(crate) struct Driver {
     pub(crate) response: Vec<u8>,
     /// The last time that was read.
     pub(crate) nanos: u64,
+    /// For observers that keep what they observe.
+    freezer: Freezer,
 }
 
 /// Says where answers to an execution's tasks go; asked when the first task is handed out.
@@ -90,6 +95,35 @@ impl Run {
         if !self.pending.is_empty() {
             self.pending.clear();
         }
+    }
+
+    /// Appends the execution with what its driver keeps of it, but for its tasks under way.
+    fn freeze(&self, program: &Program, freezer: &mut Freezer, out: &mut Vec<u8>) {
+        put_signed(out, self.skipped_millis);
+        put(out, self.calls.len() as u64);
+        for &calls in &self.calls {
+            put(out, calls.into());
+        }
+        self.execution.freeze(program, freezer, out);
+    }
+
+    /// Becomes what was frozen.
+    #[cfg(feature = "server")]
+    pub(super) fn thaw(
+        &mut self,
+        bound: &Bound,
+        freezer: &mut Freezer,
+        blob: &[u8],
+    ) -> Result<(), Damaged> {
+        self.reset();
+        let mut reader = Reader::new(blob);
+        self.skipped_millis = reader.signed()?;
+        for _ in 0..reader.length()? {
+            self.calls.push(reader.number_u32()?);
+        }
+        let rest = reader.rest();
+        let execution = &mut self.execution;
+        execution.thaw(&bound.program, &bound.identity, freezer, rest)
     }
 
     fn count_call(&mut self, task: TaskId) -> u32 {
@@ -129,6 +163,7 @@ impl Driver {
             inbox,
             response: Vec::new(),
             nanos: anchor.nanos(),
+            freezer: Freezer::default(),
         }
     }
 
@@ -156,7 +191,20 @@ impl Driver {
         address: AddressOf<'_>,
         observer: &mut O,
     ) -> Turn {
-        let turn = self.go(around, run, address, observer);
+        let mut turn = self.go(around, run, address, observer);
+        // Others have their turns before it goes on: it is kept as when it waits.
+        if O::ENABLED
+            && turn == Turn::OutOfFuel
+            && !self.may_go_on(
+                &around.bound.program,
+                run,
+                Yield::Parked(Timestamp::MAX),
+                observer,
+            )
+        {
+            self.call_off(around.metrics, run, self.now(run), |_, _| false);
+            turn = Turn::Done;
+        }
         around.metrics.turn(&mut run.execution);
         turn
     }
@@ -172,9 +220,15 @@ impl Driver {
         let began = self.nanos;
         let mut now = self.now(run);
         let (mut skips, mut slices) = (0, 0);
-        run.execution.refuel(SLICE_TRANSITIONS);
+        run.execution
+            .refuel(SLICE_TRANSITIONS.min(observer.states_max()));
         loop {
-            match run.execution.step(program, now, observer) {
+            let yielded = run.execution.step(program, now, observer);
+            if O::ENABLED && !self.may_go_on(program, run, yielded, observer) {
+                self.call_off(around.metrics, run, now, |_, _| false);
+                return Turn::Done;
+            }
+            match yielded {
                 Yield::Done => {
                     if !run.pending.is_empty() {
                         self.call_off(around.metrics, run, now, |_, _| false);
@@ -212,8 +266,36 @@ impl Driver {
                         return Turn::OutOfFuel;
                     }
                     now = self.now(run);
-                    run.execution.refuel(SLICE_TRANSITIONS);
+                    run.execution
+                        .refuel(SLICE_TRANSITIONS.min(observer.states_max()));
                 }
+            }
+        }
+    }
+
+    /// Asks the observer whether what was yielded may take effect; if not, the execution has ended.
+    fn may_go_on<O: Observer>(
+        &mut self,
+        program: &Program,
+        run: &mut Run,
+        yielded: Yield,
+        observer: &mut O,
+    ) -> bool {
+        let overrun = observer.overrun(yielded == Yield::Done);
+        let failure = match (overrun, yielded) {
+            (Some(failure), _) => Some(failure),
+            (None, Yield::Task(_) | Yield::Parked(_)) => {
+                let freezer = &mut self.freezer;
+                let mut freeze = |out: &mut Vec<u8>| run.freeze(program, freezer, out);
+                observer.checkpoint(&mut freeze).err()
+            }
+            (None, Yield::Done | Yield::OutOfFuel) => None,
+        };
+        match failure {
+            None => true,
+            Some(failure) => {
+                run.execution.overrun(failure);
+                false
             }
         }
     }
@@ -242,6 +324,10 @@ impl Driver {
             .execution
             .complete(program, answer.frame, completion, now, observer);
         if let Some(begun) = begun {
+            if let Some(called) = answer.called_nanos {
+                let nanos = called.saturating_sub(begun.nanos);
+                around.metrics.task_called(begun.task, nanos);
+            }
             self.count(
                 around.metrics,
                 begun,
@@ -301,7 +387,9 @@ impl Driver {
         };
         let id = call.id;
         let binding = bound.bindings.task(id);
-        if let Some(Handler::Callback(handler)) = &binding.handler {
+        if let Some(Handler::Callback(handler)) = &binding.handler
+            && run.execution.has_place()
+        {
             return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
         if let Some(step) = binding.steps.completion() {
@@ -344,13 +432,12 @@ impl Driver {
                 metrics.task(id, outcome, nanos);
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_) | Handler::Callback(_)) => {
+            Some(Handler::Async(_) | Handler::Exec(_)) => {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
-            None => {
-                let info = &program.tasks[id.index()];
-                failure = task::unhandled(&info.resource_text, program.state_of(id));
+            Some(Handler::Callback(_)) | None => {
+                failure = nobody_answers(program, id, binding.handler.is_some());
                 Completion::Failed(&failure)
             }
         };
@@ -527,6 +614,15 @@ impl Driver {
 }
 
 #[cold]
+fn nobody_answers(program: &Program, id: TaskId, has_handler: bool) -> Failure {
+    let state = program.state_of(id);
+    match has_handler {
+        true => task::unanswerable(state),
+        false => task::unhandled(&program.tasks[id.index()].resource_text, state),
+    }
+}
+
+#[cold]
 fn no_answer(answers: &Answers, state: &str, number: u32) -> Failure {
     let has: Vec<String> = answers
         .calls
@@ -578,7 +674,7 @@ fn outcome(
 
 fn of_fixed(answer: &task::Fixed) -> Completion<'_> {
     match answer {
-        Ok(json) => Completion::Succeeded(json),
+        Ok(value) => Completion::Prepared(value),
         Err(failure) => Completion::Failed(failure),
     }
 }

@@ -15,8 +15,8 @@ use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
-    Counters, Frozen, Letter, Owner, Parked, Queues, Shared, TIMER_GRACE_MILLIS, TokenLetter,
-    Under, count,
+    Counters, Frozen, HOT_BYTES_MIN, Hot, Letter, Owner, Parked, Queues, Shared,
+    TIMER_GRACE_MILLIS, TokenLetter, Under, Verdict, count,
 };
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Freezer, Start, Status};
@@ -24,7 +24,7 @@ use crate::task::{Address, Inbox};
 use crate::value::{Damaged, Reader, put, put_signed};
 
 /// Bytes of memory above which an execution's memory is not kept for the next one.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kinds of work that take turns.
 const KINDS: usize = 4;
@@ -41,10 +41,14 @@ pub(crate) struct Own {
     blob: Vec<u8>,
     cache: Cache,
     letters: Vec<Letter>,
+    /// Whether answers were taken: told after the turn, when what came of them is kept if it is kept at all.
+    verdicts: Vec<(Verdict, bool)>,
     /// Which kind of work comes next.
     next_kind: usize,
     /// Whether it is counted among those that look for work.
     is_searching: bool,
+    /// The bytes of the input of the execution that has its turn.
+    running: Option<u64>,
     /// Executions that have ended in this turn, and the bytes of their inputs.
     ended: usize,
     ended_bytes: u64,
@@ -87,8 +91,10 @@ impl Own {
             blob: Vec::new(),
             cache: Cache::default(),
             letters: Vec::new(),
+            verdicts: Vec::new(),
             next_kind: 0,
             is_searching: false,
+            running: None,
             ended: 0,
             ended_bytes: 0,
         }
@@ -111,6 +117,32 @@ pub(crate) struct Worker<'a> {
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while an execution has its turn on this thread: nobody may wait here for what only a further turn brings.
+pub(super) fn has_turn() -> bool {
+    HAS_TURN.get() || is_worker()
+}
+
+/// A turn of an execution on a thread that is no worker, for as long as there is this.
+#[derive(Debug)]
+pub(crate) struct TurnHere {
+    before: bool,
+}
+
+impl TurnHere {
+    pub(crate) fn begin() -> TurnHere {
+        TurnHere {
+            before: HAS_TURN.replace(true),
+        }
+    }
+}
+
+impl Drop for TurnHere {
+    fn drop(&mut self) {
+        HAS_TURN.set(self.before);
+    }
 }
 
 /// True on the threads of workers, of any engine: what they wait for, nobody may do.
@@ -122,6 +154,33 @@ pub(crate) fn is_worker() -> bool {
 enum Work {
     Execution(u32),
     Starts(Box<StartBatch>),
+}
+
+/// What has not been started of a batch goes back, also when a turn panics.
+struct Rest<'a> {
+    shared: &'a Shared,
+    batch: Option<Box<StartBatch>>,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.shared.start_batch(batch);
+        }
+    }
+}
+
+/// Whoever waits for an execution whose turn panics is told that it is lost.
+struct Loss<'a>(Option<&'a Arc<Ticket>>);
+
+impl Drop for Loss<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(ticket) = self.0
+        {
+            ticket.lose();
+        }
+    }
 }
 
 /// What the runtime keeps of an execution besides the interpreter.
@@ -139,7 +198,8 @@ impl<'a> Worker<'a> {
         Worker { shared, own }
     }
 
-    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics, in a sink or an observer, loses its execution.
+    /// Takes turns until the runtime is closed, and nothing is in flight any more. A turn that panics,
+    /// in a sink or an observer, loses its execution, and no other.
     pub(crate) fn run(mut self) {
         IS_WORKER.set(true);
         self.shared.idle.enlist(self.own.number);
@@ -152,6 +212,10 @@ impl<'a> Worker<'a> {
                 Err(_) => {
                     self.own.run = Run::default();
                     self.own.letters.clear();
+                    self.own.verdicts.clear();
+                    if let Some(input_bytes) = self.own.running {
+                        self.leave(None, input_bytes);
+                    }
                     self.settle();
                 }
             }
@@ -173,6 +237,9 @@ impl<'a> Worker<'a> {
         match work {
             Work::Execution(id) => self.execution(id),
             Work::Starts(batch) => self.starts(batch),
+        }
+        for (verdict, taken) in self.own.verdicts.drain(..) {
+            verdict.give(taken);
         }
         self.settle();
         true
@@ -262,15 +329,19 @@ impl<'a> Worker<'a> {
     }
 
     /// Starts the executions of a batch, for as long as a turn lasts.
-    fn starts(&mut self, mut batch: Box<StartBatch>) {
+    fn starts(&mut self, batch: Box<StartBatch>) {
         if batch.left() > 1 {
             self.shared.idle.notify();
         }
         let group = Arc::clone(&batch.group);
         let began = self.own.driver.nanos;
         let number = self.own.number;
+        let mut rest = Rest {
+            shared: self.shared,
+            batch: Some(batch),
+        };
         group.outlet.lend(number, &mut |receiver| {
-            while let Some(started) = batch.next() {
+            while let Some(started) = rest.batch.as_mut().and_then(|batch| batch.next()) {
                 if receiver.wants() && !self.shared.is_closed() {
                     self.start(&group, started, receiver);
                 } else {
@@ -281,12 +352,6 @@ impl<'a> Worker<'a> {
                 }
             }
         });
-        if batch.left() == 0 {
-            self.shared.recycle(*batch);
-        } else {
-            self.shared.starts.push(batch);
-            self.shared.idle.notify();
-        }
     }
 
     /// Runs one execution, at once if it can be.
@@ -302,6 +367,8 @@ impl<'a> Worker<'a> {
             started_nanos: self.own.driver.nanos,
             input_bytes: started.input.len() as u64,
         };
+        self.own.running = Some(meta.input_bytes);
+        let _loss = Loss(started.ticket.as_ref());
         let mut held = match &started.ticket {
             None => None,
             Some(ticket) => {
@@ -364,6 +431,7 @@ impl<'a> Worker<'a> {
     /// A start that nobody wants any more.
     #[cold]
     fn drop_start(&mut self, started: Started<'_>, receiver: &mut dyn Receiver) {
+        self.own.running = Some(started.input.len() as u64);
         let held = started.ticket.as_ref().map(|ticket| {
             let mut held = self.shared.slab.take(ticket.place.id);
             drop(held.take());
@@ -374,27 +442,21 @@ impl<'a> Worker<'a> {
         self.leave(held, started.input.len() as u64);
     }
 
-    /// A turn of an execution that was frozen.
+    /// A turn of an execution that was parked.
     fn execution(&mut self, id: u32) {
         let mut held = self.shared.slab.take(id);
-        let Some(Parked::Frozen(frozen)) = held.take() else {
-            unreachable!("what is in a queue was frozen");
+        let (owner, meta) = match held.take() {
+            Some(Parked::Frozen(frozen)) => self.thaw(frozen),
+            Some(Parked::Hot(hot)) => {
+                self.shared.cooled(hot.bytes);
+                self.own.run = hot.run;
+                (hot.owner, hot.meta)
+            }
+            Some(Parked::Starting) | None => unreachable!("what is in a queue was parked"),
         };
-        let Frozen {
-            blob,
-            owner,
-            pending,
-        } = frozen;
         let group = Arc::clone(owner.group());
-        let meta = self.thaw(&group, &blob);
-        let meta = match meta {
-            Ok(meta) => meta,
-            Err(damaged) => unreachable!("the blob was written by this process: {damaged}"),
-        };
-        drop(blob);
-        if let Some(mut pending) = pending {
-            self.own.run.pending.append(&mut pending.0);
-        }
+        self.own.running = Some(meta.input_bytes);
+        let _loss = Loss(owner.ticket());
         held.mail(&mut self.own.letters);
         let mut held = Some(held);
         group.outlet.lend(self.own.number, &mut |receiver| {
@@ -418,19 +480,22 @@ impl<'a> Worker<'a> {
         let (shared, cache) = (self.shared, &mut self.own.cache);
         let mut address =
             || Address::from(held.get_or_insert_with(|| shared.occupy(cache)).place());
-        let letters = &mut self.own.letters;
+        let post = Post {
+            letters: &mut self.own.letters,
+            verdicts: &mut self.own.verdicts,
+        };
         let (driver, run) = (&mut self.own.driver, &mut self.own.run);
         if receiver.observes() {
             drive(
                 driver,
                 around,
                 run,
-                letters,
+                post,
                 &mut address,
                 &mut Observed(receiver),
             )
         } else {
-            drive(driver, around, run, letters, &mut address, &mut NoEvents)
+            drive(driver, around, run, post, &mut address, &mut NoEvents)
         }
     }
 
@@ -463,27 +528,22 @@ impl<'a> Worker<'a> {
             Some(ticket) => Owner::Ticket(Arc::clone(ticket)),
             None => Owner::Group(Arc::clone(group)),
         };
-        receiver.parked(meta.line, held.place());
-        let frozen = Parked::Frozen(freeze(
-            &mut self.own.run,
-            group,
-            owner,
-            meta,
-            &mut self.own.freezer,
-            &mut self.own.blob,
-        ));
-        count(&self.counters().parked, 1);
         let place = held.place();
+        receiver.parked(meta.line, place);
+        count(&self.counters().parked, 1);
+        self.own.running = None;
         match turn {
             Turn::Parked(at) => {
                 let at = at.plus_millis(self.own.run.skipped_millis.saturating_neg());
+                let frozen = self.freeze(group, owner, meta);
                 self.shared.arm(self.own.number, &held, at);
                 if !held.park(frozen) {
                     self.queue(place.id);
                 }
             }
             Turn::OutOfFuel | Turn::Done => {
-                self.own.spent.push(held.queue(frozen));
+                let parked = self.set_aside(group, owner, meta);
+                self.own.spent.push(held.queue(parked));
                 self.shared.idle.notify();
             }
         }
@@ -491,6 +551,29 @@ impl<'a> Worker<'a> {
         if self.own.run.execution.memory() > KEPT_BYTES_MAX {
             self.own.run = Run::default();
         }
+    }
+
+    fn freeze(&mut self, group: &Group, owner: Owner, meta: Meta) -> Parked {
+        let Own {
+            run, freezer, blob, ..
+        } = &mut *self.own;
+        Parked::Frozen(freeze(run, group, owner, meta, freezer, blob))
+    }
+
+    /// Takes the execution out of the worker's memory until its next turn. Freezing takes time by the size of what is live,
+    /// and a large Map has many turns: then the execution takes its memory along.
+    fn set_aside(&mut self, group: &Group, owner: Owner, meta: Meta) -> Parked {
+        let execution = &self.own.run.execution;
+        let bytes = execution.memory();
+        if execution.document_bytes() < HOT_BYTES_MIN || !self.shared.keep_hot(bytes) {
+            return self.freeze(group, owner, meta);
+        }
+        Parked::Hot(Box::new(Hot {
+            run: std::mem::take(&mut self.own.run),
+            owner,
+            meta,
+            bytes,
+        }))
     }
 
     #[inline]
@@ -520,6 +603,7 @@ impl<'a> Worker<'a> {
             worker: self.own.number,
             nanos,
             stop_time: self.own.driver.now(&self.own.run),
+            input_bytes: meta.input_bytes,
             run: &self.own.run,
             program: &group.bound.program,
             seed: meta.seed,
@@ -537,11 +621,32 @@ impl<'a> Worker<'a> {
         if let Some(held) = held {
             held.vacate(&mut self.own.cache);
         }
+        self.own.running = None;
         self.own.ended += 1;
         self.own.ended_bytes += input_bytes;
     }
 
-    fn thaw(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
+    fn thaw(&mut self, frozen: Frozen) -> (Owner, Meta) {
+        let Frozen {
+            blob,
+            owner,
+            pending,
+        } = frozen;
+        let meta = match self.read(owner.group(), &blob) {
+            Ok(meta) => meta,
+            Err(damaged) => unreachable!("the blob was written by this process: {damaged}"),
+        };
+        if let Some(mut pending) = pending {
+            self.own.run.pending.append(&mut pending.0);
+        }
+        if blob.len() > HOT_BYTES_MIN {
+            // What that took is not taken off the turn.
+            self.own.driver.tick();
+        }
+        (owner, meta)
+    }
+
+    fn read(&mut self, group: &Group, blob: &[u8]) -> Result<Meta, Damaged> {
         self.own.run.reset();
         let mut reader = Reader::new(blob);
         let (line, started_nanos) = (reader.number()?, reader.number()?);
@@ -665,19 +770,25 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
     }
 }
 
+/// What came for an execution, and what is told of it.
+struct Post<'a> {
+    letters: &'a mut Vec<Letter>,
+    verdicts: &'a mut Vec<(Verdict, bool)>,
+}
+
 /// Hands over the letters and gives a turn; `None` if the execution is not wanted any more.
 #[inline]
 fn drive<O: Observer>(
     driver: &mut Driver,
     around: Surroundings<'_>,
     run: &mut Run,
-    letters: &mut Vec<Letter>,
+    post: Post<'_>,
     address: AddressOf<'_>,
     observer: &mut O,
 ) -> Option<Turn> {
-    if !letters.is_empty() {
+    if !post.letters.is_empty() {
         driver.tick();
-        for letter in letters.drain(..) {
+        for letter in post.letters.drain(..) {
             match letter {
                 Letter::Answer(answer) => {
                     driver.answer(around, run, &answer, observer);
@@ -693,13 +804,9 @@ fn drive<O: Observer>(
                         answer,
                         verdict,
                     } = letter;
-                    verdict.give(driver.answer_token(
-                        around,
-                        run,
-                        token.as_str(),
-                        &answer,
-                        observer,
-                    ));
+                    let token = token.as_str();
+                    let taken = driver.answer_token(around, run, token, &answer, observer);
+                    post.verdicts.push((verdict, taken));
                 }
                 Letter::Abandon => return None,
             }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::arn::{Arn, Qualifier};
+use super::auth::Verifier;
 use super::error::ApiError;
 use super::executor::{Executor, MachineKey, Origin};
 use super::ids::Ids;
+use super::metrics::ServerMetrics;
 use crate::engine::Clock;
 use crate::stdx::Timestamp;
 use crate::store::{Catalogue, Machine, Revision};
@@ -21,11 +23,18 @@ pub(crate) struct App {
     pub(crate) executor: Executor,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Checks signatures, if requests have to be signed.
+    pub(crate) verifier: Option<Verifier>,
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     /// Bytes of the bodies of requests that are being read or done.
     pub(crate) bodies: AtomicUsize,
     pub(crate) body_time_max: Duration,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) bodies_bytes_max: usize,
+    pub(crate) metrics: ServerMetrics,
+    /// Whether everybody may read the metrics.
+    pub(crate) open_metrics: bool,
     /// True once the server is to end.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -148,6 +157,7 @@ impl App {
                 machine_arn: self.machine_arn(target.name).into(),
                 version_arn: version.map(|n| self.version_arn(target.name, n).into()),
                 alias_arn: alias.map(|name| self.alias_arn(target.name, name).into()),
+                test_case: target.test_case.map(Into::into),
             })
         })
     }

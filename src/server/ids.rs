@@ -43,13 +43,6 @@ impl Ids {
         self.secret.hash_one((self.count(), 2_u8))
     }
 
-    /// A task token: 256 bits in hexadecimal digits.
-    pub(crate) fn token(&self) -> String {
-        let count = self.count();
-        let word = |n: u8| format!("{:016x}", self.secret.hash_one((count, n)));
-        (3..7_u8).map(word).collect()
-    }
-
     /// What tells a text that this process has made from one that somebody else has.
     pub(crate) fn seal(&self, text: &str) -> u64 {
         self.secret.hash_one((text, 7_u8))

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-/// Most bytes of a request's body. The longest definition that AWS takes may double by its escapes.
+/// Most bytes of a request's body, unless an option says otherwise. The longest definition that AWS takes may double by
+/// its escapes.
 pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Most bytes of the bodies of requests that are being read or done, of all connections together.
-pub(crate) const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most bytes of the bodies of requests that are being read or done, of all connections together,
+/// unless an option says otherwise.
+pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Most bytes of a request's line and headers together.
-pub(crate) const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a request's line and headers together, unless an option says otherwise.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
 /// Most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
@@ -20,23 +22,32 @@ pub const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take for a body, unless an option says otherwise.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long a client may read nothing of an answer, unless an option says otherwise.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Most connections at a time, unless an option says otherwise.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// How long requests under way are waited for at the end.
-pub(crate) const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long requests under way are waited for at the end, unless an option says otherwise.
+pub const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long `GetActivityTask` waits for a task.
 pub(crate) const POLL_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// Executions that may be open at a time, as AWS has it for STANDARD.
-pub(crate) const EXECUTIONS_OPEN_MAX: usize = 1_000_000;
 
 /// Executions that have ended and are still known.
 pub(crate) const EXECUTIONS_ENDED_MAX: usize = 100_000;
 
 /// Bytes of the histories of executions that have ended; the oldest are forgotten beyond it.
 pub(crate) const HISTORIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most EXPRESS executions whose histories are kept.
+pub const EXPRESS_HISTORY_MAX: usize = 1_000_000;
+
+/// Log groups that are open at a time.
+pub(crate) const LOG_GROUPS_MAX: usize = 1_000;
+
+/// Bytes at which a log group's file is put aside, unless an option says otherwise.
+pub const LOG_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Most events of a STANDARD execution.
 pub(crate) const EVENTS_MAX: usize = 25_000;

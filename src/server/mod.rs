@@ -1,24 +1,35 @@
 //! The Step Functions API over HTTP, for clients of AWS: boto3, the AWS CLI, Terraform, the SDKs.
 //!
-//! 1. `http` listens, bounds what a client may cost, and reads a request's body.
+//! 1. `http` listens and bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body` reads.
 //! 2. `protocol` is awsJson 1.0: the envelope is parsed with simd-json into a tape, an operation is chosen by
 //!    `X-Amz-Target`, and what it answers becomes a response.
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
 //!    does what is asked on the catalogue (`store`) and on the executions (`executor`, the seam to what runs them).
 //!
-//! There is no authentication yet: whoever reaches the socket is served.
+//! Beside AWS's API there is `ingest`, which takes an execution for each line of a body.
+//!
+//! Without credentials there is no authentication: whoever reaches the socket is served.
 
 mod app;
 mod arn;
+mod auth;
+mod body;
 mod error;
 mod executor;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod ids;
+mod ingest;
 pub mod limits;
+mod metrics;
 mod operations;
 mod page;
+mod patience;
 mod protocol;
 mod request;
+mod route;
+mod tls;
 mod write;
 
 use std::net::SocketAddr;
@@ -27,13 +38,28 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::engine::{Clock, SystemClock};
-use crate::store::{Catalogue, FileStorage, MemoryStorage, Storage};
+use crate::engine::{Clock, Limits, SystemClock};
+use crate::log::Rotation;
+use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
+use executor::{Executor, ExecutorOptions, LogTarget};
+
 pub use crate::store::{StoreError, StoreErrorKind};
+pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
+pub use tls::{Tls, TlsError};
+
+/// What becomes of an execution that was started asynchronously if the process ends before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// It is lost.
+    #[default]
+    Memory,
+    /// It is on the disk before its start is acknowledged, and runs again.
+    Durable,
+}
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -50,14 +76,55 @@ pub struct ServerOptions {
     pub mocks: Option<MockSource>,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Whether executions are to outlive the process. The driver behind the executor does not look at it yet: they are in
+    /// memory.
+    pub durability: Durability,
+    /// Who may sign requests; everybody is served, signed or not, if there are none.
+    pub credentials: Option<Credentials>,
+    /// What is served is served over TLS, if this is there.
+    pub tls: Option<Tls>,
+    /// Whether `/metrics` is everybody's, though requests have to be signed.
+    pub open_metrics: bool,
+    /// How long new connections are still taken at the end, while `/readyz` tells that it is near.
+    pub drain_time: Duration,
+    /// How long requests under way are waited for at the end.
+    pub shutdown_time_max: Duration,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Most bytes of a request's body.
+    pub request_bytes_max: usize,
+    /// Most bytes of the bodies of all requests that are being read or done.
+    pub bodies_bytes_max: usize,
+    /// Most bytes of a request's line and headers together; at least 8 KiB.
+    pub headers_bytes_max: usize,
     /// How long a client may take for the headers of a request, or leave a connection idle.
     pub headers_time_max: Duration,
     /// How long a client may take for a body.
     pub body_time_max: Duration,
+    /// How many executions may be in flight, and how fast they may be started.
+    pub limits: Limits,
+    /// Where the events go that a `loggingConfiguration` asks for.
+    pub logs: LogOutput,
+    /// When a log group's file is put aside.
+    pub log_rotation: Rotation,
+    /// Of so many EXPRESS executions that have ended, the latest, `DescribeExecution` and `GetExecutionHistory` tell what
+    /// they tell of STANDARD ones; AWS does so of none.
+    pub express_history: usize,
+    /// How long a client may read nothing of an answer.
+    pub write_time_max: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Where the events of log groups go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[non_exhaustive]
+pub enum LogOutput {
+    /// Into `logs/GROUP.ndjson` in [`ServerOptions::data_dir`]; nowhere, if there is none.
+    #[default]
+    DataDir,
+    /// To the standard output, those of all groups together.
+    Stdout,
 }
 
 impl Default for ServerOptions {
@@ -69,9 +136,26 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
+            durability: Durability::Memory,
+            credentials: None,
+            tls: None,
+            open_metrics: false,
+            drain_time: Duration::ZERO,
+            shutdown_time_max: limits::SHUTDOWN_TIME_MAX,
             connections_max: limits::CONNECTIONS_MAX,
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
+            bodies_bytes_max: limits::BODIES_BYTES_MAX,
+            headers_bytes_max: limits::HEADERS_BYTES_MAX,
             headers_time_max: limits::HEADERS_TIME_MAX,
             body_time_max: limits::BODY_TIME_MAX,
+            limits: Limits::default(),
+            logs: LogOutput::default(),
+            log_rotation: Rotation {
+                bytes: Some(limits::LOG_FILE_BYTES),
+                ..Rotation::default()
+            },
+            express_history: 0,
+            write_time_max: limits::WRITE_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -87,8 +171,8 @@ pub enum StartError {
     Tasks(crate::task::mock::MockError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
-    /// The operating system refused a thread.
-    Thread(std::io::Error),
+    /// The engine could not be started.
+    Engine(crate::engine::Error),
 }
 
 impl std::fmt::Display for StartError {
@@ -97,7 +181,7 @@ impl std::fmt::Display for StartError {
             StartError::Store(error) => error.fmt(f),
             StartError::Tasks(error) => error.fmt(f),
             StartError::Listen(addr, error) => write!(f, "failed to listen on {addr}: {error}"),
-            StartError::Thread(error) => write!(f, "failed to start a thread: {error}"),
+            StartError::Engine(error) => write!(f, "failed to start the engine: {error}"),
         }
     }
 }
@@ -117,25 +201,54 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     let tasks = executor::TaskSource {
         registry: options.tasks.clone(),
         mocks: options.mocks.clone(),
+        mocked,
+    };
+    let logs = match (options.logs, &options.data_dir) {
+        (LogOutput::Stdout, _) => LogTarget::Stdout,
+        (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
+        (LogOutput::DataDir, None) => LogTarget::Nowhere,
+    };
+    let (store, stored) = match &options.data_dir {
+        None => (None, Stored::default()),
+        Some(directory) => {
+            let (store, stored) = ExecutionStore::open(directory).map_err(StartError::Store)?;
+            (Some(store), stored)
+        }
     };
     let ids = Arc::new(ids::Ids::new());
-    let executor = executor::Executor::new(
-        Arc::clone(&ids),
-        Arc::clone(&options.clock),
+    let executor = Executor::new(ExecutorOptions {
+        ids: Arc::clone(&ids),
+        clock: Arc::clone(&options.clock),
         tasks,
-        mocked,
-        (&options.region, &options.account),
-    )
-    .map_err(StartError::Thread)?;
+        home: executor::Home {
+            region: &options.region,
+            account: &options.account,
+        },
+        limits: options.limits,
+        logs,
+        rotation: options.log_rotation,
+        express_history: options.express_history,
+        store,
+    })
+    .map_err(StartError::Engine)?;
+    executor.restore(stored).map_err(StartError::Store)?;
     Ok(app::App {
         catalogue,
         executor,
         ids,
         clock: Arc::clone(&options.clock),
+        verifier: options
+            .credentials
+            .clone()
+            .map(|credentials| auth::Verifier::new(credentials, &options.region)),
         region: options.region.as_str().into(),
         account: options.account.as_str().into(),
         bodies: AtomicUsize::new(0),
         body_time_max: options.body_time_max,
+        request_bytes_max: options.request_bytes_max,
+        bodies_bytes_max: options.bodies_bytes_max,
+        metrics: metrics::ServerMetrics::new(),
+        open_metrics: options.open_metrics,
         closing: tokio::sync::watch::Sender::new(false),
     })
 }

@@ -33,7 +33,7 @@ pub(super) async fn call(
 }
 
 /// Reads the body, and lets the operation begin. What is kept of the body are texts.
-fn decoded<'i>(
+pub(super) fn decoded<'i>(
     app: &App,
     operation: &str,
     headers: Headers<'_>,

@@ -6,11 +6,15 @@
 
 mod catalogue;
 mod error;
+mod executions;
 mod persist;
 mod record;
 
 pub(crate) use catalogue::{Catalogue, Machine, Revision};
 pub use error::{StoreError, StoreErrorKind};
+pub(crate) use executions::{
+    EndedRecord, ExecutionRecord, ExecutionStore, Progress, Stored, StoredExecution,
+};
 pub(crate) use persist::{FileStorage, MemoryStorage, Storage};
 pub(crate) use record::{
     ActivityRecord, AliasRecord, Logging, MachineKind, MachineRecord, RevisionRecord, Route, Tag,

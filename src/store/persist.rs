@@ -54,22 +54,32 @@ const FORMAT_VERSION: u64 = 1;
 /// Name of the file in the data directory.
 const FILE_NAME: &str = "catalogue.redb";
 
-/// Keeps records in one file of a directory.
-pub(crate) struct FileStorage {
-    database: Database,
-    path: String,
+/// Makes the tables of a new file.
+type MakeTables = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
+
+/// A file of a store that is open.
+pub(super) struct File {
+    pub(super) database: Database,
+    pub(super) path: String,
 }
+
+/// Keeps records in one file of a directory.
+pub(crate) struct FileStorage(File);
 
 impl Debug for FileStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("FileStorage").field(&self.path).finish()
+        f.debug_tuple("FileStorage").field(&self.0.path).finish()
     }
 }
 
-impl FileStorage {
+impl File {
     /// Opens the file in `directory`, or makes both.
-    pub(crate) fn open(directory: &Path) -> Result<FileStorage, StoreError> {
-        let path = directory.join(FILE_NAME);
+    pub(super) fn open(
+        directory: &Path,
+        name: &str,
+        make_tables: MakeTables,
+    ) -> Result<File, StoreError> {
+        let path = directory.join(name);
         let shown = path.display().to_string();
         std::fs::create_dir_all(directory).map_err(|error| {
             let message = format!("failed to create {}: {error}", directory.display());
@@ -100,28 +110,34 @@ impl FileStorage {
             };
             StoreError::new(kind, refusal(&shown, kind, &why))
         })?;
-        let storage = FileStorage {
+        let file = File {
             database,
             path: shown,
         };
-        storage.check_format()?;
-        Ok(storage)
+        file.check_format(make_tables)?;
+        Ok(file)
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
+    /// Checks the format of the file, or makes one that is new, with its tables.
+    fn check_format(&self, make_tables: MakeTables) -> Result<(), StoreError> {
         let attempt = || -> Result<u64, redb::Error> {
-            let transaction = self.database.begin_write()?;
-            let found = {
-                let mut table = transaction.open_table(FORMAT)?;
-                let found = table.get("version")?.map(|guard| guard.value());
-                if found.is_none() {
-                    table.insert("version", FORMAT_VERSION)?;
+            let reading = self.database.begin_read()?;
+            match reading.open_table(FORMAT) {
+                Ok(table) => {
+                    if let Some(found) = table.get("version")? {
+                        return Ok(found.value());
+                    }
                 }
-                transaction.open_table(RECORDS)?;
-                found.unwrap_or(FORMAT_VERSION)
-            };
+                Err(redb::TableError::TableDoesNotExist(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let transaction = self.database.begin_write()?;
+            transaction
+                .open_table(FORMAT)?
+                .insert("version", FORMAT_VERSION)?;
+            make_tables(&transaction)?;
             transaction.commit()?;
-            Ok(found)
+            Ok(FORMAT_VERSION)
         };
         let found = attempt().map_err(|error| self.failed(&error))?;
         if found != FORMAT_VERSION {
@@ -135,7 +151,7 @@ impl FileStorage {
         Ok(())
     }
 
-    fn failed(&self, error: &redb::Error) -> StoreError {
+    pub(super) fn failed(&self, error: &redb::Error) -> StoreError {
         let kind = match error {
             redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
                 StoreErrorKind::Io
@@ -143,6 +159,17 @@ impl FileStorage {
             _ => StoreErrorKind::Damaged,
         };
         StoreError::new(kind, refusal(&self.path, kind, &error.to_string()))
+    }
+}
+
+impl FileStorage {
+    /// Opens the file in `directory`, or makes both.
+    pub(crate) fn open(directory: &Path) -> Result<FileStorage, StoreError> {
+        let file = File::open(directory, FILE_NAME, |transaction| {
+            transaction.open_table(RECORDS)?;
+            Ok(())
+        })?;
+        Ok(FileStorage(file))
     }
 }
 
@@ -157,7 +184,7 @@ fn checked(
     })
 }
 
-fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {
+pub(super) fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {
     match kind {
         StoreErrorKind::Damaged => format!(
             "the store {path} is damaged: {why}. It was left as it is: restore it from a copy, or move it away to \
@@ -172,7 +199,7 @@ fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {
 impl Storage for FileStorage {
     fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let attempt = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let transaction = self.database.begin_read()?;
+            let transaction = self.0.database.begin_read()?;
             let table = transaction.open_table(RECORDS)?;
             let mut records = Vec::new();
             for entry in table.iter()? {
@@ -181,12 +208,12 @@ impl Storage for FileStorage {
             }
             Ok(records)
         };
-        attempt().map_err(|error| self.failed(&error))
+        attempt().map_err(|error| self.0.failed(&error))
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let attempt = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.0.database.begin_write()?;
             {
                 let mut table = transaction.open_table(RECORDS)?;
                 for (key, record) in batch {
@@ -199,7 +226,7 @@ impl Storage for FileStorage {
             transaction.commit()?;
             Ok(())
         };
-        attempt().map_err(|error| self.failed(&error))
+        attempt().map_err(|error| self.0.failed(&error))
     }
 
     fn is_durable(&self) -> bool {

@@ -295,6 +295,19 @@ pub(crate) fn unhandled(resource: &str, state: &str) -> Failure {
     )
 }
 
+/// Nobody can find the execution by a token: it is on its caller's thread until its end.
+#[cold]
+pub(crate) fn unanswerable(state: &str) -> Failure {
+    Failure::new(
+        "States.Runtime",
+        format!(
+            "The task of the state {state} would wait for an answer by its token, which cannot reach an execution that runs \
+             on one thread to its end, as with Engine::run_with, or with Engine::start_sync on a worker. Start it with \
+             Engine::start."
+        ),
+    )
+}
+
 impl fmt::Debug for dyn TaskHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TaskHandler")

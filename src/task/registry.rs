@@ -9,9 +9,10 @@ use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHan
 use crate::asl::{Pattern, Resource};
 use crate::interp::Completion;
 use crate::program::{Program, TaskId};
+use crate::value::Prepared;
 
 /// A fixed answer.
-pub(crate) type Fixed = Result<Box<[u8]>, Failure>;
+pub(crate) type Fixed = Result<Prepared, Failure>;
 
 /// Handlers by resource.
 ///
@@ -33,6 +34,9 @@ pub(crate) type Fixed = Result<Box<[u8]>, Failure>;
 pub struct TaskRegistry {
     entries: Vec<Entry>,
     test_case: Option<Arc<super::mock::TestCase>>,
+    /// Has the tasks that a token answers and nobody else.
+    #[cfg(feature = "server")]
+    clients: Option<Arc<dyn TaskHandler>>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,6 +152,13 @@ impl TaskRegistry {
         self.test_case = Some(Arc::new(test_case));
     }
 
+    /// Activities and `.waitForTaskToken` tasks that nothing else answers for are handed on to clients by this function: see
+    /// [`TaskRegistry::register_callback`].
+    #[cfg(feature = "server")]
+    pub(crate) fn set_clients(&mut self, handler: Arc<dyn TaskHandler>) {
+        self.clients = Some(handler);
+    }
+
     /// True if a handler needs a tokio runtime.
     pub(crate) fn needs_runtime(&self) -> bool {
         self.entries
@@ -165,11 +176,21 @@ impl TaskRegistry {
             .map(|entry| &entry.handler)
     }
 
-    fn find_for(&self, state: &str, resource: &str) -> Option<Handler> {
+    fn find_for(&self, state: &str, resource: &str, steps: Steps) -> Option<Handler> {
         if let Some(answers) = self.test_case.as_ref().and_then(|case| case.state(state)) {
             return Some(Handler::Answers(Arc::clone(answers)));
         }
-        self.find(resource).cloned()
+        let found = self.find(resource).cloned();
+        #[cfg(feature = "server")]
+        let found = found.or_else(|| {
+            // A job (`.sync`) has nobody who could tell that it is done.
+            let is_for_clients = steps == Steps::Started || resource.ends_with(".waitForTaskToken");
+            let clients = self.clients.as_ref().filter(|_| is_for_clients)?;
+            Some(Handler::Callback(Arc::clone(clients)))
+        });
+        #[cfg(not(feature = "server"))]
+        let _ = steps;
+        found
     }
 
     /// Finds the handlers of a program's Tasks.
@@ -189,7 +210,7 @@ impl TaskRegistry {
             };
             Binding {
                 steps,
-                handler: self.find_for(state, &info.resource_text),
+                handler: self.find_for(state, &info.resource_text, steps),
             }
         });
         let tasks: Box<[Binding]> = bindings.collect();
@@ -282,7 +303,7 @@ impl Bindings {
         &self,
         limited: &Limited,
         request: OwnedTaskRequest,
-        reply: Reply,
+        mut reply: Reply,
     ) -> Pending {
         let Some(runtime) = &self.runtime else {
             let cause = "the engine has no tokio runtime for an asynchronous handler";
@@ -294,6 +315,7 @@ impl Bindings {
         let turn = limited.limiter.join();
         let task = runtime.spawn(async move {
             (&turn).await;
+            reply.called();
             reply.send(guarded(handler, request).await);
         });
         Pending::future(task.abort_handle())

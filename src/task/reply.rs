@@ -27,6 +27,8 @@ pub(crate) struct Address {
 pub(crate) struct Answer {
     pub(crate) address: Address,
     pub(crate) frame: FrameHandle,
+    /// When its handler was called, by the engine's clock, if that is known.
+    pub(crate) called_nanos: Option<u64>,
     pub(crate) result: Result<Vec<u8>, Failure>,
 }
 
@@ -34,21 +36,38 @@ pub(crate) struct Answer {
 pub(crate) trait Inbox: Send + Sync + std::fmt::Debug {
     /// Takes an answer. Whether somebody still waits for it is not said.
     fn post(&self, answer: Answer);
+
+    /// The time of the engine's clock, if it is known here.
+    fn nanos(&self) -> Option<u64> {
+        None
+    }
 }
 
+/// Tells the time of the engine's clock.
+pub(crate) type Nanos = Box<dyn Fn() -> u64 + Send + Sync>;
+
 /// Answers for one thread.
-#[derive(Debug)]
 pub(crate) struct ThreadInbox {
     answers: Mutex<Vec<Answer>>,
     owner: Thread,
+    nanos: Option<Nanos>,
+}
+
+impl std::fmt::Debug for ThreadInbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ThreadInbox")
+            .field(&self.owner.id())
+            .finish()
+    }
 }
 
 impl ThreadInbox {
-    /// An inbox that wakes the calling thread.
-    pub(crate) fn of_this_thread() -> Arc<ThreadInbox> {
+    /// An inbox that wakes the calling thread, and may know the time.
+    pub(crate) fn of_this_thread(nanos: Option<Nanos>) -> Arc<ThreadInbox> {
         Arc::new(ThreadInbox {
             answers: Mutex::new(Vec::new()),
             owner: std::thread::current(),
+            nanos,
         })
     }
 
@@ -68,6 +87,10 @@ impl Inbox for ThreadInbox {
         lock(&self.answers).push(answer);
         self.owner.unpark();
     }
+
+    fn nanos(&self) -> Option<u64> {
+        self.nanos.as_ref().map(|nanos| nanos())
+    }
 }
 
 /// A lock whose holders never leave it half-changed, so that a panic elsewhere is no reason to stop.
@@ -81,6 +104,7 @@ pub(crate) struct Reply {
     inbox: Arc<dyn Inbox>,
     address: Address,
     frame: FrameHandle,
+    called_nanos: Option<u64>,
     sent: bool,
 }
 
@@ -90,8 +114,14 @@ impl Reply {
             inbox: Arc::clone(inbox),
             address,
             frame,
+            called_nanos: None,
             sent: false,
         }
+    }
+
+    /// The task's handler is about to be called.
+    pub(crate) fn called(&mut self) {
+        self.called_nanos = self.inbox.nanos();
     }
 
     pub(crate) fn send(mut self, result: Result<Vec<u8>, Failure>) {
@@ -103,6 +133,7 @@ impl Reply {
         self.inbox.post(Answer {
             address: self.address,
             frame: self.frame,
+            called_nanos: self.called_nanos,
             result,
         });
     }

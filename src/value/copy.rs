@@ -86,12 +86,66 @@ pub(super) fn named_member(values: Values<'_>, object: Opened, member: &MemberNa
         debug_assert!(r.key == member.key, "objects of one layout begin alike");
         return Some(r.val);
     }
-    if let Form::Object = node.tag.form() {
-        let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
-        let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
-        return found.map(|at| Val(at | bit));
+    match node.tag.form() {
+        Form::Object => {
+            let (bit, index) = (val.0 & CONSTANT, val.0 & !CONSTANT);
+            let found = search_nodes(values.home(val.0), index + 1, node.next, &member.name);
+            found.map(|at| Val(at | bit))
+        }
+        Form::OverlaidObject => search_refs(values, node.start, node.next, member),
+        Form::IndexedObject | Form::Other => search_other(values, val, member),
     }
-    search_other(values, val, member)
+}
+
+/// Two members: those of an ingested object in one go over it.
+#[inline(always)]
+pub(super) fn both_members(
+    values: Values<'_>,
+    object: Opened,
+    first: &MemberName,
+    second: &MemberName,
+) -> [Option<Val>; 2] {
+    let is_short = |member: &MemberName| (1..=SHORT_NAME_MAX).contains(&member.name.raw().len());
+    if let Form::Object = object.node.tag.form()
+        && is_short(first)
+        && is_short(second)
+        && first.key != second.key
+    {
+        let (bit, index) = (object.val.0 & CONSTANT, object.val.0 & !CONSTANT);
+        let doc = values.home(object.val.0);
+        let names = [&first.name, &second.name];
+        return search_both(doc, index + 1, object.node.next, names)
+            .map(|at| (at != 0).then_some(Val(at | bit)));
+    }
+    [first, second].map(|member| named_member(values, object, member))
+}
+
+/// The places of two short names, which differ; 0 for one that is not there.
+#[inline(never)]
+fn search_both(doc: &Doc, first: u32, end: u32, names: [&Name; 2]) -> [u32; 2] {
+    let nodes = doc.nodes.as_slice();
+    let lens = names.map(|name| name.raw().len());
+    let mut found = [0; 2];
+    let mut at = first;
+    while at < end {
+        let node = &nodes[at as usize];
+        let len = node.tag.key_len() as usize;
+        if len == lens[0] && is_name::<SHORT_NAME>(&doc.bytes, node.start as usize - 2, names[0]) {
+            found[0] = at;
+            if found[1] != 0 {
+                break;
+            }
+        } else if len == lens[1]
+            && is_name::<SHORT_NAME>(&doc.bytes, node.start as usize - 2, names[1])
+        {
+            found[1] = at;
+            if found[0] != 0 {
+                break;
+            }
+        }
+        at = node.next;
+    }
+    found
 }
 
 /// Short names are looked for without a call, so that this function saves no registers.
@@ -108,20 +162,24 @@ fn search_nodes_long(doc: &Doc, first: u32, end: u32, name: &Name) -> Option<u32
     among_nodes::<ANY_NAME>(doc, first, end, name)
 }
 
+/// The same for the members of an overlay: `count` of them, from `first` on.
+#[inline(never)]
+fn search_refs(values: Values<'_>, first: u32, count: u32, member: &MemberName) -> Option<Val> {
+    let refs = &values.doc.refs[first as usize..first as usize + count as usize];
+    match member.name.raw().len() {
+        1..=SHORT_NAME_MAX => among_refs::<SHORT_NAME>(values, refs, &member.name, member.key),
+        _ => search_refs_long(values, refs, member),
+    }
+}
+
+#[inline(never)]
+fn search_refs_long(values: Values<'_>, refs: &[Ref], member: &MemberName) -> Option<Val> {
+    among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
+}
+
 #[inline(never)]
 fn search_other(values: Values<'_>, object: Val, member: &MemberName) -> Option<Val> {
-    let node = values.node(object);
-    match (node.tag.form(), member.name.raw().len()) {
-        (Form::OverlaidObject, 1..=SHORT_NAME_MAX) => {
-            let refs = values.refs(node);
-            among_refs::<SHORT_NAME>(values, refs, &member.name, member.key)
-        }
-        (Form::OverlaidObject, _) => {
-            let refs = values.refs(node);
-            among_refs::<ANY_NAME>(values, refs, &member.name, member.key)
-        }
-        _ => self::member(values, object, &member.name),
-    }
+    self::member(values, object, &member.name)
 }
 
 /// The member `name` among the nodes from `first` to `end`, which are children of one object.
@@ -193,7 +251,20 @@ pub(super) fn append(bytes: &mut Vec<u8>, text: &[u8]) {
 /// Appends a range of a document's bytes to themselves.
 #[inline]
 pub(super) fn append_within(bytes: &mut Vec<u8>, range: Range<usize>) {
-    bytes.extend_from_within(range);
+    let (len, end) = (range.len(), bytes.len());
+    if len > STRIDE || range.end > end || bytes.capacity() - end < STRIDE {
+        bytes.extend_from_within(range);
+        return;
+    }
+    // SAFETY: a stride from `range.start` on ends before a stride from `end` on does, and that lies within the capacity, as
+    // just checked. Bytes behind the range that were never written may be copied: `copy` is by bytes of any state, and
+    // those copies lie behind the new length. Source and destination may overlap, which `copy` allows. `len` bytes behind
+    // `end` are copies of written ones, since the range lies within what was written.
+    unsafe {
+        let start = bytes.as_mut_ptr();
+        std::ptr::copy(start.add(range.start), start.add(end), STRIDE);
+        bytes.set_len(end + len);
+    }
 }
 
 /// An output buffer whose room for all that will be written was reserved beforehand.
@@ -222,32 +293,46 @@ impl<'v> Sink<'v> {
         }
     }
 
+    /// Makes sure that there is room for `len` bytes.
+    #[inline(always)]
+    fn check(&self, len: usize) {
+        assert!(
+            len <= self.end as usize - self.at as usize,
+            "a value is larger than its size"
+        );
+    }
+
+    /// Puts down a byte. The caller has made sure that there is room.
     #[inline(always)]
     fn byte(&mut self, byte: u8) {
-        assert!(self.at < self.end, "a value is larger than its size");
-        // SAFETY: there is room, as just checked.
+        debug_assert!(self.at < self.end);
+        // SAFETY: there is room.
         unsafe {
             self.at.write(byte);
             self.at = self.at.add(1);
         }
     }
 
-    /// Copies `len` bytes of one of the two documents from `start` on.
+    /// Puts a bracket that closes in the place of the comma behind the last value.
+    #[inline(always)]
+    fn close(&mut self, bracket: u8) {
+        // SAFETY: something was written before: the bracket that opens, at least.
+        unsafe { self.at.sub(1).write(bracket) };
+    }
+
+    /// Copies `len` bytes of one of the two documents from `start` on. The caller has made sure that there is room.
     #[expect(
         clippy::ptr_arg,
         reason = "a slice would not reach past the text, into the rest of the allocation"
     )]
     #[inline(always)]
     fn copy(&mut self, bytes: &Vec<u8>, start: usize, len: usize) {
-        assert!(
-            len <= self.end as usize - self.at as usize,
-            "a value is larger than its size"
-        );
+        debug_assert!(len <= self.end as usize - self.at as usize);
         assert!(
             start + len <= bytes.len(),
             "a text lies within its document"
         );
-        // SAFETY: source and destination hold `len` bytes, as just checked, and `2 * STRIDE` bytes past the destination's
+        // SAFETY: source and destination hold `len` bytes, as was checked, and `2 * STRIDE` bytes past the destination's
         // end are reserved. `short_max` says whether two strides past the end of either document stay within its
         // allocation; bytes that were never written may be copied, since nobody reads the copies. They cannot overlap:
         // the destination is spare capacity that nobody else can see.
@@ -277,7 +362,13 @@ impl<'v> Sink<'v> {
 #[derive(Clone)]
 struct Open<'a> {
     rest: std::slice::Iter<'a, Ref>,
-    is_object: bool,
+    /// The bracket that closes it.
+    close: u64,
+}
+
+impl Open<'_> {
+    const OBJECT: u64 = b'}' as u64;
+    const ARRAY: u64 = b']' as u64;
 }
 
 /// Containers in which the writer stands; the outermost few need no memory of their own.
@@ -293,7 +384,7 @@ impl<'a> Opens<'a> {
     fn new() -> Opens<'a> {
         let none = || Open {
             rest: [].iter(),
-            is_object: false,
+            close: Open::ARRAY,
         };
         Opens {
             outer: [none(), none(), none(), none()],
@@ -322,6 +413,9 @@ impl<'a> Opens<'a> {
 }
 
 /// Appends `v` to `out` as compact JSON. Ingested values are one copy each; overlays are walked with an explicit stack.
+///
+/// Every value is followed by a comma, which makes way for the bracket that closes if it was the last: overlays are not
+/// empty.
 pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
     let node = values.node(v);
     if !node.tag.is_overlay() {
@@ -330,52 +424,54 @@ pub(super) fn write(values: Values<'_>, v: Val, out: &mut Vec<u8>) {
         return;
     }
     let mut sink = Sink::new(values, out, node.size as usize);
+    sink.check(1);
     let mut open = enter(values, node, &mut sink);
     let mut opens = Opens::new();
     loop {
-        while let Some(r) = open.rest.next() {
-            if open.is_object {
+        while let Some(&Ref { key, val }) = open.rest.next() {
+            let home = values.home(val.0);
+            let node = home.nodes[(val.0 & !CONSTANT) as usize];
+            let is_overlay = node.tag.is_overlay();
+            // Of an overlay only the first bracket is written now, of any other value everything and a comma.
+            let len = if is_overlay { 0 } else { node.size as usize };
+            if open.close == Open::OBJECT {
                 // The name with its quotes and its colon stands in one piece.
-                let start = (r.key.start & !CONSTANT) as usize - 1;
-                sink.copy(
-                    &values.home(r.key.start).bytes,
-                    start,
-                    r.key.len as usize + 3,
-                );
+                let start = (key.start & !CONSTANT) as usize - 1;
+                let name_len = key.len as usize + 3;
+                sink.check(name_len + len + 1);
+                sink.copy(&values.home(key.start).bytes, start, name_len);
+            } else {
+                sink.check(len + 1);
             }
-            let node = values.node(r.val);
-            if node.tag.is_overlay() {
+            if is_overlay {
                 opens.push(open);
                 open = enter(values, node, &mut sink);
-                continue;
-            }
-            sink.copy(
-                &values.home(r.val.0).bytes,
-                node.start as usize,
-                node.size as usize,
-            );
-            if !open.rest.as_slice().is_empty() {
+            } else {
+                sink.copy(&home.bytes, node.start as usize, len);
                 sink.byte(b',');
             }
         }
-        sink.byte(if open.is_object { b'}' } else { b']' });
+        sink.close(open.close as u8);
         match opens.pop() {
             Some(parent) => open = parent,
             None => break,
         }
-        if !open.rest.as_slice().is_empty() {
-            sink.byte(b',');
-        }
+        sink.check(1);
+        sink.byte(b',');
     }
     sink.finish();
 }
 
+/// Writes the first bracket of an overlay. The caller has made sure that there is room.
 #[inline(always)]
 fn enter<'a>(values: Values<'a>, node: Node, sink: &mut Sink<'_>) -> Open<'a> {
-    let is_object = node.tag.kind() == Kind::Object;
-    sink.byte(if is_object { b'{' } else { b'[' });
+    let (first, close) = match node.tag.kind() {
+        Kind::Object => (b'{', Open::OBJECT),
+        _ => (b'[', Open::ARRAY),
+    };
+    sink.byte(first);
     Open {
         rest: values.refs(node).iter(),
-        is_object,
+        close,
     }
 }

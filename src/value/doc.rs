@@ -1,8 +1,10 @@
 //! The storage of values: [`Doc`], its nodes, and what appends to it.
 
+use std::ops::Range;
+
 use super::index::MemberIndex;
 use super::text::escape;
-use super::{CONSTANT, Kind, Layout, Name, Val, Values, copy};
+use super::{CONSTANT, Growth, Kind, Layout, Name, Val, Values, copy};
 use crate::stdx::{FixedMap, narrow};
 
 /// Where the text of a member name stands: in the execution's document or in the program's constants.
@@ -35,7 +37,7 @@ impl Key {
 /// follow it, and `next` skips them.
 ///
 /// For an overlay, `start` is the index of its first [`Ref`], and `next` the number of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Node {
     pub(super) start: u32,
     pub(super) size: u32,
@@ -269,24 +271,37 @@ impl Doc {
         self.bytes.extend_from_slice(escape(text).as_bytes());
     }
 
+    /// Appends text that is escaped as in a JSON string.
+    #[inline]
+    pub(crate) fn extend_string_escaped(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
     /// Appends the text of a scalar (a string's content, a number as written) to the string that was begun.
     #[inline]
     pub(crate) fn extend_string_with(&mut self, constants: &Doc, scalar: Val) {
+        let text = Values {
+            doc: self,
+            constants,
+        }
+        .text_range(scalar);
         if scalar.is_constant() {
-            let text = Values {
-                doc: self,
-                constants,
-            }
-            .text_range(scalar);
             copy::append(&mut self.bytes, &constants.bytes[text]);
         } else {
-            let text = Values {
-                doc: self,
-                constants,
-            }
-            .text_range(scalar);
             copy::append_within(&mut self.bytes, text);
         }
+    }
+
+    /// Bytes of the string that was begun, so far.
+    #[inline]
+    pub(crate) fn string_bytes(&self, mark: &StringMark) -> usize {
+        self.bytes.len() - mark.0 as usize - 1
+    }
+
+    /// Drops a string that was begun.
+    #[inline]
+    pub(crate) fn abandon_string(&mut self, mark: StringMark) {
+        self.bytes.truncate(mark.0 as usize);
     }
 
     /// Ends a string.
@@ -294,6 +309,17 @@ impl Doc {
     pub(crate) fn end_string(&mut self, mark: StringMark) -> Val {
         let start = mark.0 as usize;
         let escaped = memchr::memchr(b'\\', &self.bytes[start + 1..]).is_some();
+        self.end_string_known(mark, escaped)
+    }
+
+    /// Ends a string of which it is known whether there is an escape in it.
+    #[inline]
+    pub(crate) fn end_string_known(&mut self, mark: StringMark, escaped: bool) -> Val {
+        debug_assert_eq!(
+            escaped,
+            self.bytes[mark.0 as usize + 1..].contains(&b'\\'),
+            "the caller knows"
+        );
         self.bytes.push(b'"');
         let tag = Tag::new(Kind::String, 0);
         self.push_scalar(mark.0, if escaped { tag.with_escaped() } else { tag })
@@ -408,6 +434,35 @@ impl Doc {
         self.push_overlay(Tag::of_layout(layout), mark.0, size + 1)
     }
 
+    /// Makes room for the members of an object, each of which [`Doc::set_member`] is to set. Other arrays and objects may
+    /// be appended before it ends with [`Doc::end_reserved`].
+    #[inline(always)]
+    pub(crate) fn reserve_object(&mut self, members: usize) -> ObjectRoom {
+        let first = self.refs.len();
+        let nothing = Ref {
+            key: Key::NONE,
+            val: Val::NULL,
+        };
+        self.refs.resize(first + members, nothing);
+        ObjectRoom { first, members }
+    }
+
+    /// Sets a member of an object for which there is room. Its name must differ from theirs.
+    #[inline(always)]
+    pub(crate) fn set_member(&mut self, room: &ObjectRoom, place: usize, key: Key, val: Val) {
+        self.refs[room.first + place] = Ref { key, val };
+    }
+
+    /// Ends an object all of whose members are set; `size` is the sum of [`member_size`] over them.
+    #[inline(always)]
+    pub(crate) fn end_reserved(&mut self, room: ObjectRoom, layout: Layout, size: usize) -> Val {
+        if room.members == 0 {
+            return Val::EMPTY_OBJECT;
+        }
+        let end = room.first + room.members;
+        self.push_overlay_of(Tag::of_layout(layout), room.first..end, size + 1)
+    }
+
     /// Drops an object that was begun.
     pub(crate) fn abandon_object(&mut self, mark: ObjectMark) {
         self.refs.truncate(mark.0);
@@ -416,20 +471,26 @@ impl Doc {
     /// `object` with the member `key` set to `val`: in its place if there is one, else at the end. Anything but an
     /// object counts as an empty one.
     pub fn replace_member(&mut self, constants: &Doc, object: Val, key: Key, val: Val) -> Val {
+        self.replace_members(constants, object, &[(key, val)])
+    }
+
+    /// The same for several members, one after the other.
+    pub(crate) fn replace_members(
+        &mut self,
+        constants: &Doc,
+        object: Val,
+        members: &[(Key, Val)],
+    ) -> Val {
         let values = Values {
             doc: self,
             constants,
         };
         let node = values.node(object);
-        let old_size = if node.tag.kind() == Kind::Object {
-            values.size(object)
-        } else {
-            2
-        };
-        let new_size = values.size(val);
+        let is_object = node.tag.kind() == Kind::Object;
+        let mut size = if is_object { node.size as usize } else { 2 };
         let first = self.refs.len();
         let mut layout = Layout::UNKNOWN;
-        if node.tag.kind() == Kind::Object && node.tag.is_overlay() {
+        if is_object && node.tag.is_overlay() {
             layout = node.tag.layout();
             self.refs
                 .extend_from_within(node.start as usize..(node.start + node.next) as usize);
@@ -445,26 +506,61 @@ impl Doc {
             );
             self.refs = refs;
         }
+        for &(key, val) in members {
+            let values = Values {
+                doc: self,
+                constants,
+            };
+            let new_size = values.size(val);
+            let name = values.key_text(key).as_bytes();
+            let old = self.refs[first..].iter().position(|r| {
+                r.key == key
+                    || r.key.len == key.len && copy::equal(values.key_text(r.key).as_bytes(), name)
+            });
+            match old {
+                Some(at) => {
+                    let old = &mut self.refs[first + at].val;
+                    let old = std::mem::replace(old, val);
+                    let values = Values {
+                        doc: self,
+                        constants,
+                    };
+                    size = size - values.size(old) + new_size;
+                }
+                None => {
+                    let comma = usize::from(self.refs.len() > first);
+                    size += comma + key.len as usize + 3 + new_size;
+                    self.refs.push(Ref { key, val });
+                }
+            }
+        }
+        self.push_overlay(Tag::of_layout(layout), first, size)
+    }
+
+    /// `object` with a member `key` at its end, if it is one that `growth` is about.
+    #[inline]
+    pub(crate) fn grow_object(
+        &mut self,
+        constants: &Doc,
+        growth: Growth,
+        object: Val,
+        key: Key,
+        val: Val,
+    ) -> Option<Val> {
         let values = Values {
             doc: self,
             constants,
         };
-        let name = values.key_text(key).as_bytes();
-        let old = self.refs[first..].iter().position(|r| {
-            r.key == key
-                || r.key.len == key.len && copy::equal(values.key_text(r.key).as_bytes(), name)
-        });
-        let size = match old {
-            Some(at) => old_size - values.size(self.refs[first + at].val) + new_size,
-            None => {
-                old_size + usize::from(self.refs.len() > first) + key.len as usize + 3 + new_size
-            }
-        };
-        match old {
-            Some(at) => self.refs[first + at].val = val,
-            None => self.refs.push(Ref { key, val }),
+        let node = values.node(object);
+        if node.tag != growth.expected || node.next != growth.members {
+            return None;
         }
-        self.push_overlay(Tag::of_layout(layout), first, size)
+        let size = node.size as usize + member_size(key, values.size(val));
+        let first = self.refs.len();
+        let members = node.start as usize..(node.start + node.next) as usize;
+        self.refs.extend_from_within(members);
+        self.refs.push(Ref { key, val });
+        Some(self.push_overlay(Tag::of_layout(growth.layout), first, size))
     }
 
     /// `array` with the element at `index`, which must exist, set to `val`.
@@ -484,13 +580,18 @@ impl Doc {
 
     #[inline(always)]
     fn push_overlay(&mut self, tag: Tag, first: usize, size: usize) -> Val {
+        self.push_overlay_of(tag, first..self.refs.len(), size)
+    }
+
+    #[inline(always)]
+    fn push_overlay_of(&mut self, tag: Tag, refs: Range<usize>, size: usize) -> Val {
         let index = narrow(self.nodes.len());
-        let end = narrow(self.refs.len());
+        let end = narrow(refs.end);
         self.nodes.push(Node {
-            start: first as u32,
+            start: refs.start as u32,
             // A size past 4 GiB is beyond every payload limit; it stays beyond them when it is capped.
             size: u32::try_from(size).unwrap_or(u32::MAX),
-            next: end - first as u32,
+            next: end - refs.start as u32,
             tag,
         });
         Val(index)
@@ -501,6 +602,14 @@ impl Doc {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct StringMark(u32);
+
+/// Where the members of an object stand that are set one after the other.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct ObjectRoom {
+    first: usize,
+    members: usize,
+}
 
 /// Where an object that is being put together began.
 #[derive(Debug)]

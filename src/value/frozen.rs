@@ -3,14 +3,13 @@
 //! The values that are asked for make up a *table*, in the order of the document. Each of its entries is one of
 //!
 //! - a text: an ingested value, as canonical JSON;
-//! - a part: an ingested value that lies inside an earlier text, as the offset of its first byte there;
+//! - a part: an ingested value that lies inside an earlier text, as its number among the values there, in pre-order;
 //! - an object or an array that was made of other values: names and references to earlier entries.
 //!
 //! So what several values share is written once, however they share it. A reference is a *code*: the five values that
 //! every document starts with, a constant of the program, or an entry of the table. Codes of constants hold for one
 //! program only.
 
-use std::collections::BinaryHeap;
 use std::fmt;
 
 use super::{CONSTANT, Doc, Key, Kind, Val, Values};
@@ -134,8 +133,10 @@ const ARRAY: u64 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Val>,
-    /// Values still to be looked at; kept for its memory.
-    found: BinaryHeap<Val>,
+    /// By value: 0 if it was not collected, else one more than its place among the entries.
+    places: Vec<u32>,
+    /// Values whose parts are still to be looked at; kept for its memory.
+    found: Vec<Val>,
 }
 
 fn is_written(val: Val) -> bool {
@@ -145,22 +146,31 @@ fn is_written(val: Val) -> bool {
 impl Table {
     /// Takes in `roots` and all that they are made of; what was there before is forgotten.
     pub(crate) fn collect(&mut self, values: Values<'_>, roots: impl Iterator<Item = Val>) {
-        self.entries.clear();
-        self.found.clear();
-        self.found.extend(roots.filter(|val| is_written(*val)));
-        // A value is younger than what it is made of.
-        while let Some(val) = self.found.pop() {
-            if self.entries.last() == Some(&val) {
-                continue;
+        self.places.clear();
+        self.places.resize(values.doc.nodes.len(), 0);
+        let mut take = |val: Val, found: &mut Vec<Val>| {
+            let is_new =
+                is_written(val) && std::mem::replace(&mut self.places[val.0 as usize], 1) == 0;
+            if is_new && values.is_made(val) {
+                found.push(val);
             }
-            self.entries.push(val);
-            if values.is_made(val) {
-                let (members, elements) = (values.members(val), values.elements(val));
-                let children = members.map(|(_, child)| child).chain(elements);
-                self.found.extend(children.filter(|val| is_written(*val)));
+        };
+        roots.for_each(|root| take(root, &mut self.found));
+        while let Some(made) = self.found.pop() {
+            let members = values.members(made).map(|(_, child)| child);
+            members.for_each(|child| take(child, &mut self.found));
+            values
+                .elements(made)
+                .for_each(|child| take(child, &mut self.found));
+        }
+        // A value is younger than what it is made of, so that entries refer to earlier ones.
+        self.entries.clear();
+        for (val, place) in (0..).map(Val).zip(&mut self.places) {
+            if *place != 0 {
+                self.entries.push(val);
+                *place = narrow(self.entries.len());
             }
         }
-        self.entries.reverse();
     }
 
     /// The code of a value that was collected, or that no blob holds.
@@ -173,10 +183,9 @@ impl Table {
             return u64::from(val.0 & !CONSTANT) << 1 | 1;
         }
         let at = if is_written(val) {
-            match self.entries.binary_search(&val) {
-                Ok(at) => at as u64 + u64::from(Val::EMPTY_ARRAY.0) + 1,
-                Err(_) => unreachable!("what a frozen value is made of was collected"),
-            }
+            let place = self.places[val.0 as usize];
+            assert!(place > 0, "what a frozen value is made of was collected");
+            u64::from(Val::EMPTY_ARRAY.0 + place)
         } else {
             u64::from(val.0)
         };
@@ -196,7 +205,7 @@ impl Table {
             match text {
                 Some((root, place, end)) if val.0 < end => {
                     put(out, (at - place) as u64 * 4 + PART);
-                    put(out, u64::from(values.start(val) - values.start(root)));
+                    put(out, u64::from(val.0 - root.0));
                 }
                 _ => {
                     put(out, TEXT);
@@ -257,8 +266,8 @@ impl Thawed {
                 PART => {
                     let root = self.entries.len().checked_sub(count);
                     let root = root.and_then(|at| self.entries.get(at)).copied();
-                    let offset = reader.number_u32()?;
-                    root.and_then(|root| part(doc, root, offset))
+                    let number = reader.number_u32()?;
+                    root.and_then(|root| part(doc, root, number))
                         .ok_or(Damaged {
                             what: "a part of a value",
                         })?
@@ -333,28 +342,18 @@ fn push_raw_key(doc: &mut Doc, raw: &str) -> Key {
     }
 }
 
-/// The value whose text begins `offset` bytes behind that of `root`, which was ingested.
-fn part(doc: &Doc, root: Val, offset: u32) -> Option<Val> {
+/// The `number`th of the values that lie in the text of `root`, which was ingested: in pre-order, as in the document from
+/// which the text was written.
+fn part(doc: &Doc, root: Val, number: u32) -> Option<Val> {
+    let at = root.0.checked_add(number)?;
     let root_node = doc.nodes.get(root.0 as usize)?;
-    if root_node.tag.is_overlay() {
-        return None;
-    }
-    let parts = doc.nodes.get(root.0 as usize..root_node.next as usize)?;
-    // In pre-order their texts begin one after the other.
-    let start = root_node.start.checked_add(offset)?;
-    let at = parts.binary_search_by_key(&start, |node| node.start).ok()?;
-    Some(Val(root.0 + narrow(at)))
+    (!root_node.tag.is_overlay() && at < root_node.next).then_some(Val(at))
 }
 
 impl Values<'_> {
     /// True for an object or an array that was made of values rather than ingested.
     fn is_made(self, val: Val) -> bool {
         self.node(val).tag.is_overlay()
-    }
-
-    /// Where the text of an ingested value begins.
-    fn start(self, val: Val) -> u32 {
-        self.node(val).start
     }
 
     /// The value after an ingested one and its parts.

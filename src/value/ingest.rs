@@ -386,8 +386,12 @@ impl Scanner {
             return Err(unexpected(byte(skip(close, 1))));
         }
         let len = close as usize - start as usize;
-        if len > Tag::KEY_BYTES_MAX {
-            return Err(Stop::TooLong);
+        if len.wrapping_sub(1) >= Tag::KEY_BYTES_MAX {
+            if len > 0 {
+                return Err(Stop::TooLong);
+            }
+            // An empty name has two bytes before its end that are not its own: from now on every name is looked for.
+            top.names = u64::MAX;
         }
         self.note_name(doc, start, close, len, top);
         Ok((skip(close, 2), len as u32))
@@ -660,6 +664,12 @@ mod tests {
                 r#"{"a":[{"k":2}]}"#,
             ),
             (r#"{"a":1, "\u0061":2}"#, r#"{"a":2}"#),
+            (r#"{"":1,"":2,"a":3,"":4}"#, r#"{"":4,"a":3}"#),
+            (
+                r#"{"a":1,"":2,"b":3,"a":4,"c":5}"#,
+                r#"{"a":4,"":2,"b":3,"c":5}"#,
+            ),
+            (r#"[{"":{"":1}},{"":2}]"#, r#"[{"":{"":1}},{"":2}]"#),
             (
                 r#""0123456789abcdef0123456789abcdefé""#,
                 r#""0123456789abcdef0123456789abcdefé""#,

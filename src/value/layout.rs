@@ -26,6 +26,28 @@ impl Layout {
     }
 }
 
+/// What `ResultPath` makes of an object of a known layout to which it adds a member: an object of another one, whose last
+/// member it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    /// The tag of an object that has the layout before.
+    pub(super) expected: Tag,
+    /// How many members the layout has. An object may have more: then one of them may be of the new member's name.
+    pub(super) members: u32,
+    pub(super) layout: Layout,
+}
+
+impl Growth {
+    /// From one layout, of so many members, to another one.
+    pub(crate) fn new(from: Layout, members: u32, to: Layout) -> Option<Growth> {
+        (from != Layout::UNKNOWN && to != Layout::UNKNOWN).then(|| Growth {
+            expected: Tag::of_layout(from),
+            members,
+            layout: to,
+        })
+    }
+}
+
 /// The name of a member that a path of a program reads.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberName {
@@ -122,6 +144,25 @@ mod tests {
                     }
                 }
                 assert_eq!(text(values.get(object, name)), text(found), "{json}");
+            }
+        }
+        let growth = Growth::new(layout, 3, Layout::new(2)).unwrap();
+        let mut grow = |object| doc.grow_object(&constants, growth, object, keys[3], vals[3]);
+        assert_eq!([otherwise, ingested, grown].map(&mut grow), [None; 3]);
+        let grown = [expected, replaced].map(|object| grow(object).unwrap());
+        let values = Values {
+            doc: &doc,
+            constants: &constants,
+        };
+        for object in grown {
+            let json = values.to_json(object);
+            assert!(json.ends_with(r#","new":13}"#), "{json}");
+            assert_eq!(values.size(object), json.len());
+            for (i, name) in names.iter().enumerate() {
+                let member = MemberName::new(name.clone(), keys[i]);
+                let member = member.expect(Layout::new(2), i.try_into().unwrap());
+                let got = values.get_named(values.open(object), &member);
+                assert_eq!(got, Some(vals[i]), "{name:?} of {json}");
             }
         }
         let scalar = values.open(Val::NULL);

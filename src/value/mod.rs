@@ -27,20 +27,23 @@ mod ingest;
 mod layout;
 mod number;
 mod place;
+mod prepared;
 mod rewrite;
 mod text;
 mod view;
 
+pub(crate) use doc::StringMark;
 pub(crate) use doc::member_size;
 pub use doc::{Doc, Key};
 pub use error::IngestError;
 pub use frozen::Damaged;
 pub(crate) use frozen::{Reader, Table, Thawed, put, put_bytes, put_signed};
 pub use ingest::DEPTH_MAX;
-pub(crate) use layout::{Layout, MemberName};
+pub(crate) use layout::{Growth, Layout, MemberName};
+pub use prepared::Prepared;
 pub(crate) use text::push_escaped;
 pub use text::{Name, escape, unescape};
-pub(crate) use view::Opened;
+pub(crate) use view::{Cursor, Opened};
 pub use view::{Elements, Members, Values};
 
 /// A value: an index into the execution's [`Doc`] or, with the top bit set, into the program's constants.

@@ -44,6 +44,50 @@ const POWERS: [f64; 16] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
 ];
 
+/// The nearest double of the number that ends where `bytes` do and has `len` bytes, if it is a short one without an
+/// exponent: at most eight bytes, which are read as one number, and before which there is something else.
+#[inline]
+pub(super) fn short_f64(bytes: &[u8], len: usize) -> Option<f64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const ZEROS: u64 = ONES * b'0' as u64;
+    if !(1..=8).contains(&len) {
+        return None;
+    }
+    let last = u64::from_le_bytes(*bytes.last_chunk()?);
+    // The digits end at the top byte; what is before them is not part of the number, and counts as zeros.
+    let first = 8 * (8 - len as u32);
+    let before = (1_u64 << first) - 1;
+    let mut digits = last & !before | ZEROS & before;
+    let negative = (last >> first) as u8 == b'-';
+    if negative {
+        digits = digits & !(0xFF << first) | u64::from(b'0') << first;
+    }
+    // The point is taken out: what is before it moves up by one byte.
+    let mut decimals = 0;
+    let point = digits ^ (ONES * b'.' as u64);
+    let point = point.wrapping_sub(ONES) & !point & (ONES << 7);
+    if point != 0 {
+        let at = point.trailing_zeros() / 8;
+        decimals = 7 - at as usize;
+        let behind = u64::MAX.checked_shl(8 * at + 8).unwrap_or(0);
+        let whole = digits & ((1 << (8 * at)) - 1);
+        digits = digits & behind | whole << 8 | u64::from(b'0');
+    }
+    let values = digits ^ ZEROS;
+    // A byte above 9 is an exponent's.
+    if (values.wrapping_add(ONES * 0x76) | values) & (ONES << 7) != 0 {
+        return None;
+    }
+    let pairs = (values.wrapping_mul(10) + (values >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    let mantissa = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xFFFF_FFFF;
+    let magnitude = match decimals {
+        0 => mantissa as f64,
+        _ => mantissa as f64 / POWERS[decimals],
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
 /// The nearest double; beyond its range an infinity.
 #[inline]
 pub(super) fn to_f64(text: &str) -> f64 {
@@ -233,6 +277,49 @@ mod tests {
             assert_eq!(to_i64(text), None, "{text}");
         }
         assert_eq!(to_i64("-9223372036854775808"), Some(i64::MIN));
+    }
+
+    #[test]
+    fn short_numbers_are_read_at_once() {
+        let check = |text: &str| {
+            let around = format!("12345,e.-{text}");
+            let short = short_f64(around.as_bytes(), text.len()).map(f64::to_bits);
+            let parsed = text.parse::<f64>().unwrap().to_bits();
+            let is_short = text.len() <= 8 && !text.contains(['e', 'E']);
+            assert_eq!(short, is_short.then_some(parsed), "{text}");
+        };
+        for text in [
+            "0",
+            "-0",
+            "7",
+            "-7",
+            "0.5",
+            "-0.5",
+            "12345678",
+            "-1234567",
+            "123456.7",
+            "0.000001",
+            "-0.00001",
+            "1e5",
+            "1E+5",
+            "1.5e-3",
+            "123456789",
+            "99999999",
+            "-9.99999",
+        ] {
+            check(text);
+        }
+        for n in (0..100_000_000).step_by(12_347) {
+            check(&n.to_string());
+            for decimals in 1..8 {
+                let digits = format!("{n:08}");
+                let (whole, rest) = digits.split_at(8 - decimals);
+                let whole = whole.trim_start_matches('0');
+                let whole = if whole.is_empty() { "0" } else { whole };
+                check(&format!("{whole}.{rest}"));
+                check(&format!("-{whole}.{rest}"));
+            }
+        }
     }
 
     #[test]

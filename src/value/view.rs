@@ -24,6 +24,28 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    #[inline(always)]
+    pub(crate) fn val(&self) -> Val {
+        self.val
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        self.node.tag.kind()
+    }
+
+    /// Bytes of the value as compact JSON.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> usize {
+        self.node.size as usize
+    }
+
+    /// True if it is a string whose text holds an escape.
+    #[inline(always)]
+    pub(crate) fn is_escaped(&self) -> bool {
+        self.node.tag.is_escaped()
+    }
+
     /// True if it has members.
     #[inline(always)]
     pub(crate) fn is_object(&self) -> bool {
@@ -82,6 +104,17 @@ impl<'a> Values<'a> {
         copy::named_member(self, object, member)
     }
 
+    /// Two members that paths name, of an object that both read.
+    #[inline(always)]
+    pub(crate) fn get_both(
+        self,
+        object: Opened,
+        first: &MemberName,
+        second: &MemberName,
+    ) -> [Option<Val>; 2] {
+        copy::both_members(self, object, first, second)
+    }
+
     #[inline(always)]
     pub(super) fn refs(self, node: Node) -> &'a [Ref] {
         // Only the execution's own document holds overlays.
@@ -115,6 +148,26 @@ impl<'a> Values<'a> {
     #[inline]
     pub fn elements(self, array: Val) -> Elements<'a> {
         Elements(self.children(array, Kind::Array))
+    }
+
+    /// Before the first element of an array; without any for anything else.
+    #[must_use]
+    #[inline]
+    pub(crate) fn cursor(self, array: Val) -> Cursor {
+        let node = self.node(array);
+        let first = (array.0 & !CONSTANT) + 1;
+        let is_overlay = node.tag.is_overlay();
+        let (at, end) = match (node.tag.kind(), is_overlay) {
+            (Kind::Array, true) => (node.start, node.start + node.next),
+            (Kind::Array, false) => (first, node.next),
+            _ => (first, first),
+        };
+        Cursor {
+            at,
+            end,
+            bit: array.0 & CONSTANT,
+            is_overlay,
+        }
     }
 
     /// The members of an object in their order; none for anything else.
@@ -192,10 +245,19 @@ impl<'a> Values<'a> {
     #[inline]
     pub fn as_f64(self, v: Val) -> Option<f64> {
         let node = self.node(v);
-        (node.tag.kind() == Kind::Number).then(|| {
-            let range = node.start as usize..(node.start + node.size) as usize;
-            number::to_f64(copy::text(&self.home(v.0).bytes, range))
-        })
+        if node.tag.kind() != Kind::Number {
+            return None;
+        }
+        let bytes = &self.home(v.0).bytes;
+        match node.size {
+            1 => bytes
+                .get(node.start as usize)
+                .map(|digit| f64::from(digit.wrapping_sub(b'0'))),
+            _ => Some(f64_at(
+                bytes,
+                node.start as usize..(node.start + node.size) as usize,
+            )),
+        }
     }
 
     /// The integer that a number is in value (`1`, `1.0`, `1e2`), if it fits.
@@ -260,6 +322,20 @@ impl Doc {
     }
 }
 
+#[inline(never)]
+fn f64_at(bytes: &[u8], range: Range<usize>) -> f64 {
+    // Before every number there is other text: a document starts with some.
+    match number::short_f64(&bytes[..range.end], range.len()) {
+        Some(n) => n,
+        None => long_f64(bytes, range),
+    }
+}
+
+#[inline(never)]
+fn long_f64(bytes: &[u8], range: Range<usize>) -> f64 {
+    number::to_f64(copy::text(bytes, range))
+}
+
 /// Children of either kind of container.
 #[derive(Clone, Debug)]
 enum Children<'a> {
@@ -294,6 +370,32 @@ impl Children<'_> {
                 ))
             }
         }
+    }
+}
+
+/// A place among the elements of an array. It holds nothing of the document, which may grow meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    at: u32,
+    end: u32,
+    bit: u32,
+    is_overlay: bool,
+}
+
+impl Cursor {
+    /// The next element.
+    #[inline]
+    pub(crate) fn next(&mut self, values: Values<'_>) -> Option<Val> {
+        if self.at >= self.end {
+            return None;
+        }
+        let at = self.at;
+        if self.is_overlay {
+            self.at += 1;
+            return Some(values.doc.refs[at as usize].val);
+        }
+        self.at = values.home(self.bit).nodes[at as usize].next;
+        Some(Val(at | self.bit))
     }
 }
 

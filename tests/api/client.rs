@@ -11,6 +11,8 @@ use serde_json::Value;
 pub(crate) struct Host {
     pub(crate) addr: SocketAddr,
     runtime: Option<tokio::runtime::Runtime>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    running: Option<tokio::task::JoinHandle<usize>>,
 }
 
 impl Host {
@@ -29,11 +31,30 @@ impl Host {
             .block_on(Server::bind(options))
             .expect("the server starts");
         let addr = server.local_addr();
-        runtime.spawn(server.run(std::future::pending()));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let running = runtime.spawn(server.run(async move {
+            // Dropped without a word, the server is cut off with its runtime.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }));
         Host {
             addr,
             runtime: Some(runtime),
+            stop: Some(stop),
+            running: Some(running),
         }
+    }
+
+    /// Tells the server to end, and waits until it has: how many executions had not ended.
+    pub(crate) fn stop(mut self) -> usize {
+        let stop = self.stop.take().expect("it is stopped once");
+        stop.send(()).expect("the server runs");
+        let running = self.running.take().expect("it is stopped once");
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        runtime
+            .block_on(running)
+            .expect("the server does not panic")
     }
 
     /// A connection to it.

@@ -17,9 +17,9 @@ use crate::pattern::Bindings;
 pub(crate) struct Case {
     /// `execution/GROUP ID`.
     pub(crate) name: String,
-    definition: String,
-    input: String,
-    case: Value,
+    pub(super) definition: String,
+    pub(super) input: String,
+    pub(super) case: Value,
 }
 
 /// Texts in which the order of members and the form of numbers are as they were.

@@ -293,7 +293,7 @@ pub(super) fn dated(expect: &Value) -> Value {
                     (name.as_str(), member.as_str()),
                     (
                         "creationDate" | "updateDate" | "startDate" | "stopDate" | "timestamp",
-                        Some(_)
+                        Some("creation-date" | "datetime" | "timestamp")
                     )
                 );
                 let bare = ["activity_arn", "activity_name", "state_machine_alias_name"];

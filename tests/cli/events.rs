@@ -47,14 +47,6 @@ fn a_file_or_one_input() {
         "{}",
         missing.err
     );
-    let directory = folder.to_str().unwrap();
-    let unreadable = quickstep(&["run", "--quiet", &definition, directory], "");
-    assert_eq!((unreadable.code, unreadable.out.as_str()), (2, ""));
-    assert!(
-        unreadable.err.starts_with("error: failed to read"),
-        "{}",
-        unreadable.err
-    );
     let both = quickstep(&["run", &definition, &events, "--input", "1"], "");
     assert_eq!((both.code, both.out.as_str()), (2, ""));
     let twice = quickstep(&["run", "-"], PASS);
@@ -180,16 +172,187 @@ fn an_interrupt_ends_the_run() {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(killed.unwrap().success());
+    interrupt(&child);
     // The standard input is still open.
     let rest = child.wait_with_output().unwrap();
     assert_eq!(rest.status.code(), Some(130));
     let err = String::from_utf8(rest.stderr).unwrap();
     assert!(err.contains("interrupted\n1 execution in "), "{err}");
     drop(input);
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_is_drained_and_a_second_interrupt_ends_it() {
+    let folder = folder("drained");
+    let wait = PASS.replace(r#""Pass""#, r#""Wait","SecondsPath":"$""#);
+    let definition = file(&folder, "wait.asl.json", wait);
+    // Who waits for half an hour is given up, and said to be.
+    for (drain, again) in [("0", false), ("3600", true)] {
+        let mut child = start(&["run", "--drain", drain, "--unordered", &definition]);
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "1800\n0").unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "0\n");
+        interrupt(&child);
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        line.clear();
+        err.read_line(&mut line).unwrap();
+        let expected =
+            format!("waiting for 1 execution, {drain} s at most; interrupt again to end at once\n");
+        assert_eq!(line, expected);
+        if again {
+            interrupt(&child);
+        }
+        let mut rest = String::new();
+        err.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        match again {
+            true => assert_eq!(rest, ""),
+            false => assert!(
+                rest.starts_with("interrupted\n1 execution in ")
+                    && rest.contains(": 1 SUCCEEDED, 1 abandoned\n"),
+                "{rest}"
+            ),
+        }
+        drop(input);
+    }
+}
+
+#[test]
+fn deliveries_and_dead_letters() {
+    let folder = folder("dead-letters");
+    let picky = file(&folder, "picky.asl.json", PICKY);
+    let dead = folder.join("dead.ndjson");
+    let dead = dead.to_str().unwrap();
+    let stdin =
+        "{\"bad\":false,\"n\":1}\n{\"bad\":true,  \"n\":2}\n{\"bad\n{\"bad\":false,\"n\":4}\n";
+    let arguments = [
+        "run",
+        &picky,
+        "--deliveries",
+        "3",
+        "--delivery-delay",
+        "0.001",
+    ];
+    let more = ["--dead-letter", dead];
+    let Ran { code, out, err } = quickstep(&[&arguments[..], &more].concat(), stdin);
+    assert_eq!(code, 1);
+    // Only the last delivery is printed. It may end before events that follow have been read.
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [r#"{"bad":false,"n":1}"#, r#"{"bad":false,"n":4}"#]);
+    assert_eq!(err.matches("line 2: FAILED: Bad.Event").count(), 1, "{err}");
+    assert_eq!(err.matches("line 3: invalid JSON").count(), 1, "{err}");
+    assert!(
+        err.ends_with("4 events read, 2 done, 2 given up; delivered again: 2\n"),
+        "{err}"
+    );
+    let text = std::fs::read_to_string(dead).unwrap();
+    let mut letters: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    letters.sort_by_key(|letter| letter["line"].as_u64());
+    assert_eq!(
+        letters[0],
+        serde_json::json!({"line": 2, "status": "FAILED", "error": "Bad.Event", "cause": "it says\nso",
+            "deliveries": 3, "event": {"bad": true, "n": 2}})
+    );
+    assert_eq!(letters[1]["status"], "INVALID");
+    assert_eq!(
+        (&letters[1]["event"], &letters[1]["deliveries"]),
+        (&"{\"bad".into(), &1.into())
+    );
+    assert_eq!(letters.len(), 2);
+    let unwritable = folder.join("no/such/folder");
+    let unwritable = unwritable.to_str().unwrap();
+    let Ran { code, err, .. } = quickstep(&["run", &picky, "--dead-letter", unwritable], "1\n");
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with(&format!("error: failed to write {unwritable}: ")),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_directory_of_files() {
+    let folder = folder("directory");
+    let picky = file(&folder, "picky.asl.json", PICKY);
+    let incoming = folder.join("incoming");
+    std::fs::create_dir(&incoming).unwrap();
+    file(&incoming, "a.ndjson", "{\"bad\":false}\n{\"bad\":true}\n");
+    file(&incoming, "b.json", "{\n\"bad\": false,\n\"n\": 2\n}");
+    file(&incoming, "c.json", "{");
+    let path = incoming.to_str().unwrap();
+    let Ran { code, out, err } = quickstep(&["run", &picky, path], "");
+    assert_eq!(
+        (code, out.as_str()),
+        (1, "{\"bad\":false}\n{\"bad\":false,\"n\":2}\n")
+    );
+    assert!(
+        err.starts_with("a.ndjson-2: FAILED: Bad.Event: it says\\nso\nc.json: invalid JSON"),
+        "{err}"
+    );
+    assert!(
+        err.ends_with("\n4 events read, 3 done, 1 given up\n"),
+        "{err}"
+    );
+    for name in [
+        "done/a.ndjson",
+        "done/b.json",
+        "failed/c.json",
+        "failed/c.json.error.txt",
+    ] {
+        assert!(incoming.join(name).is_file(), "{name}");
+    }
+    // With dead letters, what fails is given up.
+    file(&incoming, "d.json", "{\"bad\":true}");
+    let dead = folder.join("dead.ndjson");
+    let more = [
+        "--dead-letter",
+        dead.to_str().unwrap(),
+        "--after-done",
+        "delete",
+        "-q",
+    ];
+    let Ran { code, .. } = quickstep(&[&["run", &picky, path], &more[..]].concat(), "");
+    assert_eq!(code, 1);
+    assert!(incoming.join("failed/d.json").is_file());
+    let text = std::fs::read_to_string(&dead).unwrap();
+    assert!(
+        text.starts_with(r#"{"line":1,"name":"d.json","status":"FAILED","#),
+        "{text}"
+    );
+    for option in ["--watch=1", "--after-done=keep"] {
+        let Ran { code, err, .. } = quickstep(&["run", &picky, option], "1\n");
+        let (name, _) = option.split_once('=').unwrap();
+        let expected =
+            format!("error: {name} is for the files of a directory: name one in place of EVENTS\n");
+        assert_eq!((code, err), (2, expected));
+    }
+    // An invalid option, and a file where the directory of what is done should be.
+    assert_eq!(
+        quickstep(&["run", &picky, path, "--watch", "0"], "").code,
+        2
+    );
+    let blocked = folder.join("blocked");
+    std::fs::create_dir(&blocked).unwrap();
+    file(&blocked, "done", "");
+    file(&blocked, "a.json", "{}");
+    let Ran { code, err, .. } = quickstep(&["run", "-q", &picky, blocked.to_str().unwrap()], "");
+    assert_eq!(code, 2);
+    assert!(err.contains("error: failed to make "), "{err}");
 }
 
 #[test]

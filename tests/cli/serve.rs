@@ -16,11 +16,13 @@ fn what_cannot_be_served_is_refused() {
     file(&data, "catalogue.redb", "not a store");
     let data = data.to_str().unwrap();
     let tasks = file(&folder, "tasks.json", r#"{"tasks":{"a":{"reslt":1}}}"#);
+    let credentials = "[[credentials]]\naccess_key_id = \"A\"\nsecret = \"hidden\"\n";
+    let credentials = file(&folder, "credentials.toml", credentials);
     let free = "127.0.0.1:0";
     for (arguments, expected) in [
         (
             vec!["--addr", "0.0.0.0:0"],
-            "0.0.0.0:0 can be reached from other machines, and there is no authentication",
+            "0.0.0.0:0 can be reached from other machines, and nobody has to sign",
         ),
         (vec!["--addr", "[::]:0"], "--allow-anonymous"),
         (vec!["--addr", &taken], "Another process listens there"),
@@ -36,6 +38,14 @@ fn what_cannot_be_served_is_refused() {
             "tasks.json: at /tasks/a/reslt: unknown; did you mean `result`?",
         ),
         (
+            vec!["--addr", free, "--credentials", &credentials],
+            "credentials.toml: line 3: unknown field `secret`",
+        ),
+        (
+            vec!["--credentials", &credentials, "--allow-anonymous"],
+            "contradict each other",
+        ),
+        (
             vec!["--addr", free, "--tasks", "no-such-file.json"],
             "no-such-file.json: ",
         ),
@@ -45,6 +55,7 @@ fn what_cannot_be_served_is_refused() {
         let ran = quickstep(&all, "");
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert!(!ran.err.contains("hidden"), "{}", ran.err);
         assert_eq!(ran.out, "");
     }
 }
@@ -82,5 +93,151 @@ fn it_says_how_to_reach_it_and_ends_when_told() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let mut last = String::new();
     err.read_to_string(&mut last).unwrap();
-    assert_eq!(last, "");
+    for part in [
+        " INFO listening addr=127.0.0.1:",
+        " INFO told to end",
+        " INFO ended executions_lost=0",
+    ] {
+        assert!(last.contains(part), "{part}: {last}");
+    }
+    assert_eq!(last.lines().count(), 3, "{last}");
+}
+
+/// Sends a request with a connection of its own; returns the answer.
+#[cfg(unix)]
+fn ask(addr: &str, head: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    let request = format!("{head}\r\nHost: h\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// With JSON, the standard error is a log and nothing else.
+#[cfg(unix)]
+#[test]
+fn its_log_is_json_if_that_is_wanted() {
+    let mut child = start(&[
+        "serve",
+        "--addr",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--log-level",
+        "debug",
+    ]);
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut event = || -> serde_json::Value {
+        let line = err.next().unwrap().unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    };
+    let listening = event();
+    assert_eq!(listening["message"], "listening", "{listening}");
+    assert_eq!(listening["level"], "INFO");
+    assert_eq!(listening["signatures"], false);
+    let addr = listening["addr"].as_str().unwrap();
+    let head = "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.0\r\n\
+                X-Amz-Target: AWSStepFunctions.Non\"sense\r\nContent-Length: 0";
+    let answer = ask(addr, head);
+    let request = event();
+    assert_eq!(request["message"], "request", "{request}");
+    assert_eq!(request["operation"], "Non\"sense");
+    assert_eq!(request["status"], 400);
+    assert_eq!(request["error"], "UnknownOperationException");
+    let id = request["request_id"].as_str().unwrap();
+    assert!(
+        answer.contains(&format!("x-amzn-requestid: {id}")),
+        "{answer}"
+    );
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(event()["message"], "told to end");
+    assert_eq!(event()["message"], "ended");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Who can be reached by others is told what that means.
+#[cfg(unix)]
+#[test]
+fn exposure_is_warned_of() {
+    let folder = folder("serve-exposed");
+    let credentials = "[[credentials]]\naccess_key_id = \"A\"\nsecret_access_key = \"s\"\n";
+    let credentials = file(&folder, "credentials.toml", credentials);
+    for (arguments, expected) in [
+        (
+            vec!["--allow-anonymous"],
+            "whoever can reach this address is let in (--allow-anonymous)",
+        ),
+        (
+            vec!["--credentials", &credentials],
+            "what is sent can be read on the way; --tls-cert and --tls-key keep it private",
+        ),
+    ] {
+        let base = ["serve", "--addr", "0.0.0.0:0", "--log-format", "json"];
+        let mut child = start(&[&base, &arguments[..]].concat());
+        let err = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines: Vec<serde_json::Value> = err
+            .take(2)
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(lines[1]["level"], "WARN", "{lines:?}");
+        assert_eq!(lines[1]["message"], expected);
+    }
+}
+
+/// A number of kilobytes from the process's status.
+#[cfg(target_os = "linux")]
+fn kilobytes(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A thousand connections that do nothing, and a thousand that stop in the middle of a request's head, cost some memory
+/// each, and keep nobody from being served; nor does a system that at first allows fewer.
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_cost_little() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let enough = maximum.is_none_or(|maximum| maximum >= 4_096);
+    assert!(enough, "this test needs 4,096 open files: ulimit -n");
+    // The child inherits it, and has to raise it.
+    let limited = |current: u64| Rlimit {
+        current: Some(current),
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limited(1_024)).unwrap();
+    let mut child = start(&["serve", "--addr", "127.0.0.1:0", "--log-format", "json"]);
+    setrlimit(Resource::Nofile, limited(4_096)).unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+    let listening: serde_json::Value = serde_json::from_str(&err.next().unwrap().unwrap()).unwrap();
+    let addr = listening["addr"].as_str().unwrap();
+    let head = "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.0\r\n\
+                X-Amz-Target: AWSStepFunctions.ListActivities\r\nContent-Length: 0";
+    assert!(ask(addr, head).starts_with("HTTP/1.1 200 OK"));
+    let before = kilobytes(child.id(), "VmRSS:");
+    let begun = format!("{head}\r\nX-Long: {}", "x".repeat(4_000));
+    let connections: Vec<TcpStream> = (0..2_000)
+        .map(|i| {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            if i % 2 == 0 {
+                stream.write_all(begun.as_bytes()).unwrap();
+            }
+            stream
+        })
+        .collect();
+    let open = "quickstep_connections_open 2001\n";
+    while !ask(addr, "GET /metrics HTTP/1.1").contains(open) {}
+    assert!(ask(addr, head).starts_with("HTTP/1.1 200 OK"));
+    let grown = kilobytes(child.id(), "VmRSS:").saturating_sub(before);
+    assert!(grown < 64 * 1_024, "{grown} KiB for 2,000 connections");
+    drop(connections);
+    let open = "quickstep_connections_open 1\n";
+    while !ask(addr, "GET /metrics HTTP/1.1").contains(open) {}
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from boto3_test import PASS, ROLE, Server
+from boto3_test import CREDENTIALS, PASS, ROLE, Server
 
 
 class Cli:
-    def __init__(self, program, url, home):
+    def __init__(self, program, url, home, key="any", secret="any"):
         self.program = program
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -23,8 +23,8 @@ class Cli:
             "AWS_ENDPOINT_URL_SFN": url,
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
             "AWS_MAX_ATTEMPTS": "1",
         }
@@ -74,6 +74,14 @@ def main():
         for arn in arns.values():
             aws("delete-state-machine", "--state-machine-arn", arn)
         assert aws("list-state-machines")["stateMachines"] == []
+    with tempfile.TemporaryDirectory() as home:
+        file = Path(home) / "credentials.toml"
+        file.write_text(CREDENTIALS)
+        with Server(binary, "--credentials", str(file)) as server:
+            aws = Cli(program, server.url, home, "AKIALONG", "long/secret+with=signs")
+            assert aws("list-state-machines")["stateMachines"] == []
+            wrong = Cli(program, server.url, home, "AKIALONG", "wrong").run("list-state-machines")
+            assert wrong.returncode != 0 and "InvalidSignatureException" in wrong.stderr, wrong
     print("aws_cli_test: ok")
 
 

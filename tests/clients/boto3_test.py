@@ -40,7 +40,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [binary, "serve", "--addr", f"127.0.0.1:{port}", *arguments], stderr=subprocess.PIPE, text=True
         )
@@ -51,13 +51,15 @@ class Server:
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
 
-    def client(self, **config):
+    def client(self, key=("any", "any"), region="us-east-1", verify=None, **config):
         return boto3.client(
             "stepfunctions",
             endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
+            region_name=region,
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
+            aws_session_token=key[2] if len(key) > 2 else None,
+            verify=verify,
             config=botocore.config.Config(inject_host_prefix=False, retries={"max_attempts": 0}, **config),
         )
 
@@ -459,6 +461,31 @@ def check_restart(binary, folder):
         assert third.endswith(":2"), third
 
 
+def check_logs_and_express_history(binary, folder):
+    """Events of a log group go to its file; histories of EXPRESS executions are there if the server is asked for them."""
+    data = folder / "logged"
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/orders:*"
+    logging = {
+        "level": "ALL",
+        "includeExecutionData": True,
+        "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group}}],
+    }
+    with Server(binary, "--data-dir", str(data), "--express-history", "1") as server:
+        sfn = server.client()
+        arn = machine(sfn, PASS, "EXPRESS", loggingConfiguration=logging)
+        first = sfn.start_sync_execution(stateMachineArn=arn, input='{"n": 1}')["executionArn"]
+        second = sfn.start_sync_execution(stateMachineArn=arn, name="second")["executionArn"]
+        refused(lambda: sfn.describe_execution(executionArn=first), "ExecutionDoesNotExist")
+        described = sfn.describe_execution(executionArn=second)
+        assert (described["status"], described["output"]) == ("SUCCEEDED", '{"done":true}'), described
+        events = sfn.get_execution_history(executionArn=second)["events"]
+    lines = (data / "logs/aws/vendedlogs/states/orders.ndjson").read_text().splitlines()
+    lines = [json.loads(line) for line in lines]
+    assert [line["execution_arn"] for line in lines] == [first] * 4 + [second] * 4, lines
+    assert lines[0]["details"]["input"] == '{"n": 1}', lines[0]
+    assert [line["type"] for line in lines[4:]] == [event["type"] for event in events], lines
+
+
 def check_test_cases(binary, folder):
     """`stateMachineArn#TestCase`, as Step Functions Local has it."""
     config = folder / "MockConfigFile.json"
@@ -485,7 +512,67 @@ def check_test_cases(binary, folder):
         assert sfn.start_sync_execution(stateMachineArn=other)["status"] == "SUCCEEDED"
 
 
-WITH_OWN_SERVERS = ["check_restart", "check_test_cases"]
+CREDENTIALS = """
+[[credentials]]
+access_key_id = "AKIALONG"
+secret_access_key = "long/secret+with=signs"
+[[credentials]]
+access_key_id = "ASIASHORT"
+secret_access_key = "short"
+session_token = "to//ken+="
+[[credentials]]
+access_key_id = "ASIAOLD"
+secret_access_key = "old"
+session_token = "old"
+expires = 2020-01-01T00:00:00+01:00
+"""
+
+
+def check_signatures(binary, folder):
+    """Only those who are named may ask, and AWS's errors tell the others why."""
+    file = folder / "credentials.toml"
+    file.write_text(CREDENTIALS)
+    with Server(binary, "--credentials", str(file)) as server:
+        long, short = ("AKIALONG", "long/secret+with=signs"), ("ASIASHORT", "short", "to//ken+=")
+        for key in (long, short):
+            sfn = server.client(key)
+            arn = machine(sfn, one({"Type": "Pass", "Comment": "é \u2028", "End": True}), "EXPRESS")
+            done = sfn.start_sync_execution(stateMachineArn=arn, input='{"é": "\\u00e9 \U0001F600"}')
+            assert done["status"] == "SUCCEEDED", done
+        listed = lambda *key, **more: server.client(key, **more).list_state_machines
+        unknown, invalid = "UnrecognizedClientException", "InvalidSignatureException"
+        error = refused(listed(long[0], "wrong"), invalid, "The request signature we calculated does not match")
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400, error.response
+        refused(listed("any", "any"), unknown, "The security token included in the request is invalid.")
+        refused(listed(*short[:2]), unknown)
+        refused(listed(*short[:2], "other"), unknown)
+        refused(listed(*long, "token"), unknown)
+        refused(listed("ASIAOLD", "old", "old"), "ExpiredTokenException", "is expired")
+        refused(listed("ASIAOLD", "bad", "old"), invalid)
+        refused(listed(*long, region="eu-west-1"), invalid, "a valid region, not 'eu-west-1'")
+        unsigned = server.client(long, signature_version=botocore.UNSIGNED)
+        refused(unsigned.list_state_machines, "MissingAuthenticationTokenException", "Missing Authentication Token")
+
+
+def check_tls(binary, folder):
+    """Over TLS, signed, with a certificate that the client is told to trust."""
+    certificate, key, file = folder / "tls.pem", folder / "tls.key", folder / "tls.toml"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make.split(), *names], check=True, capture_output=True)
+    file.write_text(CREDENTIALS)
+    secured = ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    with Server(binary, "--credentials", str(file), *secured) as server:
+        signer = ("AKIALONG", "long/secret+with=signs")
+        assert server.client(signer, verify=str(certificate)).list_activities()["activities"] == []
+        try:
+            server.client(signer).list_activities()
+            raise AssertionError("a certificate of nobody is trusted")
+        except botocore.exceptions.SSLError:
+            pass
+
+
+WITH_OWN_SERVERS = ["check_restart", "check_logs_and_express_history", "check_signatures", "check_test_cases", "check_tls"]
 
 
 def main():

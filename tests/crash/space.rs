@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::support::{Clock, SMALL, all, append, end, open, settle};
 use crate::threads::folder;
 use quickstep::internal::journal::sim::{Faults, SimStorage};
-use quickstep::internal::journal::{Error, ErrorKind, FileStorage, Journal, Lsn, Options};
+use quickstep::internal::journal::{Error, ErrorKind, FileStorage, Journal, Lsn, Options, Turn};
 
 /// Appends until starts are refused; returns what was acknowledged, and the refusal.
 fn fill(journal: &Journal, clock: &Clock) -> (Vec<Lsn>, Error) {
@@ -182,6 +182,29 @@ fn room_that_comes_from_outside() {
     settle(&journal, &clock);
     ticket.wait().unwrap();
     assert_eq!(journal.counters().unfinished, starts.len() as u64 + 1);
+}
+
+/// Segments that are used again are as good as those that the file system has refused.
+#[test]
+fn nobody_waits_for_room_that_is_not_needed_any_more() {
+    let disk = SimStorage::new();
+    let clock = Clock::default();
+    disk.set_faults(Faults {
+        bytes_max: Some(SMALL.segment_bytes * 5),
+        ..Faults::default()
+    });
+    let (journal, ..) = open(&disk, SMALL);
+    let (starts, _) = fill(&journal, &clock);
+    assert!(journal.counters().upkeep_failures > 0);
+    let ends: Vec<_> = starts.into_iter().map(end).collect();
+    journal.append_ends(&ends).unwrap();
+    let mut turn = Turn::Busy;
+    for _ in 0..1_000 {
+        clock.advance_ms(SMALL.space_retry_ms + 1);
+        turn = journal.turn(&|| clock.now());
+    }
+    assert!(journal.counters().segments_recycled > 0);
+    assert_eq!(turn, Turn::Idle { wake_at: None });
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(crate) fn lowered(text: &str, data: Option<&str>, bindings: &[(String, Strin
     }
 }
 
+/// Longest evaluation by jsonata-core, which takes its stack from the heap piece by piece: under a sanitizer what nests
+/// calls in calls takes minutes, where it takes milliseconds otherwise.
+const REFERENCE_MILLIS_MAX: u64 = 4_000;
+
 /// jsonata-core's value of the expression; an error is its text.
 ///
 /// # Errors
@@ -56,7 +60,7 @@ pub(crate) fn reference(text: &str, data: &str) -> Result<Option<JValue>, String
     let data = parse(data);
     let options = EvaluatorOptions {
         max_sequence_length: Some(100_000),
-        timeout_ms: Some(20_000),
+        timeout_ms: Some(REFERENCE_MILLIS_MAX),
         ..EvaluatorOptions::default()
     };
     match Evaluator::with_options(Context::new(), options).evaluate(&ast, &data) {
@@ -137,6 +141,10 @@ pub(crate) fn difference(text: &str, data: &str) -> Option<String> {
         return None;
     };
     let theirs = reference(text, data);
+    // Nobody knows what it would have said.
+    if matches!(&theirs, Err(error) if error.contains("D1012")) {
+        return None;
+    }
     let agree = match (&ours, &theirs) {
         (Some(ours), Ok(Some(theirs))) => same(ours, theirs),
         (None, Ok(None)) => true,

@@ -138,19 +138,22 @@ fn everything_ends() {
 /// The most that may be nested fits a thread's stack.
 #[test]
 fn the_deepest_expression() {
-    let mut text = String::from("(");
-    for lambda in 0..LAMBDAS_MAX {
-        let inner = match lambda {
-            0 => "$n".to_owned(),
-            _ => format!("$f{}($n)", lambda - 1),
-        };
-        let levels = 10;
-        let open = "[1+(".repeat(levels);
-        let close = ")][0]".repeat(levels);
-        text += &format!("$f{lambda} := function($n) {{ {open}{inner}{close} }}; ");
-    }
-    text += &format!("$f{}(1))", LAMBDAS_MAX - 1);
-    assert_eq!(run(&text), (1 + 10 * LAMBDAS_MAX).to_string());
+    // Each function calls the one before it, within so many levels of its own.
+    let chain = |levels: usize| {
+        let mut text = String::from("(");
+        for lambda in 0..LAMBDAS_MAX {
+            let inner = match lambda {
+                0 => "$n".to_owned(),
+                _ => format!("$f{}($n)", lambda - 1),
+            };
+            let (open, close) = ("1+(".repeat(levels), ")".repeat(levels));
+            text += &format!("$f{lambda} := function($n) {{ 1+{open}{inner}{close} }}; ");
+        }
+        text + &format!("$f{}(1))", LAMBDAS_MAX - 1)
+    };
+    assert_eq!(run(&chain(0)), (1 + LAMBDAS_MAX).to_string());
+    // Where the calls nest more deeply, the slow path knows whether that is too deep.
+    assert_eq!(run(&chain(10)), "refused: calls that nest too deeply");
     let deeper = format!("{}$count_of{}", "[".repeat(60), "]".repeat(60));
     assert_eq!(run(&deeper), "refused: too large");
 }

@@ -15,7 +15,7 @@ mod start;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
@@ -48,7 +48,7 @@ pub enum DurabilityMode {
 pub struct JournalReport {
     /// Starts without an end: they run again when the journal is opened and recovered.
     pub unfinished: u64,
-    /// Whether everything is on the disk: false if the disk has failed, so that what has ended may run again.
+    /// Whether everything is on the disk: false if the disk has failed or is full, so that what has ended may run again.
     pub is_clean: bool,
 }
 
@@ -95,6 +95,7 @@ impl JournalConfig {
             clock: Arc::clone(clock),
             is_simulated,
             recovering: Mutex::new(Recovering::new(recovery)),
+            committer_id: committer.as_ref().map(|thread| thread.thread().id()),
             committer: Mutex::new(committer),
         })))
     }
@@ -119,6 +120,8 @@ pub(super) struct Durable {
     is_simulated: bool,
     recovering: Mutex<Recovering>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// Its thread, on which nobody may wait for it.
+    committer_id: Option<ThreadId>,
 }
 
 /// Whether a start waits for room in the journal's buffers.
@@ -147,21 +150,38 @@ impl Durable {
 
     /// Appends starts, all or none.
     fn append(&self, starts: &[StartRecord<'_>], patience: Patience) -> Result<Ticket, Error> {
+        if patience == Patience::Waits {
+            self.may_wait()?;
+        }
         let appended = match (self.is_simulated, patience) {
             (false, Patience::Waits) => self.journal.append_starts(starts),
             (_, Patience::IsRefused) => self.journal.try_append_starts(starts),
-            (true, Patience::Waits) => loop {
-                match self.journal.try_append_starts(starts) {
-                    Err(busy) if busy.kind() == journal::ErrorKind::Busy => {
-                        if self.turn() != Turn::Busy {
-                            break Err(busy);
-                        }
-                    }
-                    appended => break appended,
-                }
-            },
+            (true, Patience::Waits) => self.with_turns(|| self.journal.try_append_starts(starts)),
         };
         appended.map_err(|error| self.error(&error))
+    }
+
+    /// Refuses whoever would wait for the journal in a callback of the journal: it would be for ever.
+    fn may_wait(&self) -> Result<(), Error> {
+        if self.committer_id != Some(thread::current().id()) {
+            return Ok(());
+        }
+        let message = "a callback of the journal cannot wait for the journal: start with start_then, or on another thread";
+        Err(Error::new(ErrorKind::Journal, message))
+    }
+
+    /// Appends something in a simulation: takes turns of the committer for as long as they make room.
+    fn with_turns(
+        &self,
+        append: impl Fn() -> Result<Ticket, journal::Error>,
+    ) -> Result<Ticket, journal::Error> {
+        loop {
+            match append() {
+                Err(busy)
+                    if busy.kind() == journal::ErrorKind::Busy && self.turn() == Turn::Busy => {}
+                appended => return appended,
+            }
+        }
     }
 
     /// Waits until starts are on the disk.
@@ -209,7 +229,7 @@ impl Durable {
         let committer = lock(&self.committer).take();
         if let Some(committer) = committer {
             // A callback of the committer may be what drops the engine; then it goes on by itself.
-            if committer.thread().id() != std::thread::current().id() {
+            if committer.thread().id() != thread::current().id() {
                 // It has no value, and a panic of a callback was reported where it happened.
                 drop(committer.join());
             }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::Durable;
 use crate::engine::error::{Error, ErrorKind};
@@ -16,6 +18,9 @@ use crate::task::lock;
 
 /// Starts that are read, and whose attempts are written, together.
 const CHUNK_STARTS: usize = 256;
+
+/// How long recovery waits for room before it looks again.
+const PATIENCE_MAX: Duration = Duration::from_millis(10);
 
 /// Bytes of inputs at which a chunk is large enough.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -46,8 +51,10 @@ pub struct UnknownMachine {
 #[derive(Debug)]
 pub(super) struct Recovering {
     recovery: Recovery,
-    /// Starts that were read and do not run yet; their attempts are written.
+    /// Starts that were read and do not run yet.
     ready: VecDeque<Unfinished>,
+    /// Whether their attempts are written.
+    is_written: bool,
     /// Starts that have been read.
     read: u64,
 }
@@ -55,7 +62,7 @@ pub(super) struct Recovering {
 #[derive(Debug)]
 struct Unfinished {
     start: Lsn,
-    machine: usize,
+    arn: Arc<str>,
     name: Box<str>,
     seed: u64,
     attempt: u32,
@@ -67,6 +74,7 @@ impl Recovering {
         Recovering {
             recovery,
             ready: VecDeque::new(),
+            is_written: false,
             read: 0,
         }
     }
@@ -83,15 +91,15 @@ impl Recovering {
                 break;
             };
             self.read += 1;
-            let is_its = |known: &Known| known.arn.as_deref() == Some(found.machine);
-            let Some(machine) = machines.iter().position(is_its) else {
+            let mut arns = machines.iter().filter_map(|known| known.arn.as_ref());
+            let Some(arn) = arns.find(|arn| &***arn == found.machine) else {
                 count(unknown, found.machine);
                 continue;
             };
             bytes += found.input.len();
             self.ready.push_back(Unfinished {
                 start: found.start,
-                machine,
+                arn: Arc::clone(arn),
                 name: found.name.into(),
                 seed: found.seed,
                 attempt: found.attempts.saturating_add(1),
@@ -142,10 +150,15 @@ impl Engine {
             if recovering.ready.is_empty() {
                 let read = recovering.read(&known, &mut recovered.unknown);
                 read.map_err(|error| Error::new(ErrorKind::Journal, error.to_string()))?;
+                recovering.is_written = false;
                 if recovering.ready.is_empty() {
                     break;
                 }
+            }
+            // Not by a call before, if it has met a disk that failed.
+            if !recovering.is_written {
                 durable.write_attempts(&recovering.ready)?;
+                recovering.is_written = true;
             }
             while let Some(start) = recovering.ready.front() {
                 if !self.admit_again(durable, start)? {
@@ -165,7 +178,7 @@ impl Engine {
     fn admit_again(&self, durable: &Durable, start: &Unfinished) -> Result<bool, Error> {
         let shared = self.shared();
         loop {
-            match shared.admit(1, start.input.len() as u64) {
+            match shared.try_admit(1, start.input.len() as u64) {
                 Ok(()) => return Ok(true),
                 Err(throttled) if throttled.limit == Limit::Closed => return Err(throttled.into()),
                 Err(_) if durable.is_simulated => return Ok(false),
@@ -173,16 +186,21 @@ impl Engine {
                     let Some(patience) = throttled.retry_after else {
                         return Err(throttled.into());
                     };
-                    shared.admission.wait_until_empty(patience);
+                    // Nobody says when there is room, and the engine may be shut down meanwhile.
+                    thread::park_timeout(patience.min(PATIENCE_MAX));
                 }
             }
         }
     }
 
     fn start_again(&self, known: &[Known], start: &Unfinished) -> Result<ExecutionHandle, Error> {
-        let Some(known) = known.get(start.machine) else {
+        let is_its = |known: &&Known| known.arn.as_ref() == Some(&start.arn);
+        let Some(known) = known.iter().find(is_its) else {
             self.shared().release(1, start.input.len() as u64);
-            let message = "recovery goes on with fewer machines than it began with";
+            let message = format!(
+                "recovery goes on without the machine {}, with which it began",
+                start.arn
+            );
             return Err(Error::new(ErrorKind::Journal, message));
         };
         // One that was made of the seed is made of it again.
@@ -209,16 +227,21 @@ impl Engine {
 impl Durable {
     /// Writes that attempts begin, and waits for the disk.
     fn write_attempts(&self, starts: &VecDeque<Unfinished>) -> Result<(), Error> {
+        self.may_wait()?;
         let attempts: Vec<(Lsn, u32)> = starts.iter().map(|s| (s.start, s.attempt)).collect();
-        let appended = match self.is_simulated {
-            true => self.journal.try_append_attempts(&attempts),
-            false => self.journal.append_attempts(&attempts),
-        };
-        match appended {
-            Ok(ticket) => self.wait(&ticket),
-            // A full journal gets room only by ends, and they by these executions.
-            Err(error) if error.kind() == journal::ErrorKind::Full => Ok(()),
-            Err(error) => Err(self.error(&error)),
+        // What one commit takes is all of them, unless the buffers are small.
+        for attempts in attempts.chunks(self.journal.options().attempts_max()) {
+            let appended = match self.is_simulated {
+                true => self.with_turns(|| self.journal.try_append_attempts(attempts)),
+                false => self.journal.append_attempts(attempts),
+            };
+            match appended {
+                Ok(ticket) => self.wait(&ticket)?,
+                // A full journal gets room only by ends, and they by these executions.
+                Err(error) if error.kind() == journal::ErrorKind::Full => return Ok(()),
+                Err(error) => return Err(self.error(&error)),
+            }
         }
+        Ok(())
     }
 }

@@ -26,7 +26,8 @@ const UUID_BYTES: usize = 36;
 
 impl Engine {
     /// Takes in an execution and returns at once; `acknowledge` is called when the start is on the disk, or when the disk
-    /// has failed: on the journal's own thread, which must not be held up, or on this one. An engine that is not durable
+    /// has failed: on the journal's own thread, which must not be held up, or on this one. It may start executions with this,
+    /// but not with what waits for the disk, which is refused there ([`ErrorKind::Journal`](crate::engine::ErrorKind)). An engine that is not durable
     /// calls it before this returns.
     ///
     /// # Errors

@@ -1,161 +1,91 @@
-//! Where reader, workers and writer of a stream meet: its permits, what ends it, and memory to be used again.
+//! Where reader, workers and writer of a stream meet: its permits, what was read, and memory to be used again.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+use std::time::Duration;
 
-use super::Order;
+use super::StreamOptions;
 use crate::engine::error::Error;
-use crate::runtime::{Place, Shared};
 use crate::task::lock;
-
-/// Something to be done when a stream is stopped.
-pub(super) type AtStop = Box<dyn FnOnce() + Send>;
-
-/// What ends a stream early, and the executions that are to be given up then.
-pub(super) struct Control {
-    is_stopped: AtomicBool,
-    has_panicked: AtomicBool,
-    /// The batch after which nothing counts any more.
-    cut: AtomicU64,
-    shared: Weak<Shared>,
-    order: Order,
-    /// Done once, when the stream is stopped.
-    at_stop: Mutex<Option<AtStop>>,
-    /// By batch: executions that wait, or did.
-    parked: Mutex<BTreeMap<u64, Vec<Place>>>,
-}
-
-impl Control {
-    pub(super) fn new(shared: &Arc<Shared>, order: Order) -> Control {
-        Control {
-            is_stopped: AtomicBool::new(false),
-            has_panicked: AtomicBool::new(false),
-            cut: AtomicU64::new(u64::MAX),
-            shared: Arc::downgrade(shared),
-            order,
-            at_stop: Mutex::default(),
-            parked: Mutex::default(),
-        }
-    }
-
-    pub(super) fn stop(&self) {
-        self.is_stopped.store(true, Ordering::SeqCst);
-        if let Some(at_stop) = lock(&self.at_stop).take() {
-            at_stop();
-        }
-        self.abandon_from(0);
-    }
-
-    /// Has something done once, when the stream is stopped; at once if it has been.
-    pub(super) fn at_stop(&self, at_stop: AtStop) {
-        *lock(&self.at_stop) = Some(at_stop);
-        if self.is_stopped() {
-            self.stop();
-        }
-    }
-
-    #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::SeqCst)
-    }
-
-    /// Something of the user's has panicked on a worker.
-    pub(super) fn panicked(&self) {
-        self.has_panicked.store(true, Ordering::SeqCst);
-        self.stop();
-    }
-
-    pub(super) fn has_panicked(&self) -> bool {
-        self.has_panicked.load(Ordering::SeqCst)
-    }
-
-    /// Nothing after batch `seq` counts any more.
-    pub(super) fn cut_after(&self, seq: u64) {
-        self.cut.fetch_min(seq, Ordering::SeqCst);
-        if self.order == Order::Events {
-            self.abandon_from(seq + 1);
-        }
-    }
-
-    /// True if what a batch comes to is still wanted.
-    #[inline]
-    pub(super) fn wants(&self, seq: u64) -> bool {
-        !self.is_stopped() && seq <= self.cut.load(Ordering::SeqCst)
-    }
-
-    fn abandon_from(&self, seq: u64) {
-        let unwanted = lock(&self.parked).split_off(&seq);
-        let Some(shared) = self.shared.upgrade() else {
-            return;
-        };
-        for place in unwanted.into_values().flatten() {
-            shared.abandon(place);
-        }
-    }
-
-    /// An execution of a batch waits: it is given up if it is not wanted any more.
-    pub(super) fn parked(&self, seq: u64, place: Place) {
-        let mut parked = lock(&self.parked);
-        let places = parked.entry(seq).or_default();
-        if !places.contains(&place) {
-            places.push(place);
-        }
-        drop(parked);
-        // Looked at after the place is in the list: either it is found there, or this is seen here.
-        if self.is_stopped() || self.order == Order::Events && !self.wants(seq) {
-            self.abandon_from(seq);
-        }
-    }
-
-    /// A batch has ended.
-    pub(super) fn ended(&self, seq: u64) {
-        lock(&self.parked).remove(&seq);
-    }
-}
-
-impl std::fmt::Debug for Control {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
-            .field("is_stopped", &self.is_stopped)
-            .field("cut", &self.cut)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Reader, workers and writer of one stream.
 #[derive(Debug)]
 pub(super) struct Hub<P> {
     state: Mutex<State<P>>,
-    /// Wakes the reader: there is room in the queue, or there are permits.
-    room: Condvar,
+    /// Wakes the reader.
+    changed: Condvar,
     queued_max: usize,
-    permits_max: usize,
 }
 
 #[derive(Debug)]
 struct State<P> {
     /// Batches that no worker has begun.
     queued: usize,
-    permits: usize,
+    /// Events that may be in flight besides those that are; less than none, if a source gave more than it might.
+    permits: i64,
+    /// The same in bytes.
+    bytes: i64,
+    /// Nothing is read any more.
     is_closed: bool,
+    /// Something is new since the reader looked.
+    has_changed: bool,
+    /// The reader is in its source, which may keep it there.
+    is_polling: bool,
+    /// There is no reader any more.
+    is_left: bool,
     free_pages: Vec<Vec<P>>,
-    read_error: Option<Error>,
+    notes: Notes,
+}
+
+/// What the report needs to know of the reader's doings.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Events that were read.
+    pub(super) read: u64,
+    /// Those among them that nobody got to.
+    pub(super) lost: u64,
+    /// Batches that were opened.
+    pub(super) batches: u64,
+    pub(super) read_error: Option<Error>,
+    pub(super) ack_errors: Vec<Error>,
+}
+
+/// Whether more may be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Room {
+    /// So many events, at most.
+    Events(usize),
+    /// None at the moment.
+    None,
+    /// Never again.
+    Closed,
+}
+
+/// A batch that may be started.
+#[derive(Debug)]
+pub(super) struct Opened<P> {
+    /// Its place in the stream.
+    pub(super) seq: u64,
+    /// Memory for its pages.
+    pub(super) pages: Vec<P>,
 }
 
 impl<P> Hub<P> {
-    pub(super) fn new(queued_max: usize, permits: usize) -> Hub<P> {
+    pub(super) fn new(queued_max: usize, options: &StreamOptions) -> Hub<P> {
         Hub {
             state: Mutex::new(State {
                 queued: 0,
-                permits,
+                permits: i64::try_from(options.in_flight).unwrap_or(i64::MAX),
+                bytes: i64::try_from(options.in_flight_bytes).unwrap_or(i64::MAX),
                 is_closed: false,
+                has_changed: false,
+                is_polling: false,
+                is_left: false,
                 free_pages: Vec::new(),
-                read_error: None,
+                notes: Notes::default(),
             }),
-            room: Condvar::new(),
+            changed: Condvar::new(),
             queued_max,
-            permits_max: permits,
         }
     }
 
@@ -163,57 +93,147 @@ impl<P> Hub<P> {
         lock(&self.state)
     }
 
-    /// Takes permits for `events`, once there is room and there are so many; `None` if nobody wants them any more.
-    pub(super) fn take_permits(&self, events: usize) -> Option<(usize, Vec<P>)> {
-        // A source that gives more than it may has to wait until it is alone.
-        let permits = events.min(self.permits_max);
+    /// How many of `wanted` events the reader may poll its source for now.
+    pub(super) fn room(&self, wanted: usize) -> Room {
         let mut state = self.state();
-        while !state.is_closed && (state.permits < permits || state.queued >= self.queued_max) {
-            state = self
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        if state.is_closed {
+            Room::Closed
+        } else if state.permits <= 0 || state.bytes <= 0 || state.queued >= self.queued_max {
+            Room::None
+        } else {
+            state.is_polling = true;
+            let permits = usize::try_from(state.permits).unwrap_or(usize::MAX);
+            Room::Events(permits.min(wanted))
         }
+    }
+
+    /// The source was polled for so many events; they are in flight from now on.
+    pub(super) fn polled(&self, events: usize, bytes: usize) {
+        let mut state = self.state();
+        state.is_polling = false;
+        state.permits -= i64::try_from(events).unwrap_or(i64::MAX);
+        state.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        state.notes.read += events as u64;
+    }
+
+    /// The reader ends.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.is_left = true;
+        state.is_closed = true;
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.state().is_left
+    }
+
+    /// How many batches there have been, if there will be no others but for what is delivered again.
+    pub(super) fn batches_read(&self) -> Option<u64> {
+        let state = self.state();
+        let is_read = state.is_left || state.is_closed && state.is_polling;
+        is_read.then_some(state.notes.batches)
+    }
+
+    /// A batch of events that were read is about to be started; `None` if nobody wants it any more.
+    pub(super) fn open(&self) -> Option<Opened<P>> {
+        let mut state = self.state();
         if state.is_closed {
             return None;
         }
-        state.permits -= permits;
-        state.queued += 1;
-        Some((permits, state.free_pages.pop().unwrap_or_default()))
+        Some(state.open())
     }
 
-    /// A worker has begun with a batch. True if none is queued any more.
-    pub(super) fn begun(&self) -> bool {
+    /// A batch is about to be started of an event that is delivered again.
+    pub(super) fn open_again(&self) -> Opened<P> {
+        self.state().open()
+    }
+
+    /// A worker has begun with a batch.
+    pub(super) fn begun(&self) {
         let mut state = self.state();
         state.queued -= 1;
-        let is_empty = state.queued == 0;
+        state.change();
         drop(state);
-        self.room.notify_one();
-        is_empty
+        self.changed.notify_one();
     }
 
     /// Takes back permits and memory.
-    pub(super) fn recycle(&self, permits: usize, pages: Vec<P>) {
+    pub(super) fn recycle(&self, permits: u64, bytes: u64, pages: Vec<P>) {
         let mut state = self.state();
-        state.permits += permits;
+        state.permits += i64::try_from(permits).unwrap_or(i64::MAX);
+        state.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
         if state.free_pages.len() <= self.queued_max {
             state.free_pages.push(pages);
         }
+        state.change();
         drop(state);
-        self.room.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Nothing is taken any more.
+    /// Nothing is read any more.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
-        self.room.notify_all();
+        self.signal();
     }
 
-    pub(super) fn set_read_error(&self, error: Error) {
-        self.state().read_error = Some(error);
+    fn signal(&self) {
+        self.state().change();
+        self.changed.notify_one();
     }
 
-    pub(super) fn take_read_error(&self) -> Option<Error> {
-        self.state().read_error.take()
+    /// True if something is new since this was asked, or waited for, last.
+    pub(super) fn has_changed(&self) -> bool {
+        std::mem::take(&mut self.state().has_changed)
+    }
+
+    /// Waits until something is new, for `timeout` at most.
+    pub(super) fn wait(&self, timeout: Option<Duration>) {
+        let mut state = self.state();
+        if !state.has_changed {
+            state = match timeout {
+                None => self
+                    .changed
+                    .wait_while(state, |state| !state.has_changed)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(timeout) => {
+                    self.changed
+                        .wait_timeout_while(state, timeout, |state| !state.has_changed)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        state.has_changed = false;
+    }
+
+    /// Looks at the notes, or writes something down.
+    pub(super) fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
+        note(&mut self.state().notes)
+    }
+}
+
+impl<P> State<P> {
+    fn open(&mut self) -> Opened<P> {
+        self.queued += 1;
+        self.notes.batches += 1;
+        Opened {
+            seq: self.notes.batches - 1,
+            pages: self.free_pages.pop().unwrap_or_default(),
+        }
+    }
+
+    fn change(&mut self) {
+        self.has_changed = true;
+    }
+}
+
+/// A source that has something new.
+impl<P: Send + 'static> Wake for Hub<P> {
+    fn wake(self: Arc<Self>) {
+        self.signal();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal();
     }
 }

@@ -1,9 +1,9 @@
 //! [`LineSource`]: one event a line.
 
 use std::io::{self, Read};
+use std::task::Context;
 
-use super::batch::Events;
-use super::{BATCH_BYTES, Reading, Source};
+use super::{BATCH_BYTES, Events, Reading, Source};
 use crate::engine::error::{Error, ErrorKind};
 
 /// Longest line that is kept, in bytes. An input may have 262,144 bytes without its white space.
@@ -111,7 +111,7 @@ fn line(line: &[u8]) -> &[u8] {
 }
 
 impl<R: Read + Send + 'static> Source for LineSource<R> {
-    fn read(&mut self, events: &mut Events) -> Result<Reading, Error> {
+    fn poll(&mut self, _: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error> {
         events.skip_empty();
         loop {
             if self.dropped.is_none() {
@@ -144,6 +144,8 @@ impl<R: Read + Send + 'static> Source for LineSource<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     /// Reads a few bytes at a time.
@@ -161,14 +163,15 @@ mod tests {
     fn lines(text: &str, step: usize) -> Vec<String> {
         let mut source = LineSource::new(Trickle(text.as_bytes().to_vec(), step));
         let mut all = Vec::new();
+        let mut context = Context::from_waker(Waker::noop());
         loop {
             let mut events = Events::default();
             events.begin(3);
-            let reading = source.read(&mut events).unwrap();
+            let reading = source.poll(&mut context, &mut events).unwrap();
             assert!(events.len() <= 3);
             all.extend(
                 events
-                    .iter()
+                    .iter_from(0)
                     .map(|line| String::from_utf8(line.to_vec()).unwrap()),
             );
             if reading == Reading::End {
@@ -200,10 +203,11 @@ mod tests {
         text.extend_from_slice(b"\n2\n");
         let mut source = LineSource::new(io::Cursor::new(text));
         let mut seen = Vec::new();
+        let mut context = Context::from_waker(Waker::noop());
         loop {
             let mut events = Events::default();
             events.begin(100);
-            let reading = source.read(&mut events).unwrap();
+            let reading = source.poll(&mut context, &mut events).unwrap();
             seen.push((events.len(), events.too_long));
             if reading == Reading::End {
                 break;

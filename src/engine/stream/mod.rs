@@ -1,70 +1,118 @@
-//! One execution for every event of a stream, on worker threads.
+//! One execution for every event of a source, on worker threads.
 //!
 //! Everything moves in batches, so that an event costs its execution and little else:
 //!
-//! 1. The reader thread fills [`Events`] from a [`Source`] and hands them to the engine as one batch of starts.
+//! 1. The reader polls a [`Source`], which fills [`Events`], and hands them to the engine as one batch of starts. What the
+//!    engine does not take in now is handed to it later.
 //! 2. A worker runs each event's execution at once, to its end, if it can. A [`Recorder`], one for each worker, puts down
 //!    what came of it on the batch's page.
 //! 3. An execution that has to wait is parked by the runtime. With [`Order::Events`] it leaves a page of its own behind, for
 //!    later; with [`Order::Completion`] its page is sent when it ends.
-//! 4. A batch of which every execution has ended goes to the thread that runs the stream, which gives the pages to the
-//!    [`Sink`]: in the order of the events, or with [`Order::Completion`] as executions end.
+//! 4. A batch of which every execution has ended goes to the writer, the thread that runs the stream, which gives the pages
+//!    to the [`Sink`]: in the order of the events, or with [`Order::Completion`] as executions end.
+//! 5. Once the sink has taken its result, an event is settled: its [`Ack`] hears the [`Verdict`], which [`Delivery`] decides.
+//!    An event that is to be delivered again stays in flight, and goes to the engine once more when its delay has passed.
 //!
-//! What bounds the memory is a number of permits: the reader takes one for every event, and the sink gives it back. A
-//! slow execution at the head of an ordered stream so holds the reader in the end.
+//! Of an event without an `Ack` nothing is kept, unless the stream has to deliver it again or has dead letters.
 //!
-//! A stream ends in one of four ways: its source ends; an event is refused and the recorder says stop, then everything
-//! before that event still comes to its end; the sink fails; or somebody stops it. In the last two cases what is under
-//! way is abandoned.
+//! What bounds the memory is a number of permits, and one of bytes: the reader takes them for every event, and gets them
+//! back when it is settled. A slow execution at the head of an ordered stream so holds the reader in the end.
+//!
+//! Every event that was read is settled exactly once, whatever happens: a batch that is dropped says that its events are
+//! lost, and so does an `Ack`. [`StreamReport`] adds it all up.
+//!
+//! A stream ends in one of five ways: its source ends; an event is refused and the recorder says stop, then everything
+//! before that event still comes to its end; the sink fails; somebody drains it, then everything in flight comes to its end
+//! in time; or somebody stops it. With a failed sink or a stop what is under way is abandoned.
 
-mod batch;
+mod ack;
+mod channel;
+mod control;
+mod delivery;
+mod directory;
+mod events;
 mod hub;
 mod lines;
 mod outlet;
 mod pipeline;
+mod reader;
+mod report;
+mod simulated;
+mod writer;
 
-use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel as mailbox;
 use std::sync::{Arc, Mutex};
+use std::task::Context;
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use super::error::{Error, ErrorKind};
 use super::machine::StateMachine;
 use super::run::Engine;
 use crate::history::Observer;
-use crate::interp::{Invocation, MachineIdentity, StartError};
+use crate::interp::{MachineIdentity, StartError};
 use crate::runtime::Ended;
-use crate::runtime::outlet::Outlet;
 use crate::task::lock;
-use hub::{Control, Hub};
-use outlet::{Common, Part, StreamBatch};
+use control::Control;
+use hub::Hub;
+use outlet::{Common, Mail};
+use reader::{Reader, Starter};
+use writer::Writer;
 
-pub use batch::Events;
+pub use ack::{Ack, Outcome, Settled, Verdict};
+pub use channel::{ChannelSource, EventSender, Message, Receipt, SendError, channel};
+pub use delivery::{DeadLetter, Delivery, DoneWhen};
+pub use directory::{AfterDone, DirectoryOptions, DirectorySource};
+pub use events::{Event, Events};
 pub use lines::{EVENT_BYTES_MAX, LineSource};
-pub use pipeline::{Pipeline, PipelineEvent};
+pub use pipeline::{Pipeline, PipelineEvent, PipelineRecorder};
+pub use report::{StreamEnd, StreamReport};
+pub use simulated::SimulatedStream;
 
 /// Events of a batch, at most.
 pub(super) const BATCH_EVENTS_MAX: usize = 256;
 /// Bytes at which a batch is full.
 pub(super) const BATCH_BYTES: usize = 64 * 1024;
-/// How long the reader waits when the engine has as much to do as it may.
-const THROTTLED_WAIT: Duration = Duration::from_millis(5);
-/// Events of the first batch; each is twice as large as the one before. Short streams so reach all workers.
-const FIRST_BATCH_EVENTS: usize = 16;
 /// Batches that wait for a worker, for each worker.
 const QUEUED_PER_WORKER: usize = 4;
 
 /// Where events come from.
+///
+/// ```
+/// use std::task::Context;
+///
+/// use quickstep::engine::{Ack, Error, Event, Events, Reading, Source};
+///
+/// /// Numbers, until one is done.
+/// struct Numbers(u64);
+///
+/// impl Source for Numbers {
+///     fn poll(&mut self, _: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error> {
+///         while !events.is_full() && self.0 > 0 {
+///             self.0 -= 1;
+///             let number = self.0;
+///             events.push_event(Event::new(number.to_string().as_bytes()).ack(Ack::new(move |settled| {
+///                 println!("{number}: {:?}", settled.verdict);
+///                 Ok(())
+///             })));
+///         }
+///         Ok(if self.0 > 0 { Reading::More } else { Reading::End })
+///     }
+/// }
+/// ```
 pub trait Source: Send + 'static {
-    /// Puts the next events into `events`, which is empty: as many as are there, one at least unless this is the end,
-    /// and no more than [`Events::events_max`].
+    /// Puts the next events into `events`, which is empty: as many as are there, and no more than
+    /// [`Events::events_max`].
+    ///
+    /// If there are none now it may wait, on its reader's thread; such a stream leaves that thread behind if it is
+    /// stopped meanwhile. Or it says [`Reading::Idle`], and is polled again once the waker of `context` is woken.
     ///
     /// # Errors
     ///
     /// If events cannot be read; the stream ends with those that were read before.
-    fn read(&mut self, events: &mut Events) -> Result<Reading, Error>;
+    fn poll(&mut self, context: &mut Context<'_>, events: &mut Events) -> Result<Reading, Error>;
 }
 
 /// Whether there is more to read.
@@ -72,6 +120,8 @@ pub trait Source: Send + 'static {
 pub enum Reading {
     /// There may be.
     More,
+    /// Not before the waker is woken, or before so much time has passed.
+    Idle(Option<Duration>),
     /// There is not.
     End,
 }
@@ -84,6 +134,9 @@ pub trait Recorder: Observer + Send + 'static {
     /// An execution starts or goes on: the events that are observed next belong to it. Called only if this recorder
     /// observes.
     fn turn_to(&mut self, _machine: &Arc<MachineIdentity>, _seed: u64) {}
+
+    /// An empty page begins, for so many executions at most.
+    fn begin(&mut self, _page: &mut Self::Page, _executions: usize) {}
 
     /// An execution has ended.
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Self::Page);
@@ -108,22 +161,48 @@ pub trait Sink<P> {
     fn write(&mut self, page: &mut P) -> io::Result<()>;
 }
 
+impl<P, K: Sink<P> + ?Sized> Sink<P> for &mut K {
+    fn write(&mut self, page: &mut P) -> io::Result<()> {
+        (**self).write(page)
+    }
+}
+
+/// Keeps all of it: for tests.
+impl<T> Sink<Vec<T>> for Vec<T> {
+    fn write(&mut self, page: &mut Vec<T>) -> io::Result<()> {
+        self.append(page);
+        Ok(())
+    }
+}
+
 /// An event that is no input for an execution.
 #[derive(Debug)]
 pub struct Refused {
     /// Number of the event, from 1.
     pub line: u64,
+    /// The name that its source gave to its execution.
+    pub name: Option<Box<str>>,
     /// Why.
     pub reason: Refusal,
 }
 
 /// Why an event is no input for an execution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Refusal {
     /// It is not JSON, or too large for an input.
     Start(StartError),
     /// It is so long that it was not kept; its bytes.
     TooLong(u64),
+    /// It is larger than all inputs that the engine may have in flight.
+    OverLimit {
+        /// Its bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The name that its source gave it cannot be one of an execution.
+    Name(Box<str>),
 }
 
 impl std::fmt::Display for Refusal {
@@ -134,6 +213,11 @@ impl std::fmt::Display for Refusal {
                 f,
                 "it has {bytes} bytes; lines of more than {EVENT_BYTES_MAX} bytes are not read"
             ),
+            Refusal::OverLimit { bytes, limit } => write!(
+                f,
+                "it has {bytes} bytes, and all inputs in flight may have {limit} together (Limits::input_bytes)"
+            ),
+            Refusal::Name(problem) => f.write_str(problem),
         }
     }
 }
@@ -151,56 +235,64 @@ pub enum Order {
 /// How a stream is run.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
-    /// Most executions that have started, or are about to, and whose results the sink has not taken.
+    /// Most events that were read and are not settled: those that wait to be delivered again among them.
     pub in_flight: usize,
+    /// Bytes of events in flight at which no further batch is read; the last one may have 64 KiB and an event.
+    pub in_flight_bytes: usize,
     /// The order of results.
     pub order: Order,
+    /// When events are done, and how often they are delivered.
+    pub delivery: Delivery,
 }
 
 impl Default for StreamOptions {
-    /// 10,000 executions in flight, in the order of the events.
+    /// 10,000 events or 256 MiB in flight, in the order of the events, each delivered once.
     fn default() -> StreamOptions {
         StreamOptions {
             in_flight: 10_000,
+            in_flight_bytes: 256 * 1024 * 1024,
             order: Order::Events,
+            delivery: Delivery::default(),
         }
     }
 }
 
-/// How a stream ended.
-#[derive(Debug)]
-pub enum StreamEnd {
-    /// Every event has its result.
-    Finished,
-    /// A recorder stopped it at an event that was refused.
-    Refused,
-    /// A [`Stopper`] stopped it.
-    Stopped,
-    /// Its source failed.
-    ReadFailed(Error),
-    /// Its sink failed.
-    WriteFailed(io::Error),
-}
-
-/// Stops a stream from elsewhere.
+/// Ends a stream from elsewhere.
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Control>);
 
 impl Stopper {
-    /// No further execution starts, those that wait are abandoned, and the stream ends. The thread that reads from the
-    /// source may be left behind, if the source does not come back to it.
+    /// No further event is read; those in flight come to their end, or are stopped after `patience`. The thread that reads
+    /// from the source may be left behind, if the source does not come back to it.
+    pub fn drain(&self, patience: Duration) {
+        self.0.drain(patience);
+    }
+
+    /// No further execution starts, those that wait are abandoned, and the stream ends once workers have come back from
+    /// what they are at. The thread that reads from the source may be left behind, if the source does not come back to
+    /// it.
     pub fn stop(&self) {
         self.0.stop();
     }
 }
 
+/// Takes events that were given up.
+type DeadLetters = Box<dyn FnMut(&DeadLetter<'_>) -> io::Result<()> + Send>;
+
 /// Runs one execution for every event of a source: see the steps at the head of its module.
-#[derive(Debug)]
 pub struct Stream {
     engine: Engine,
     machine: StateMachine,
     options: StreamOptions,
     control: Arc<Control>,
+    dead_letters: Option<DeadLetters>,
+}
+
+/// The two halves of a stream that runs.
+struct Halves<R: Recorder, S, K> {
+    common: Arc<Common<R>>,
+    reader: Reader<R, S>,
+    writer: Writer<R, K>,
 }
 
 impl Stream {
@@ -210,12 +302,25 @@ impl Stream {
         Stream {
             engine: engine.clone(),
             machine: machine.clone(),
+            control: Arc::new(Control::new(engine.shared(), options.order)),
             options: StreamOptions {
                 in_flight: options.in_flight.max(1),
+                in_flight_bytes: options.in_flight_bytes.max(1),
                 ..options
             },
-            control: Arc::new(Control::new(engine.shared(), options.order)),
+            dead_letters: None,
         }
+    }
+
+    /// Hands over events that were given up, before their sources hear of it: see [`Verdict::Rejected`]. If that fails, they
+    /// are to be delivered again, and the stream ends.
+    #[must_use]
+    pub fn dead_letters(
+        mut self,
+        take: impl FnMut(&DeadLetter<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Stream {
+        self.dead_letters = Some(Box::new(take));
+        self
     }
 
     /// What stops it.
@@ -224,7 +329,8 @@ impl Stream {
         Stopper(Arc::clone(&self.control))
     }
 
-    /// Runs it to its end; returns how it ended, and the recorders that `recorder` has made, one for each worker.
+    /// Runs it to its end; returns what it has done, and the recorders that `recorder` has made, one for each worker. The
+    /// recorder of a worker that is still at work is not among them.
     ///
     /// # Panics
     ///
@@ -234,203 +340,120 @@ impl Stream {
         source: impl Source,
         recorder: impl Fn() -> R,
         sink: &mut impl Sink<R::Page>,
-    ) -> (StreamEnd, Vec<R>) {
-        let workers = match self.engine.workers() {
-            Ok(shared) => shared.workers(),
-            Err(error) => return (StreamEnd::ReadFailed(error), Vec::new()),
-        };
-        let in_flight = self.options.in_flight;
-        let hub = Arc::new(Hub::new(workers * QUEUED_PER_WORKER, in_flight));
-        let common = Arc::new(Common {
-            control: Arc::clone(&self.control),
-            hub: Arc::clone(&hub),
-            recorders: (0..workers).map(|_| Mutex::new(recorder())).collect(),
-            order: self.options.order,
-        });
-        let (sender, receiver) = channel();
-        let sender = Arc::new(Mutex::new(Some(sender)));
-        let (stopped, hub_stopped) = (Arc::clone(&sender), Arc::clone(&hub));
-        self.control.at_stop(Box::new(move || {
-            // The source may not come back to the reader: no further batch is waited for.
-            drop(lock(&stopped).take());
-            hub_stopped.close();
-        }));
-        let reader = Reader {
-            engine: self.engine.clone(),
-            machine: self.machine.clone(),
-            common: Arc::clone(&common),
-            sender,
-            events_max: (in_flight / (2 * workers)).clamp(1, BATCH_EVENTS_MAX),
-            first_number: self.engine.shared().take_numbers(1 << 40),
-        };
-        let reader = thread::spawn(move || reader.run(source));
-        let end = write(&receiver, &hub, &self.control, self.options.order, sink);
-        hub.close();
-        let failed = hub.take_read_error();
-        let end = match (end, failed) {
-            (StreamEnd::Finished, Some(error)) => StreamEnd::ReadFailed(error),
-            (end, _) => end,
-        };
+    ) -> (StreamReport, Vec<R>) {
+        if let Err(error) = self.engine.workers() {
+            let mut report = StreamReport::new();
+            report.end = StreamEnd::ReadFailed(error);
+            return (report, Vec::new());
+        }
+        let halves = self.halves(source, &recorder, sink);
+        let (common, mut writer) = (halves.common, halves.writer);
+        let guard = Guard(&common);
+        let reader = thread::spawn(move || halves.reader.run());
+        writer.run();
         // Otherwise the source may not come back to its thread.
-        let is_read = matches!(end, StreamEnd::Finished | StreamEnd::ReadFailed(_));
-        let has_panicked = is_read && reader.join().is_err();
-        assert!(!self.control.has_panicked(), "a recorder has panicked");
-        let recorders = common.recorders.iter().map(|used| {
-            let mut used = lock(used);
-            used.idle();
-            std::mem::replace(&mut *used, recorder())
-        });
-        let recorders = recorders.collect();
+        let has_panicked = common.hub.is_left() && reader.join().is_err();
+        let mut report = writer.finish();
+        drop(guard);
+        let recorders = common.take_recorders(&recorder, report.in_flight > 0);
         if has_panicked {
             let error = Error::new(ErrorKind::Read, "the source of the events panicked");
-            return (StreamEnd::ReadFailed(error), recorders);
+            report.end = StreamEnd::ReadFailed(error);
         }
-        (end, recorders)
-    }
-}
-
-/// What parts are sent through, until the stream is stopped.
-type PartSender<P> = Mutex<Option<Sender<Part<P>>>>;
-
-/// What the reader thread has.
-struct Reader<R: Recorder> {
-    engine: Engine,
-    machine: StateMachine,
-    common: Arc<Common<R>>,
-    /// What batches send their pages through, until the stream is stopped.
-    sender: Arc<PartSender<R::Page>>,
-    events_max: usize,
-    first_number: u64,
-}
-
-impl<R: Recorder> Reader<R> {
-    fn run(self, source: impl Source) {
-        self.read(source);
-        drop(lock(&self.sender).take());
+        (report, recorders)
     }
 
-    fn read(&self, mut source: impl Source) {
-        let mut wanted = FIRST_BATCH_EVENTS.min(self.events_max);
-        let mut line = 1;
-        let mut events = Events::default();
-        for seq in 0.. {
-            events.begin(wanted);
-            let reading = match source.read(&mut events) {
-                Ok(reading) => reading,
-                Err(error) => {
-                    self.common.hub.set_read_error(error);
-                    Reading::End
-                }
-            };
-            if !events.is_empty() && !self.push(seq, line, &events) {
-                return;
-            }
-            line += events.len() as u64;
-            if reading == Reading::End {
-                return;
-            }
-            wanted = (wanted * 2).min(self.events_max);
-        }
+    /// Gives its turns to a test, with those of the engine's workers: see
+    /// [`EngineBuilder::build_simulated`](super::EngineBuilder::build_simulated).
+    #[must_use]
+    pub fn simulate<R: Recorder, S: Source, K: Sink<R::Page>>(
+        self,
+        source: S,
+        recorder: impl Fn() -> R,
+        sink: K,
+    ) -> SimulatedStream<R, S, K> {
+        SimulatedStream::new(self.halves(source, &recorder, sink))
     }
 
-    /// Starts the executions of events; false if nobody wants them any more.
-    fn push(&self, seq: u64, first_line: u64, events: &Events) -> bool {
-        let Some(permits) = self.common.hub.take_permits(events.len()) else {
-            return false;
-        };
-        let is_one = |event: &[u8]| !event.is_empty() || !events.skips_empty();
-        let is_one = |event: &[u8]| is_one(event) || events.too_long.is_some();
-        let count = events.iter().filter(|event| is_one(event)).count();
-        let Some(sender) = lock(&self.sender).clone() else {
-            return false;
-        };
-        let batch = StreamBatch::new(&self.common, seq, events.too_long, count, permits, sender);
-        if count == 0 {
-            batch.finish_empty();
-            return true;
-        }
-        let outlet = Arc::new(batch) as Arc<dyn Outlet>;
-        let group = self
-            .engine
-            .group(&self.machine, outlet, Invocation::Synchronous);
+    fn halves<R: Recorder, S: Source, K: Sink<R::Page>>(
+        self,
+        source: S,
+        recorder: &impl Fn() -> R,
+        sink: K,
+    ) -> Halves<R, S, K> {
         let shared = self.engine.shared();
-        let number = self.first_number.wrapping_add(first_line);
-        let mut starts = shared.new_batch(&group, first_line, number);
-        let mut bytes = 0;
-        for (offset, event) in events.iter().enumerate() {
-            if is_one(event) {
-                starts.push_at(offset, event, None, None);
-                bytes += event.len() as u64;
-            }
+        let workers = shared.workers();
+        let in_flight = self.options.in_flight;
+        let (sender, receiver) = mailbox();
+        let hub = Arc::new(Hub::new(workers * QUEUED_PER_WORKER, &self.options));
+        let (end_hub, end_sender) = (Arc::clone(&hub), sender.clone());
+        let keeps_payloads = self.dead_letters.is_some() || self.options.delivery.may_repeat();
+        let common = Arc::new(Common {
+            control: Arc::clone(&self.control),
+            hub,
+            recorders: (0..workers).map(|_| Mutex::new(recorder())).collect(),
+            order: self.options.order,
+            delivery: self.options.delivery,
+            sender,
+        });
+        let starter = Arc::new(Starter {
+            first_number: shared.take_numbers(1 << 40),
+            engine: self.engine,
+            machine: self.machine,
+            common: Arc::clone(&common),
+            keeps_payloads,
+        });
+        let events_max = (in_flight / (2 * workers)).clamp(1, BATCH_EVENTS_MAX);
+        let reader = Reader::new(Arc::clone(&starter), source, events_max);
+        let writer = Writer::new(starter, receiver, sink, self.dead_letters);
+        // The source may not come back to the reader: no further batch is waited for.
+        self.control.begin(Box::new(move || {
+            end_hub.close();
+            // If the stream has ended, nobody looks.
+            let _ = end_sender.send(Mail::Look);
+        }));
+        Halves {
+            common,
+            reader,
+            writer,
         }
-        while let Err(throttled) = shared.admit(count, bytes) {
-            if throttled.retry_after.is_none() || self.common.control.is_stopped() {
-                self.common.control.stop();
-                return false;
-            }
-            thread::park_timeout(THROTTLED_WAIT);
-        }
-        shared.start_batch(starts);
-        true
     }
 }
 
-/// The thread that runs the stream.
-fn write<P>(
-    receiver: &Receiver<Part<P>>,
-    hub: &Hub<P>,
-    control: &Control,
-    order: Order,
-    sink: &mut impl Sink<P>,
-) -> StreamEnd {
-    let mut early: BTreeMap<u64, Part<P>> = BTreeMap::new();
-    let mut next = 0;
-    let mut end = StreamEnd::Finished;
-    let mut put = |mut part: Part<P>, end: &mut StreamEnd| {
-        for page in &mut part.pages[..part.used] {
-            if let Err(error) = sink.write(page) {
-                *end = StreamEnd::WriteFailed(error);
-                control.stop();
-                hub.close();
-                return;
-            }
-        }
-        if part.is_cut {
-            *end = StreamEnd::Refused;
-            if order == Order::Events {
-                control.stop();
-            }
-        }
-        hub.recycle(part.permits, part.pages);
-    };
-    for part in receiver {
-        let over = match end {
-            StreamEnd::Finished => false,
-            StreamEnd::Refused => order == Order::Events,
-            StreamEnd::Stopped | StreamEnd::ReadFailed(_) | StreamEnd::WriteFailed(_) => true,
-        };
-        match order {
-            _ if over => {}
-            Order::Completion => put(part, &mut end),
-            Order::Events => {
-                early.insert(part.seq, part);
-                while matches!(end, StreamEnd::Finished)
-                    && let Some(part) = early.remove(&next)
-                {
-                    next += 1;
-                    put(part, &mut end);
-                }
-            }
-        }
+impl<R: Recorder> Common<R> {
+    /// The recorders, with what they had not handed on; without those of workers that are still at work.
+    fn take_recorders(&self, recorder: &impl Fn() -> R, some_are_at_work: bool) -> Vec<R> {
+        assert!(!self.control.has_panicked(), "a recorder has panicked");
+        let recorders = self.recorders.iter().filter_map(|used| {
+            let mut used = match some_are_at_work {
+                true => used.try_lock().ok()?,
+                false => lock(used),
+            };
+            used.idle();
+            Some(std::mem::replace(&mut *used, recorder()))
+        });
+        recorders.collect()
     }
-    // A stream that was stopped has gaps.
-    while matches!(end, StreamEnd::Finished)
-        && let Some((_, part)) = early.pop_first()
-    {
-        put(part, &mut end);
+}
+
+/// Ends reading, also if a sink panics.
+struct Guard<'c, R: Recorder>(&'c Common<R>);
+
+impl<R: Recorder> Drop for Guard<'_, R> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.control.stop();
+        }
+        self.0.hub.close();
+        self.0.control.finish();
     }
-    match end {
-        StreamEnd::Finished if control.is_stopped() => StreamEnd::Stopped,
-        end => end,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream")
+            .field("machine", &self.machine.name())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::{
-    Ended, Events, Reading, Recorder, Refused, Sink, Source, Stream, StreamEnd, StreamOptions,
+    Ended, EventSender, Recorder, Refused, Sink, Stopper, Stream, StreamOptions, StreamReport,
+    channel,
 };
 use crate::engine::error::{Error, ErrorKind};
 use crate::engine::machine::StateMachine;
@@ -19,27 +20,29 @@ use crate::runtime::result::ExecutionResult;
 /// Both channels are bounded: a receiver that is slow holds the sender in the end.
 ///
 /// ```
-/// use quickstep::engine::{Pipeline, StreamOptions};
+/// use quickstep::engine::{Outcome, Pipeline, StreamOptions};
 /// use quickstep::{Engine, StateMachine};
 ///
 /// let machine = StateMachine::compile(r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#)
 ///     .expect("the definition is valid");
 /// let engine = Engine::builder().build()?;
 /// let pipeline = Pipeline::start(&engine, &machine, StreamOptions::default());
-/// pipeline.events.send(b"1".to_vec()).unwrap();
-/// pipeline.events.send(b"[2]".to_vec()).unwrap();
+/// pipeline.events.send("1").unwrap();
+/// let receipt = pipeline.events.submit("[2]").unwrap();
 /// drop(pipeline.events);
 /// let outputs: Vec<_> = pipeline.results.iter().map(|event| event.result.unwrap().output.unwrap()).collect();
 /// assert_eq!(outputs, ["1", "[2]"]);
+/// assert_eq!(receipt.wait().outcome, Outcome::Succeeded);
 /// # Ok::<(), quickstep::engine::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Pipeline {
-    /// Takes events: JSON text. The pipeline ends when this is dropped.
-    pub events: SyncSender<Vec<u8>>,
+    /// Takes events: JSON text. The pipeline ends when this and its clones are dropped.
+    pub events: EventSender,
     /// Gives results. A pipeline whose results nobody wants stops.
     pub results: Receiver<PipelineEvent>,
-    thread: JoinHandle<StreamEnd>,
+    stopper: Stopper,
+    thread: JoinHandle<StreamReport>,
 }
 
 /// What came of an event.
@@ -56,65 +59,55 @@ impl Pipeline {
     #[must_use]
     pub fn start(engine: &Engine, machine: &StateMachine, options: StreamOptions) -> Pipeline {
         let capacity = options.in_flight.max(1);
-        let (events, source) = sync_channel(capacity);
+        let (events, source) = channel(capacity);
         let (sink, results) = sync_channel(capacity);
         let stream = Stream::new(engine, machine, options);
+        let stopper = stream.stopper();
         let thread = thread::spawn(move || {
             let mut sink = ChannelSink(sink);
-            stream
-                .run(ChannelSource(source), || ChannelRecorder, &mut sink)
-                .0
+            stream.run(source, || PipelineRecorder, &mut sink).0
         });
         Pipeline {
             events,
             results,
+            stopper,
             thread,
         }
     }
 
-    /// Waits for the end; results that nobody has taken are dropped.
+    /// What drains or stops it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits for the end; results that nobody has taken are dropped. Other clones of `events` have to be dropped for it.
     ///
     /// # Panics
     ///
     /// If the pipeline has panicked.
     #[must_use]
-    pub fn finish(self) -> StreamEnd {
+    pub fn finish(self) -> StreamReport {
         drop(self.events);
         self.results.into_iter().for_each(drop);
         match self.thread.join() {
-            Ok(end) => end,
+            Ok(report) => report,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 }
 
-struct ChannelSource(Receiver<Vec<u8>>);
+/// Puts down results, in vectors of [`PipelineEvent`]s.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineRecorder;
 
-impl Source for ChannelSource {
-    fn read(&mut self, events: &mut Events) -> Result<Reading, Error> {
-        let Ok(first) = self.0.recv() else {
-            return Ok(Reading::End);
-        };
-        events.push(&first);
-        while !events.is_full()
-            && let Ok(event) = self.0.try_recv()
-        {
-            events.push(&event);
-        }
-        Ok(Reading::More)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct ChannelRecorder;
-
-impl Observer for ChannelRecorder {
+impl Observer for PipelineRecorder {
     const ENABLED: bool = false;
 
     fn observe(&mut self, _: &HistoryEvent<'_>) {}
 }
 
-impl Recorder for ChannelRecorder {
+impl Recorder for PipelineRecorder {
     type Page = Vec<PipelineEvent>;
 
     fn ended(&mut self, ended: &Ended<'_>, page: &mut Vec<PipelineEvent>) {

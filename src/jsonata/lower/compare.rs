@@ -94,6 +94,10 @@ impl Machine<'_> {
     }
 
     fn equal_values(&mut self, a: Val, b: Val) -> Eval<bool> {
+        let values = self.values();
+        if values.kind(a) == Kind::String && values.size(a) != values.size(b) {
+            return Ok(false);
+        }
         // A comparison goes over no more than the text of the smaller one.
         let bytes = self.values().size(a).min(self.values().size(b));
         self.spend_bytes(bytes.min(PAIRS_MAX))?;

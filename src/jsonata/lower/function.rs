@@ -2,7 +2,7 @@
 
 use super::Bail;
 use super::number;
-use super::op::{Function, Op};
+use super::op::{Function, Op, Put};
 use super::run::{Eval, Machine, finite};
 use super::sequence::{Item, Marks};
 use crate::value::{Kind, Name, Val, Values, unescape};
@@ -15,6 +15,51 @@ const DISTINCT_MAX: usize = 512;
 
 /// Members of all objects that `$merge` takes in.
 const MERGED_MAX: usize = 512;
+
+/// What aggregates need to know of the numbers of a list.
+#[derive(Debug)]
+pub(super) struct Total {
+    count: usize,
+    sum: f64,
+    max: f64,
+    min: f64,
+}
+
+impl Default for Total {
+    fn default() -> Total {
+        Total {
+            count: 0,
+            sum: 0.0,
+            max: f64::NEG_INFINITY,
+            min: f64::INFINITY,
+        }
+    }
+}
+
+impl Total {
+    #[inline]
+    pub(super) fn add(&mut self, n: f64) {
+        self.count += 1;
+        self.sum += n;
+        self.max = if n > self.max { n } else { self.max };
+        self.min = if n < self.min { n } else { self.min };
+    }
+
+    /// True if there was no number.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn result(&self, function: Function) -> Eval<Item> {
+        match function {
+            Function::Sum => finite(self.sum),
+            _ if self.count == 0 => Ok(Item::Undefined),
+            Function::Max => finite(self.max),
+            Function::Min => finite(self.min),
+            _ => finite(self.sum / self.count as f64),
+        }
+    }
+}
 
 impl Machine<'_> {
     #[inline(never)]
@@ -98,42 +143,27 @@ impl Machine<'_> {
         }
     }
 
-    fn aggregate(&mut self, function: Function, list: Item) -> Eval<Item> {
+    pub(super) fn aggregate(&mut self, function: Function, list: Item) -> Eval<Item> {
         if !self.is_array(list) {
             return Ok(self.number(list)?.map_or(Item::Undefined, Item::Number));
         }
-        let (mut count, mut sum) = (0_usize, 0.0_f64);
-        let (mut max, mut min) = (f64::NEG_INFINITY, f64::INFINITY);
-        let mut take = |n: Option<f64>| -> Eval<()> {
-            let n = n.ok_or(Bail)?;
-            count += 1;
-            sum += n;
-            max = if n > max { n } else { max };
-            min = if n < min { n } else { min };
-            Ok(())
-        };
+        let mut total = Total::default();
         match list {
             Item::Array(sequence) => {
                 let start = sequence.start as usize;
                 for item in &self.memory.heap[start..start + sequence.len as usize] {
-                    take(self.number(*item)?)?;
+                    total.add(self.number(*item)?.ok_or(Bail)?);
                 }
             }
             Item::Val(array) => {
                 for element in self.values().elements(array) {
-                    take(self.number(Item::Val(element))?)?;
+                    total.add(self.number(Item::Val(element))?.ok_or(Bail)?);
                 }
             }
             Item::Undefined | Item::Number(_) => return Err(Bail),
         }
-        self.spend(count)?;
-        match function {
-            Function::Sum => finite(sum),
-            _ if count == 0 => Ok(Item::Undefined),
-            Function::Max => finite(max),
-            Function::Min => finite(min),
-            _ => finite(sum / count as f64),
-        }
+        self.spend(total.count)?;
+        total.result(function)
     }
 
     fn count(&mut self, list: Item) -> Eval<Item> {
@@ -391,6 +421,41 @@ impl Machine<'_> {
             .push_object(self.constants, &self.memory.members[base..]);
         self.memory.members.truncate(base);
         Ok(Item::Val(merged))
+    }
+
+    /// `$merge` of something and an object of constant names.
+    #[inline(never)]
+    pub(super) fn put(&mut self, put: &Put, context: Item) -> Eval<Item> {
+        let base = self.eval(&put.base.op, context)?;
+        let object = match base {
+            Item::Val(val) if !val.is_constant() && self.values().kind(val) == Kind::Object => val,
+            base => return self.put_otherwise(put, base, context),
+        };
+        let mark = self.memory.members.len();
+        self.push_constant_members(&put.members, context)?;
+        let len = self.values().len(object) + self.memory.members.len() - mark;
+        if len > MERGED_MAX {
+            return Err(Bail);
+        }
+        self.step()?;
+        self.spend_bytes(len * 32)?;
+        let merged = self
+            .doc
+            .replace_members(self.constants, object, &self.memory.members[mark..]);
+        self.memory.members.truncate(mark);
+        Ok(Item::Val(merged))
+    }
+
+    /// The same, as the array constructor and `$merge` have it.
+    fn put_otherwise(&mut self, put: &Put, base: Item, context: Item) -> Eval<Item> {
+        let object = self.object(&put.members, context)?;
+        let mark = self.memory.work.len();
+        if !base.is_undefined() && (put.base.whole || !self.append(base)?) {
+            self.memory.work.push(base);
+        }
+        self.memory.work.push(object);
+        let list = self.finish(mark, Marks::PLAIN)?;
+        self.merge(list)
     }
 
     /// Takes an object's members in: a name that is there already keeps its place.

@@ -17,6 +17,7 @@ mod op;
 mod path;
 mod run;
 mod sequence;
+mod test;
 mod text;
 
 use std::cell::Cell;
@@ -25,11 +26,11 @@ use std::fmt;
 use jsonata_core::ast::AstNode;
 
 use self::compile::Lowerer;
-use self::op::{Lambda, Node, Op, Path};
+use self::op::{Lambda, Op};
 use self::run::Machine;
 use self::sequence::{Item, Memory};
 use super::{Constants, Dialect, Root, Scope};
-use crate::value::{DEPTH_MAX, Kind, Val, Values};
+use crate::value::{DEPTH_MAX, Kind, MemberName, Val, Values};
 
 /// Why an expression is not lowered; for the disassembler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,19 +108,29 @@ impl Lowered {
     /// If the slow path is to evaluate it; what was made in the document until then is garbage.
     #[inline]
     pub(crate) fn run(&self, scope: &mut impl Scope) -> Result<Option<Val>, Bail> {
-        if let Some(root) = self.only_root() {
-            return Ok(scope.root(root));
+        match &self.op {
+            Op::Root(root) => return Ok(scope.root(self.roots[*root as usize])),
+            Op::Reach(reach) => {
+                let Some(start) = scope.root(self.roots[reach.root as usize]) else {
+                    return Ok(None);
+                };
+                let (doc, constants) = scope.parts();
+                if let Ok(found) = reach.follow(Values { doc, constants }, start) {
+                    return Ok(found);
+                }
+            }
+            _ => {}
         }
-        if let Op::Path(path) = &self.op
-            && let Some(found) = self.follow(path, scope)
-        {
-            return Ok(found);
-        }
+        self.run_in_memory(scope)
+    }
+
+    #[inline(never)]
+    fn run_in_memory(&self, scope: &mut impl Scope) -> Result<Option<Val>, Bail> {
         let mut memory = MEMORY.take().unwrap_or_default();
         memory.begin(self.slots);
-        for root in &self.roots {
-            memory.roots.push(scope.root(*root));
-        }
+        memory
+            .roots
+            .extend(self.roots.iter().map(|root| scope.root(*root)));
         let data = self.data.and_then(|root| scope.root(root));
         let context = data.map_or(Item::Undefined, Item::Val);
         let machine = Machine::new(&self.lambdas, &self.types, scope.parts(), &mut memory);
@@ -129,45 +140,33 @@ impl Lowered {
         result
     }
 
-    fn only_root(&self) -> Option<Root> {
-        match self.op {
-            Op::Root(root) => Some(self.roots[root as usize]),
+    /// The name in `$states.input.name`, if the expression is that.
+    pub(crate) fn input_member(&self) -> Option<&MemberName> {
+        match &self.op {
+            Op::Reach(reach) => match &*reach.names {
+                [name] if self.roots[reach.root as usize] == Root::Input => Some(name),
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// A path of names through objects, which needs no memory; `None` if it is another path or meets an array.
-    #[inline]
-    fn follow(&self, path: &Path, scope: &mut impl Scope) -> Option<Option<Val>> {
-        if path.keep {
-            return None;
-        }
-        let (first, names) = path.steps.split_first()?;
-        let root = match &first.node {
-            Node::Op(Op::Root(root)) if first.stages.is_empty() => self.roots[*root as usize],
+    /// What the expression finds in the state's input, if it is one that follows names through objects: so that the
+    /// members of a template need no more than that. `None` also if there is nothing, or an array on the way.
+    #[inline(always)]
+    pub(crate) fn of_input(&self, values: Values<'_>, input: Val) -> Option<Val> {
+        let place = match &self.op {
+            Op::Root(root) => *root,
+            Op::Reach(reach) => reach.root,
             _ => return None,
         };
-        let Some(mut val) = scope.root(root) else {
-            return Some(None);
-        };
-        let (doc, constants) = scope.parts();
-        let values = Values { doc, constants };
-        for step in names {
-            let Node::Name(member) = &step.node else {
-                return None;
-            };
-            if !step.stages.is_empty() {
-                return None;
-            }
-            match values.open(val) {
-                other if !other.is_object() && values.kind(val) == Kind::Array => return None,
-                object => match values.get_named(object, member) {
-                    Some(member) => val = member,
-                    None => return Some(None),
-                },
-            }
+        if self.roots[place as usize] != Root::Input {
+            return None;
         }
-        Some(Some(val))
+        match &self.op {
+            Op::Reach(reach) => reach.follow(values, input).ok().flatten(),
+            _ => Some(input),
+        }
     }
 
     #[inline(never)]

@@ -41,10 +41,31 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// `n`, which is finite, as `JSON.stringify` writes it: the shortest digits that read back the same, with an exponent
 /// from 1e21 on and below 1e-6.
 pub(crate) fn javascript(n: f64) -> Text {
+    with_javascript(n, |digits| {
+        let mut text = Text::new();
+        // It cannot fail: there is room for every number.
+        let _ = text.write_str(digits);
+        text
+    })
+}
+
+/// Gives the same text to a function; that of most numbers without a copy.
+#[inline]
+pub(super) fn with_javascript<T>(n: f64, f: impl FnOnce(&str) -> T) -> T {
+    if n.fract() == 0.0 && n.abs() < EXACT_MAX {
+        return f(itoa::Buffer::new().format(n as i64));
+    }
+    if (1e-5..1e15).contains(&n.abs()) {
+        let mut buffer = zmij::Buffer::new();
+        let shortest = buffer.format_finite(n);
+        if !shortest.contains(['e', 'E']) {
+            return f(shortest.strip_suffix(".0").unwrap_or(shortest));
+        }
+    }
     let mut text = Text::new();
-    // Neither can fail: there is room for every number.
-    let _ = write_javascript(&mut text, n);
-    text
+    // It cannot fail either.
+    let _ = write_unusual(&mut text, n);
+    f(text.as_str())
 }
 
 /// `n`, which is finite, as `$string` writes it: what is no integer is rounded to 15 significant digits.
@@ -67,18 +88,9 @@ pub(super) fn string(n: f64) -> Text {
     javascript(rounded.as_str().parse().unwrap_or(n))
 }
 
-fn write_javascript(text: &mut Text, n: f64) -> std::fmt::Result {
-    if n.fract() == 0.0 && n.abs() < EXACT_MAX {
-        return text.write_str(itoa::Buffer::new().format(n as i64));
-    }
+/// A number that is very large or very small.
+fn write_unusual(text: &mut Text, n: f64) -> std::fmt::Result {
     let magnitude = n.abs();
-    if (1e-5..1e15).contains(&magnitude) {
-        let mut buffer = zmij::Buffer::new();
-        let shortest = buffer.format_finite(n);
-        if !shortest.contains(['e', 'E']) {
-            return text.write_str(shortest.strip_suffix(".0").unwrap_or(shortest));
-        }
-    }
     if (1e-6..1e21).contains(&magnitude) {
         return write!(text, "{n}");
     }

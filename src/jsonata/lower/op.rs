@@ -17,6 +17,8 @@ pub(super) enum Op {
     Slot(u32),
     /// `$`
     Context,
+    /// `$states.input.a.b`
+    Reach(Box<Reach>),
     /// `name`, `$x.name`
     Member(Box<MemberOf>),
     Path(Box<Path>),
@@ -45,6 +47,10 @@ pub(super) enum Op {
     Sort(Box<Sort>),
     Wildcard,
     Call(Function, Box<[Op]>),
+    /// `$merge([base, {…}])`
+    Put(Box<Put>),
+    /// An aggregate of a path whose last step gives a number for each item: `$sum(items.(price * count))`
+    Over(Function, Box<Path>),
     /// A call of a lambda that has a name.
     Apply(u32, Box<[Op]>),
     Higher(Higher, Box<HigherCall>),
@@ -65,6 +71,16 @@ pub(super) enum Order {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+/// Names from a root on: the most frequent expression of all.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// The root, by its place among those that the expression names.
+    pub(super) root: u32,
+    pub(super) names: Box<[MemberName]>,
+    /// The same as a path, for what arrays are on the way.
+    pub(super) path: Path,
 }
 
 /// The paths that are most frequent in functions and filters.
@@ -134,6 +150,8 @@ pub(super) struct Element {
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) members: Box<[(ObjectKey, Op)]>,
+    /// Not all names are constants.
+    pub(super) computes: bool,
     /// The context is the whole input, which is not taken apart if it is an array.
     pub(super) outer: bool,
     /// Nothing in the expression looks into the object, only the result holds it.
@@ -144,6 +162,14 @@ pub(super) struct Object {
 pub(super) enum ObjectKey {
     Constant(Key),
     Computed(Op),
+}
+
+/// An object, and members that are put into it or take the place of those that it has.
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) base: Element,
+    /// All of its names are constants.
+    pub(super) members: Object,
 }
 
 /// `items{key: value}`

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 
 use super::Bail;
-use super::op::{Direction, Filtered, Node, Op, Path, Sort, Stage, Step};
+use super::function::Total;
+use super::op::{Direction, Filtered, Function, Node, Op, Path, Reach, Sort, Stage, Step};
 use super::run::{Eval, ITEMS_MAX, Machine};
 use super::sequence::{Item, Marks};
-use crate::value::{Kind, MemberName, Val, Values};
+use crate::value::{Cursor, Kind, MemberName, Val, Values};
 
 /// How deep arrays within arrays are searched for a member.
 const ARRAYS_MAX: usize = 64;
@@ -19,15 +20,50 @@ struct Results {
     first: Item,
 }
 
+/// A place in an array while its items are gone over.
+#[derive(Debug)]
+enum Iterated {
+    Elements(Cursor),
+    Heap { at: usize, end: usize },
+}
+
+impl Reach {
+    /// What the names lead to from `val`, through objects. Bails where one of them meets an array.
+    #[inline(always)]
+    pub(super) fn follow(&self, values: Values<'_>, mut val: Val) -> Eval<Option<Val>> {
+        for name in &self.names {
+            let object = values.open(val);
+            if !object.is_object() {
+                return match values.kind(val) {
+                    Kind::Array => Err(Bail),
+                    _ => Ok(None),
+                };
+            }
+            match values.get_named(object, name) {
+                Some(member) => val = member,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(val))
+    }
+}
+
 impl Machine<'_> {
     #[inline(never)]
     pub(super) fn path(&mut self, path: &Path, context: Item) -> Eval<Item> {
+        let value = self.steps(&path.steps, 0, path.whole, context)?;
+        Ok(if path.keep { self.kept(value) } else { value })
+    }
+
+    /// What some of the first steps of a path give; `after` steps follow on them.
+    #[inline(always)]
+    fn steps(&mut self, steps: &[Step], after: usize, whole: bool, context: Item) -> Eval<Item> {
         let mut current = context;
         // The first step may take an array as one item.
-        let mut is_one = path.whole;
-        let mut steps = path.steps.iter();
+        let mut is_one = whole;
+        let mut steps = steps.iter();
         while let Some(step) = steps.next() {
-            let is_last = steps.len() == 0;
+            let is_last = steps.len() + after == 0;
             // The common steps: they are here so that a path of names costs no more than its lookups.
             match (&step.node, &*step.stages, current) {
                 (Node::Name(member), [], Item::Val(val)) => match self.values().open(val) {
@@ -68,11 +104,85 @@ impl Machine<'_> {
                 break;
             }
         }
-        Ok(if path.keep {
-            self.kept(current)
+        Ok(current)
+    }
+
+    /// An aggregate of a path whose last step gives a number for each item, as far as there is an array of them.
+    #[inline(never)]
+    pub(super) fn over(&mut self, function: Function, path: &Path, context: Item) -> Eval<Item> {
+        let (last, steps) = path.steps.split_last().ok_or(Bail)?;
+        let items = self.steps(steps, 1, path.whole, context)?;
+        if self.is_empty(items) {
+            return Ok(Item::Undefined);
+        }
+        let value = if self.is_array(items) {
+            let mut total = Total::default();
+            if self.add_up(&mut total, &last.node, items)? {
+                // No number at all is nothing, of which there is no sum either.
+                return match total.is_empty() {
+                    true => Ok(Item::Undefined),
+                    false => total.result(function),
+                };
+            }
+            self.map(last, items, true)?
         } else {
-            current
-        })
+            let value = self.step_value(last, items)?;
+            self.collected(value, true)
+        };
+        let value = self.unwrapped(value);
+        self.aggregate(function, value)
+    }
+
+    /// Adds up what a step gives for each item of an array; false if one of them is no number.
+    fn add_up(&mut self, total: &mut Total, node: &Node, array: Item) -> Eval<bool> {
+        let mut items = self.iterate(array)?;
+        while let Some(item) = self.next_of(&mut items) {
+            self.step()?;
+            let n = match (node, item) {
+                (Node::Name(member), Item::Val(val)) => {
+                    let values = self.values();
+                    match values.get_named(values.open(val), member) {
+                        Some(val) => match values.as_f64(val) {
+                            Some(n) if n.is_finite() => n,
+                            _ => return Ok(false),
+                        },
+                        None if values.kind(val) == Kind::Array => return Ok(false),
+                        None => continue,
+                    }
+                }
+                (Node::Op(op), item) => match self.numeric(op, item)? {
+                    Some(n) => n,
+                    None => continue,
+                },
+                _ => return Ok(false),
+            };
+            total.add(n);
+        }
+        Ok(true)
+    }
+
+    /// Before the first item of an array.
+    fn iterate(&self, array: Item) -> Eval<Iterated> {
+        match array {
+            Item::Val(array) => Ok(Iterated::Elements(self.values().cursor(array))),
+            Item::Array(sequence) => Ok(Iterated::Heap {
+                at: sequence.start as usize,
+                end: sequence.start as usize + sequence.len as usize,
+            }),
+            Item::Undefined | Item::Number(_) => Err(Bail),
+        }
+    }
+
+    #[inline]
+    fn next_of(&self, items: &mut Iterated) -> Option<Item> {
+        match items {
+            Iterated::Elements(cursor) => cursor.next(self.values()).map(Item::Val),
+            Iterated::Heap { at, end } => {
+                let item = (*at < *end).then(|| self.memory.heap[*at]);
+                *at += 1;
+                item
+            }
+        }
     }
 
     fn is_empty(&self, item: Item) -> bool {
@@ -125,12 +235,12 @@ impl Machine<'_> {
         if let (Node::Name(member), [], Item::Val(array)) = (&step.node, &*step.stages, array) {
             return self.map_member(member, array);
         }
-        let (start, len) = self.items(array)?;
+        let mut items = self.iterate(array)?;
         let mut results = self.results();
-        for place in start..start + len {
+        while let Some(item) = self.next_of(&mut items) {
             self.step()?;
             let mark = self.memory.heap.len();
-            let value = self.step_value(step, self.memory.heap[place])?;
+            let value = self.step_value(step, item)?;
             if !matches!(value, Item::Array(_)) {
                 self.memory.heap.truncate(mark);
             }

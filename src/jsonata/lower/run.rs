@@ -5,7 +5,7 @@
 
 use super::Bail;
 use super::number;
-use super::op::{Arithmetic, Element, Lambda, MemberOf, Object, ObjectKey, Op, Order};
+use super::op::{Arithmetic, Element, Lambda, MemberOf, Object, ObjectKey, Op, Order, Reach};
 use super::sequence::{Item, Marks, Memory, Sequence};
 use crate::stdx::narrow;
 use crate::value::{Doc, Key, Kind, Name, Val, Values};
@@ -126,6 +126,7 @@ impl<'a> Machine<'a> {
             }
             Op::Slot(slot) => Ok(self.memory.slots[*slot as usize]),
             Op::Context => Ok(context),
+            Op::Reach(reach) => self.reach(reach, context),
             Op::Member(of) => self.member_of(of, context),
             Op::Path(path) => self.path(path, context),
             Op::Filtered(filtered) => self.filtered(filtered, context),
@@ -133,6 +134,8 @@ impl<'a> Machine<'a> {
             Op::Array(elements) => self.array(elements, context, Marks::PLAIN),
             Op::Concat(operands) => self.concat(operands, context),
             Op::Call(function, arguments) => self.call(*function, arguments, context),
+            Op::Put(put) => self.put(put, context),
+            Op::Over(function, path) => self.over(*function, path, context),
             Op::Higher(higher, call) => self.higher(*higher, call, context),
             Op::Apply(lambda, arguments) => self.apply(*lambda, arguments, context),
             Op::Sort(sort) => self.sort(sort, context),
@@ -153,13 +156,21 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Names through objects; what meets an array is a path like any other.
+    #[inline]
+    pub(super) fn reach(&mut self, reach: &Reach, context: Item) -> Eval<Item> {
+        let Some(start) = self.memory.roots[reach.root as usize] else {
+            return Ok(Item::Undefined);
+        };
+        match reach.follow(self.values(), start) {
+            Ok(found) => Ok(found.map_or(Item::Undefined, Item::Val)),
+            Err(Bail) => self.path(&reach.path, context),
+        }
+    }
+
     #[inline]
     fn member_of(&mut self, of: &MemberOf, context: Item) -> Eval<Item> {
-        let item = match of.slot {
-            Some(slot) => self.memory.slots[slot as usize],
-            None => context,
-        };
-        if let Item::Val(val) = item {
+        if let Item::Val(val) = self.bearer(of, context) {
             match self.values().open(val) {
                 other if !other.is_object() => {}
                 object => {
@@ -214,8 +225,8 @@ impl<'a> Machine<'a> {
                     .map_or(Item::Undefined, |n| Item::Number(-n)))
             }
             Op::Arithmetic(arithmetic, operands) => {
-                let (left, right) = self.both(operands, context)?;
-                self.arithmetic(*arithmetic, left, right)
+                let number = self.arithmetic(*arithmetic, operands, context)?;
+                Ok(number.map_or(Item::Undefined, Item::Number))
             }
             Op::Order(order, operands) => {
                 let (left, right) = self.both(operands, context)?;
@@ -261,8 +272,12 @@ impl<'a> Machine<'a> {
 
     /// The value of an operand, without a detour for those that are most frequent.
     #[inline]
-    fn operand(&mut self, op: &Op, context: Item) -> Eval<Item> {
+    pub(super) fn operand(&mut self, op: &Op, context: Item) -> Eval<Item> {
         match op {
+            Op::Reach(reach) => {
+                let item = self.reach(reach, context)?;
+                Ok(self.unwrapped(item))
+            }
             Op::Member(of) => {
                 let item = self.member_of(of, context)?;
                 Ok(self.unwrapped(item))
@@ -287,26 +302,105 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn arithmetic(&self, arithmetic: Arithmetic, left: Item, right: Item) -> Eval<Item> {
-        let (Some(left), Some(right)) = (self.number(left)?, self.number(right)?) else {
-            return Ok(Item::Undefined);
+    /// The double of a number; `None` of anything else.
+    #[inline]
+    fn only_number(&self, item: Item) -> Option<f64> {
+        match item {
+            Item::Number(n) => Some(n),
+            Item::Val(val) => self.values().as_f64(val).filter(|n| n.is_finite()),
+            Item::Undefined | Item::Array(_) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn arithmetic(
+        &mut self,
+        arithmetic: Arithmetic,
+        operands: &[Op; 2],
+        context: Item,
+    ) -> Eval<Option<f64>> {
+        let [left, right] = self.numbers(operands, context)?;
+        let (Some(left), Some(right)) = (left, right) else {
+            return Ok(None);
         };
-        finite(match arithmetic {
+        let n = match arithmetic {
             Arithmetic::Add => left + right,
             Arithmetic::Subtract => left - right,
             Arithmetic::Multiply => left * right,
             Arithmetic::Divide => left / right,
             Arithmetic::Modulo => left % right,
-        })
+        };
+        // An infinity is an error or not, as it is used; the slow path knows.
+        if n.is_finite() {
+            Ok(Some(n))
+        } else {
+            Err(Bail)
+        }
+    }
+
+    /// The numbers that two ops give, which are often two members of one object.
+    #[inline(always)]
+    fn numbers(&mut self, operands: &[Op; 2], context: Item) -> Eval<[Option<f64>; 2]> {
+        if let [Op::Member(left), Op::Member(right)] = operands
+            && left.slot == right.slot
+            && let Item::Val(val) = self.bearer(left, context)
+        {
+            let values = self.values();
+            let object = values.open(val);
+            if object.is_object() {
+                let [left, right] = values.get_both(object, &left.member, &right.member);
+                return Ok([self.number_at(left)?, self.number_at(right)?]);
+            }
+        }
+        let [left, right] = operands;
+        Ok([self.numeric(left, context)?, self.numeric(right, context)?])
+    }
+
+    /// The number that an op gives; `None` of undefined. Anything else is an error.
+    #[inline(always)]
+    pub(super) fn numeric(&mut self, op: &Op, context: Item) -> Eval<Option<f64>> {
+        match op {
+            Op::Number(n) => Ok(Some(*n)),
+            Op::Arithmetic(arithmetic, operands) => self.arithmetic(*arithmetic, operands, context),
+            op => self.number_of(op, context),
+        }
+    }
+
+    /// Whose member it is.
+    #[inline(always)]
+    fn bearer(&self, of: &MemberOf, context: Item) -> Item {
+        match of.slot {
+            Some(slot) => self.memory.slots[slot as usize],
+            None => context,
+        }
+    }
+
+    #[inline(always)]
+    fn number_at(&self, found: Option<Val>) -> Eval<Option<f64>> {
+        match found {
+            None => Ok(None),
+            Some(val) => self.number(Item::Val(val)),
+        }
+    }
+
+    #[inline(never)]
+    fn number_of(&mut self, op: &Op, context: Item) -> Eval<Option<f64>> {
+        let operand = self.operand(op, context)?;
+        self.number(operand)
     }
 
     fn order(&self, order: Order, left: Item, right: Item) -> Eval<Item> {
-        self.check_comparable(left)?;
-        self.check_comparable(right)?;
-        if left.is_undefined() || right.is_undefined() {
-            return Ok(Item::Undefined);
-        }
-        let ordering = self.compare(left, right)?;
+        let ordering = match (self.only_number(left), self.only_number(right)) {
+            (Some(left), Some(right)) => left.partial_cmp(&right).ok_or(Bail)?,
+            _ => {
+                self.check_comparable(left)?;
+                self.check_comparable(right)?;
+                if left.is_undefined() || right.is_undefined() {
+                    return Ok(Item::Undefined);
+                }
+                self.compare(left, right)?
+            }
+        };
         Ok(Item::bool(match order {
             Order::Less => ordering.is_lt(),
             Order::LessOrEqual => ordering.is_le(),
@@ -452,25 +546,37 @@ impl<'a> Machine<'a> {
 
     /// An object constructor.
     #[inline(never)]
-    fn object(&mut self, object: &Object, context: Item) -> Eval<Item> {
-        // Over an array an object constructor groups.
-        if !object.outer && self.is_array(context) {
-            return Err(Bail);
-        }
+    pub(super) fn object(&mut self, object: &Object, context: Item) -> Eval<Item> {
         let base = self.memory.members.len();
-        let is_computed = |(key, _): &(ObjectKey, Op)| matches!(key, ObjectKey::Computed(_));
-        if object.members.iter().any(is_computed) {
+        if object.computes {
+            self.check_single(object, context)?;
             for (key, value) in self.computed_keys(object, context)? {
                 self.push_member(object.last, key, value, context)?;
             }
         } else {
-            for (key, value) in &object.members {
-                if let ObjectKey::Constant(key) = key {
-                    self.push_member(object.last, *key, value, context)?;
-                }
-            }
+            self.push_constant_members(object, context)?;
         }
         Ok(self.push_members_since(base))
+    }
+
+    /// Pushes the members of an object whose names are all constants.
+    #[inline]
+    pub(super) fn push_constant_members(&mut self, object: &Object, context: Item) -> Eval<()> {
+        self.check_single(object, context)?;
+        for (key, value) in &object.members {
+            if let ObjectKey::Constant(key) = key {
+                self.push_member(object.last, *key, value, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Over an array an object constructor groups.
+    fn check_single(&self, object: &Object, context: Item) -> Eval<()> {
+        if !object.outer && self.is_array(context) {
+            return Err(Bail);
+        }
+        Ok(())
     }
 
     /// The keys of an object with computed names, all of which are known before its values are. Bails if two are the
@@ -531,7 +637,7 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn push_number(&mut self, n: f64) -> Val {
-        self.doc.push_number_text(number::javascript(n).as_str())
+        number::with_javascript(n, |text| self.doc.push_number_text(text))
     }
 
     fn push_sequence(&mut self, sequence: Sequence, depth: usize) -> Eval<Val> {

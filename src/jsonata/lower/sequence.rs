@@ -84,10 +84,13 @@ const TEXT_KEPT_MAX: usize = 1 << 16;
 
 impl Memory {
     /// Forgets the last evaluation, of which an error may have left anything.
+    #[inline]
     pub(super) fn begin(&mut self, slots: usize) {
         self.roots.clear();
-        self.slots.clear();
-        self.slots.resize(slots, Item::Undefined);
+        if slots > 0 {
+            self.slots.clear();
+            self.slots.resize(slots, Item::Undefined);
+        }
         self.work.clear();
         self.heap.clear();
         self.values.clear();
@@ -95,7 +98,17 @@ impl Memory {
     }
 
     /// What is left of it for the next evaluation: not what a giant one needed.
+    #[inline]
     pub(super) fn trim(&mut self) {
+        let items = self.heap.capacity() | self.work.capacity() | self.values.capacity();
+        let others = self.members.capacity() | self.pending.capacity() | self.pairs.capacity();
+        if (items | others | self.text.capacity()) > ITEMS_KEPT_MAX {
+            self.trim_each();
+        }
+    }
+
+    #[cold]
+    fn trim_each(&mut self) {
         if self.heap.capacity().max(self.work.capacity()) > ITEMS_KEPT_MAX {
             self.heap = Vec::new();
             self.work = Vec::new();

@@ -5,7 +5,10 @@ use super::number;
 use super::op::{Function, Op};
 use super::run::{Eval, Machine, TEXT_BYTES_MAX};
 use super::sequence::{Item, Marks};
-use crate::value::{Kind, Val, Values, unescape};
+use crate::value::{Kind, StringMark, Val, Values, unescape};
+
+/// Texts up to this length are put together as they are found: even the longest chain of them is not too long.
+const PLAIN_BYTES_MAX: usize = 4_096;
 
 /// Containers within containers that `$string` writes.
 const NESTING_MAX: usize = 1_000;
@@ -14,19 +17,67 @@ impl Machine<'_> {
     /// A chain of `&`.
     #[inline(never)]
     pub(super) fn concat(&mut self, operands: &[Op], context: Item) -> Eval<Item> {
-        let base = self.memory.work.len();
-        let mut size = 0;
+        let mark = self.doc.begin_string();
+        match self.extend_plainly(operands, &mark) {
+            Some(size) => {
+                let string = self.doc.end_string_known(mark, false);
+                self.step()?;
+                self.spend_bytes(size)?;
+                Ok(Item::Val(string))
+            }
+            None => {
+                self.doc.abandon_string(mark);
+                self.concat_any(operands, context)
+            }
+        }
+    }
+
+    /// Appends the operands, if all of them are short texts without an escape that need nothing made to be found.
+    #[inline(always)]
+    fn extend_plainly(&mut self, operands: &[Op], mark: &StringMark) -> Option<usize> {
         for operand in operands {
-            let mut item = self.eval(operand, context)?;
+            let val = match operand {
+                Op::Constant(val) => *val,
+                Op::Reach(reach) => match self.memory.roots[reach.root as usize] {
+                    Some(start) => match reach.follow(self.values(), start).ok()? {
+                        Some(val) => val,
+                        None => continue,
+                    },
+                    None => continue,
+                },
+                _ => return None,
+            };
+            let opened = self.values().open(val);
+            let is_plain = opened.kind() == Kind::String && !opened.is_escaped();
+            if !is_plain || opened.size() > PLAIN_BYTES_MAX {
+                return None;
+            }
+            self.doc.extend_string_with(self.constants, val);
+        }
+        let size = self.doc.string_bytes(mark);
+        (size <= TEXT_BYTES_MAX).then_some(size)
+    }
+
+    #[inline(never)]
+    fn concat_any(&mut self, operands: &[Op], context: Item) -> Eval<Item> {
+        let base = self.memory.work.len();
+        let (mut size, mut escaped, mut nested) = (0, false, false);
+        for operand in operands {
+            let mut item = self.operand(operand, context)?;
             if let Item::Array(_) = item {
                 // Values are made before the string is begun: nothing may come in between.
                 item = self.value(item)?.map_or(Item::Undefined, Item::Val);
             }
             if let Item::Val(val) = item {
-                size += self.values().size(val);
-                if self.values().is_escaped(val) && self.values().text(val).contains("\\uD") {
+                let opened = self.values().open(val);
+                size += opened.size();
+                match opened.kind() {
+                    Kind::String if !opened.is_escaped() => {}
                     // Two halves of a character could meet.
-                    return Err(Bail);
+                    Kind::String if self.values().text(val).contains("\\uD") => return Err(Bail),
+                    Kind::String => escaped = true,
+                    Kind::Array | Kind::Object => nested = true,
+                    Kind::Null | Kind::False | Kind::True | Kind::Number => {}
                 }
             }
             self.memory.work.push(item);
@@ -44,15 +95,31 @@ impl Machine<'_> {
                 Item::Val(val) => self.extend_string(val)?,
             }
         }
-        let string = self.doc.end_string(mark);
+        // What was written of arrays and objects may have quotes in it.
+        let string = match nested {
+            true => self.doc.end_string(mark),
+            false => self.doc.end_string_known(mark, escaped),
+        };
         self.memory.work.truncate(base);
         Ok(Item::Val(string))
     }
 
     /// Appends a value's text to the string that was begun.
+    #[inline]
     fn extend_string(&mut self, val: Val) -> Eval<()> {
+        match self.values().kind(val) {
+            Kind::String => {
+                self.doc.extend_string_with(self.constants, val);
+                Ok(())
+            }
+            kind => self.extend_string_known(kind, val),
+        }
+    }
+
+    #[inline(never)]
+    fn extend_string_known(&mut self, kind: Kind, val: Val) -> Eval<()> {
         let values = self.values();
-        match values.kind(val) {
+        match kind {
             Kind::Number if !number::is_plain_integer(values.text(val)) => {
                 let n = self.number(Item::Val(val))?.ok_or(Bail)?;
                 self.doc.extend_string(number::string(n).as_str());

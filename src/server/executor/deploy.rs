@@ -1,16 +1,24 @@
 //! From a revision of the catalogue to what an execution runs: a program, an identity, and handlers for its tasks.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::super::error::ApiError;
+use super::clients::HandOn;
+use super::durable::StoredRevision;
+use super::logs::{Log, LogGroups};
+use super::outlets::Logged;
 use crate::asl::{self, Diagnostic, Severity};
 use crate::compile::compile;
-use crate::interp::MachineIdentity;
+use crate::engine::Engine;
+use crate::interp::{Invocation, MachineIdentity};
 use crate::program::Program;
+use crate::runtime::outlet::{Group, Outlet};
+use crate::runtime::ticket::Tickets;
+use crate::runtime::turn::Bound;
 use crate::stdx::FixedMap;
 use crate::store::{MachineKind, Revision};
 use crate::task::mock::MockSource;
-use crate::task::{Bindings, TaskRegistry, lock};
+use crate::task::{TaskHandler, TaskRegistry, lock};
 
 /// What answers tasks.
 #[derive(Clone, Debug, Default)]
@@ -19,14 +27,50 @@ pub(crate) struct TaskSource {
     pub(crate) registry: TaskRegistry,
     /// A file of answers.
     pub(crate) mocks: Option<MockSource>,
+    /// Machines of which the file of answers speaks; nothing if it is not of that form.
+    pub(crate) mocked: Option<Vec<String>>,
+}
+
+/// Where machines are at home.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) account: &'a str,
 }
 
 /// A machine ready to be executed.
 #[derive(Debug)]
 pub(crate) struct Deployed {
-    pub(crate) program: Program,
-    pub(crate) identity: Arc<MachineIdentity>,
-    pub(crate) bindings: Bindings,
+    pub(super) bound: Arc<Bound>,
+    pub(super) log: Option<Log>,
+    /// The executions of which nothing is kept, by who waits for them.
+    pub(super) synchronous: Arc<Group>,
+    pub(super) asynchronous: Arc<Group>,
+    /// The revision as executions on disk refer to it, once one does.
+    pub(super) stored: OnceLock<Arc<StoredRevision>>,
+}
+
+impl Deployed {
+    fn new(bound: Arc<Bound>, log: Option<Log>) -> Deployed {
+        let outlet: Arc<dyn Outlet> = match &log {
+            None => Arc::new(Tickets),
+            Some(log) => Arc::new(Logged(log.clone())),
+        };
+        let group = |invocation| {
+            Arc::new(Group {
+                bound: Arc::clone(&bound),
+                outlet: Arc::clone(&outlet),
+                invocation,
+            })
+        };
+        Deployed {
+            synchronous: group(Invocation::Synchronous),
+            asynchronous: group(Invocation::Asynchronous),
+            bound,
+            log,
+            stored: OnceLock::new(),
+        }
+    }
 }
 
 /// Which machine is to be deployed.
@@ -56,33 +100,38 @@ type Known = FixedMap<(u64, Option<Box<str>>), (Weak<Revision>, Arc<Deployed>)>;
 
 /// Machines that were deployed, for as long as their revisions are there.
 #[derive(Debug)]
-pub(crate) struct Deployments {
+pub(super) struct Deployments {
+    engine: Engine,
+    logs: Arc<LogGroups>,
+    /// Hands on the tasks of clients.
+    clients: Arc<HandOn>,
     tasks: TaskSource,
-    /// Machines of which the file of answers speaks; nothing if it is not of that form.
-    mocked: Option<Vec<String>>,
     region: Box<str>,
     account: Box<str>,
     known: Mutex<Known>,
 }
 
 impl Deployments {
-    pub(crate) fn new(
+    pub(super) fn new(
+        engine: &Engine,
+        logs: &Arc<LogGroups>,
+        clients: HandOn,
         tasks: TaskSource,
-        mocked: Option<Vec<String>>,
-        region: &str,
-        account: &str,
+        home: Home<'_>,
     ) -> Deployments {
         Deployments {
+            engine: engine.clone(),
+            logs: Arc::clone(logs),
+            clients: Arc::new(clients),
             tasks,
-            mocked,
-            region: region.into(),
-            account: account.into(),
+            region: home.region.into(),
+            account: home.account.into(),
             known: Mutex::default(),
         }
     }
 
     /// Compiles a revision, once.
-    pub(crate) fn get(&self, key: MachineKey<'_>) -> Result<Arc<Deployed>, ApiError> {
+    pub(super) fn get(&self, key: MachineKey<'_>) -> Result<Arc<Deployed>, ApiError> {
         let id = (key.revision.serial, key.test_case.map(Into::into));
         if let Some((_, deployed)) = lock(&self.known).get(&id) {
             return Ok(Arc::clone(deployed));
@@ -106,19 +155,20 @@ impl Deployments {
             let message = asl::aws_message(&diagnostics);
             ApiError::new("InvalidDefinition", message)
         })?;
-        let registry = self.registry(key)?;
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        Ok(Deployed {
-            bindings: registry.bind(&program, runtime.as_ref()),
-            program,
-            identity: Arc::new(MachineIdentity {
-                name: key.name.into(),
-                machine_type: key.kind.into(),
-                region: self.region.clone(),
-                account: self.account.clone(),
-                role_arn: record.role_arn.clone(),
-            }),
-        })
+        let mut registry = self.registry(key)?;
+        registry.set_clients(Arc::clone(&self.clients) as Arc<dyn TaskHandler>);
+        let futures = tokio::runtime::Handle::try_current().ok();
+        let identity = MachineIdentity {
+            name: key.name.into(),
+            machine_type: key.kind.into(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+            role_arn: record.role_arn.clone(),
+        };
+        let log = self.logs.log(&record.logging)?;
+        let engine = &self.engine;
+        let bound = engine.deploy(program, identity, &registry, futures.as_ref());
+        Ok(Deployed::new(bound, log))
     }
 
     fn registry(&self, key: MachineKey<'_>) -> Result<TaskRegistry, ApiError> {
@@ -131,7 +181,7 @@ impl Deployments {
                 ))),
             };
         };
-        let speaks_of_it = match &self.mocked {
+        let speaks_of_it = match &self.tasks.mocked {
             Some(machines) => machines.iter().any(|name| name == key.name),
             None => true,
         };

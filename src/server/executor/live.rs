@@ -1,33 +1,29 @@
-//! [`Live`]: one execution, from its start until it is forgotten.
+//! [`Live`]: one execution of which a history is kept, from its start until it is forgotten.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
 use super::super::limits::{EVENTS_MAX, HISTORY_BYTES_MAX};
-use super::deploy::Deployed;
-use crate::history::{Details, Failure, HistoryEvent, Observer};
-use crate::interp::{Execution, FrameHandle, Status};
+use super::Origin;
+use super::durable::Keeping;
+use super::logs::Log;
+use super::outlets::{self, Recording};
+use super::registry::Registry;
+use crate::engine::ExecutionResult;
+use crate::history::{Details, Failure, HistoryEvent};
+use crate::interp::{MachineIdentity, Status};
+use crate::runtime::Place;
+use crate::runtime::outlet::{Ended as EndedRun, Outlet, Receiver, RefusedStart};
+use crate::runtime::ticket::Ticket;
 use crate::stdx::Timestamp;
-use crate::store::{MachineKind, Revision};
-use crate::task::{Pending, lock};
+use crate::store::StoreError;
+use crate::task::lock;
+use crate::value::{Doc, Values};
 
-/// What was asked to be executed.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub(crate) machine: Box<str>,
-    /// When the machine was created, which tells it from a later one of the same name.
-    pub(crate) machine_created_ms: i64,
-    pub(crate) kind: MachineKind,
-    pub(crate) revision: Arc<Revision>,
-    /// ARN of the machine, without a qualifier.
-    pub(crate) machine_arn: Box<str>,
-    pub(crate) version_arn: Option<Box<str>>,
-    pub(crate) alias_arn: Option<Box<str>>,
-}
-
-/// An execution.
+/// An execution. It is its own outlet: during its turns it writes its history down.
 #[derive(Debug)]
 pub(crate) struct Live {
     /// Grows with every start.
@@ -39,37 +35,66 @@ pub(crate) struct Live {
     pub(crate) trace_header: Option<Box<str>>,
     pub(crate) started: Timestamp,
     pub(crate) origin: Origin,
-    pub(super) deployed: Arc<Deployed>,
+    pub(super) log: Option<Log>,
+    /// Where it is kept, if it is to outlive the process.
+    pub(super) keeping: Option<Keeping>,
+    pub(super) registry: Weak<Registry>,
+    pub(super) itself: Weak<Live>,
     pub(super) state: Mutex<State>,
     /// Set once it has ended: to be seen without its lock.
     pub(super) over: AtomicBool,
-    /// Wakes its future.
-    pub(super) wake: Notify,
-    /// Tells those who wait for its end.
-    pub(super) done: Notify,
+    /// Tells those who wait for its end, and when it can be called.
+    pub(super) changed: Notify,
+}
+
+/// What an execution is made of.
+#[derive(Debug)]
+pub(super) struct LiveParts {
+    pub(super) serial: u64,
+    pub(super) arn: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) input: Box<str>,
+    pub(super) trace_header: Option<Box<str>>,
+    pub(super) started: Timestamp,
+    pub(super) origin: Origin,
+    pub(super) log: Option<Log>,
+    pub(super) keeping: Option<Keeping>,
+    pub(super) state: State,
 }
 
 /// How it stands.
 #[derive(Debug)]
 pub(super) struct State {
-    /// While it runs.
-    pub(super) body: Option<Box<Body>>,
+    /// Where it can be called, once it waits for the first time.
+    pub(super) place: Option<Place>,
     pub(super) history: History,
     pub(super) ended: Option<Ended>,
+    /// Whether it has been written, and how many of its events.
+    pub(super) is_kept: bool,
+    pub(super) kept_events: usize,
 }
 
-/// What an execution has while it runs.
-#[derive(Debug)]
-pub(super) struct Body {
-    pub(super) execution: Execution,
-    /// How often each Task has been called.
-    pub(super) calls: Vec<u32>,
-    /// Tasks that handlers are at work on.
-    pub(super) pending: Vec<(FrameHandle, Pending)>,
-    /// Tokens that clients may answer with.
-    pub(super) tokens: Vec<Box<str>>,
-    /// The last time that it was given, which never goes back.
-    pub(super) now: Timestamp,
+impl State {
+    /// That of an execution that is about to start.
+    pub(super) fn new(history: History) -> State {
+        State {
+            place: None,
+            history,
+            ended: None,
+            is_kept: false,
+            kept_events: 0,
+        }
+    }
+
+    /// That of an execution that another process has begun.
+    pub(super) fn restored(history: History, ended: Option<Ended>) -> State {
+        State {
+            kept_events: history.events.len(),
+            is_kept: true,
+            ended,
+            ..State::new(history)
+        }
+    }
 }
 
 /// How it ended.
@@ -79,22 +104,68 @@ pub(crate) struct Ended {
     pub(crate) output: Option<Box<str>>,
     pub(crate) failure: Option<Failure>,
     pub(crate) at: Timestamp,
-    /// Most bytes that it held for documents.
-    pub(crate) memory: usize,
 }
 
-/// The events of a STANDARD execution, as `GetExecutionHistory` shows them.
+impl From<ExecutionResult> for Ended {
+    fn from(result: ExecutionResult) -> Ended {
+        Ended {
+            status: result.status,
+            output: result.output.map(Into::into),
+            failure: result.failure,
+            at: result.stop_time,
+        }
+    }
+}
+
+/// Transitions between two looks at the length of the history.
+const STATES_MAX: u32 = 50;
+
+/// Events from the bound of a history at which it is looked at after every transition.
+const NEAR_EVENTS: usize = 2_000;
+
+/// AWS's text.
+const TOO_MANY_EVENTS: &str = "The execution reached the maximum number of history events (25000).";
+
+/// The events of an execution, as `GetExecutionHistory` shows them.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    pub(super) events: Vec<Box<[u8]>>,
-    pub(super) bytes: usize,
+    events: Vec<Box<[u8]>>,
+    bytes: usize,
     /// Members that are added to the details of the first event.
-    pub(super) qualifiers: Vec<u8>,
+    qualifiers: Vec<u8>,
+    /// Why the execution had to end for the length of its history.
+    overrun: Option<Failure>,
 }
 
 impl History {
+    pub(super) fn new(qualifiers: Vec<u8>) -> History {
+        History {
+            qualifiers,
+            ..History::default()
+        }
+    }
+
+    /// The history of an execution that another process has begun.
+    pub(super) fn restored(qualifiers: Vec<u8>, mut events: Vec<Box<[u8]>>) -> History {
+        // What was written of a history that became too long stays behind its last event.
+        events.truncate(EVENTS_MAX);
+        History {
+            bytes: events.iter().map(|event| event.len()).sum(),
+            events,
+            ..History::new(qualifiers)
+        }
+    }
+
+    pub(super) fn events(&self) -> &[Box<[u8]>] {
+        &self.events
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// True if there is no room for another event before the last.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.events.len() >= EVENTS_MAX || self.bytes > HISTORY_BYTES_MAX
     }
 
@@ -112,27 +183,217 @@ impl History {
         self.events.push(json.into_boxed_slice());
     }
 
-    /// Makes room for the event that says why the execution cannot go on, and adds it.
-    pub(super) fn overflow(&mut self, event: &HistoryEvent<'_>) {
-        self.events.truncate(EVENTS_MAX - 1);
-        let id = self.events.len() as u64 + 1;
-        self.push(&HistoryEvent {
-            id,
-            previous_id: id - 1,
-            ..*event
+    fn states_max(&self) -> u32 {
+        match self.events.len() + NEAR_EVENTS > EVENTS_MAX {
+            true => 1,
+            false => STATES_MAX,
+        }
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        if !self.is_full() || is_done && self.events.len() <= EVENTS_MAX {
+            return None;
+        }
+        let failure = Failure::new("States.Runtime", TOO_MANY_EVENTS);
+        self.overrun = Some(failure.clone());
+        Some(failure)
+    }
+}
+
+impl Outlet for Live {
+    fn lend(&self, thread: usize, turn: &mut dyn FnMut(&mut dyn Receiver)) {
+        let recording = self.log.as_ref().map(|log| Recording::new(log, thread));
+        turn(&mut Kept {
+            live: self,
+            state: &mut lock(&self.state),
+            recording,
         });
     }
 }
 
-impl Observer for History {
-    const ENABLED: bool = true;
+/// An execution during a turn.
+struct Kept<'a> {
+    live: &'a Live,
+    state: &'a mut State,
+    recording: Option<Recording<'a>>,
+}
 
-    fn observe(&mut self, event: &HistoryEvent<'_>) {
-        self.push(event);
+impl Kept<'_> {
+    /// Makes room for the event that says why the execution could not go on, and adds it.
+    fn overflow(&mut self, ended: &EndedRun<'_>, failure: &Failure) {
+        let history = &mut self.state.history;
+        history.events.truncate(EVENTS_MAX - 1);
+        self.state.kept_events = self.state.kept_events.min(history.events.len());
+        let id = history.events.len() as u64 + 1;
+        let event = HistoryEvent {
+            id,
+            previous_id: id - 1,
+            timestamp: ended.stop_time,
+            values: ended.run.execution.values(ended.program),
+            details: Details::ExecutionFailed { failure },
+            original: None,
+        };
+        history.push(&event);
+        if let Some(recording) = &mut self.recording {
+            recording.observe(&event);
+        }
     }
 }
 
+impl Receiver for Kept<'_> {
+    fn observes(&self) -> bool {
+        true
+    }
+
+    fn turn_to(&mut self, machine: &Arc<MachineIdentity>, name: Option<&str>, seed: u64) {
+        if let Some(recording) = &mut self.recording {
+            recording.turn_to(machine, name, seed);
+        }
+    }
+
+    fn observe(&mut self, event: &HistoryEvent<'_>) {
+        self.state.history.push(event);
+        if let Some(recording) = &mut self.recording {
+            recording.observe(event);
+        }
+    }
+
+    fn states_max(&self) -> u32 {
+        self.state.history.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.state.history.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        let state = &mut *self.state;
+        let Some(keeping) = &self.live.keeping else {
+            return Ok(());
+        };
+        if state.is_kept && state.kept_events == state.history.events.len() {
+            return Ok(());
+        }
+        let mut frozen = Vec::new();
+        freeze(&mut frozen);
+        let written = keeping.write(self.live, state, None, Some(frozen));
+        written.map_err(|error| {
+            let failure = not_kept(&error);
+            state.history.overrun = Some(failure.clone());
+            failure
+        })
+    }
+
+    fn parked(&mut self, _: u64, place: Place) {
+        if self.state.place.replace(place).is_none() {
+            self.live.changed.notify_waiters();
+        }
+    }
+
+    fn ended(&mut self, ended: &EndedRun<'_>) {
+        if let Some(failure) = self.state.history.overrun.take() {
+            self.overflow(ended, &failure);
+        }
+        let state = &mut *self.state;
+        let mut end: Ended = ended.to_result().into();
+        if let Some(keeping) = &self.live.keeping
+            && let Err(error) = keeping.write(self.live, state, Some(&end), None)
+        {
+            // What cannot be kept is not told as if it were.
+            end.status = Status::Failed;
+            end.output = None;
+            end.failure = Some(not_kept(&error));
+        }
+        state.ended = Some(end);
+        state.history.events.shrink_to_fit();
+        self.live.is_over(state);
+        outlets::settle(ended);
+    }
+
+    fn refused(&mut self, _: &RefusedStart<'_>) -> ControlFlow<()> {
+        // Inputs are looked at where executions are begun, which is told at once.
+        ControlFlow::Continue(())
+    }
+
+    fn abandoned(&mut self, _: u64, ticket: Option<&Arc<Ticket>>) {
+        outlets::abandon(ticket);
+    }
+}
+
+fn not_kept(error: &StoreError) -> Failure {
+    Failure::new(
+        "States.Runtime",
+        format!("What the execution has done could not be kept: {error}"),
+    )
+}
+
 impl Live {
+    /// Ends an execution that cannot go on.
+    pub(super) fn fail(&self, at: Timestamp, failure: Failure) {
+        let state = &mut *lock(&self.state);
+        if state.ended.is_some() {
+            return;
+        }
+        let doc = Doc::new();
+        let values = Values {
+            doc: &doc,
+            constants: &doc,
+        };
+        let id = state.history.events.len() as u64 + 1;
+        state.history.push(&HistoryEvent {
+            id,
+            previous_id: id - 1,
+            timestamp: at,
+            values,
+            details: Details::ExecutionFailed { failure: &failure },
+            original: None,
+        });
+        let end = Ended {
+            status: Status::Failed,
+            output: None,
+            failure: Some(failure),
+            at,
+        };
+        if let Some(keeping) = &self.keeping {
+            // If that cannot be written, the next start finds the execution as this one did.
+            let _ = keeping.write(self, state, Some(&end), None);
+        }
+        state.ended = Some(end);
+        self.is_over(state);
+    }
+
+    /// Tells those who wait that it has ended.
+    fn is_over(&self, state: &State) {
+        self.over.store(true, Ordering::Release);
+        let known = self.registry.upgrade().zip(self.itself.upgrade());
+        if let Some((registry, live)) = known {
+            registry.end(&live, state.history.bytes + self.input.len());
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Why it could not be kept, if it should be and is not.
+    pub(super) fn unkept(&self) -> Option<String> {
+        let state = lock(&self.state);
+        if self.keeping.is_none() || state.is_kept {
+            return None;
+        }
+        let failure = state.ended.as_ref().and_then(|end| end.failure.as_ref());
+        let cause = failure.and_then(|failure| failure.cause.as_deref());
+        Some(
+            cause
+                .unwrap_or("The execution could not be kept")
+                .to_owned(),
+        )
+    }
+
+    /// It is not known any more: nothing of it is kept.
+    pub(super) fn unkeep(&self) {
+        if let Some(keeping) = &self.keeping {
+            keeping.store.remove(self.serial);
+        }
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         lock(&self.state).ended.clone()
@@ -152,16 +413,30 @@ impl Live {
     }
 
     /// Waits for its end.
-    pub(crate) async fn wait(&self) -> Ended {
+    pub(super) async fn wait(&self) -> Ended {
+        self.wait_for(|state| state.ended.clone()).await
+    }
+
+    /// Waits until it can be called, or has ended.
+    pub(super) async fn place(&self) -> Option<Place> {
+        self.wait_for(|state| match (state.place, &state.ended) {
+            (_, Some(_)) => Some(None),
+            (place, None) => place.map(Some),
+        })
+        .await
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
         loop {
-            let done = self.done.notified();
-            tokio::pin!(done);
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
             // From here on no notice is missed.
-            done.as_mut().enable();
-            if let Some(ended) = self.ended() {
-                return ended;
+            changed.as_mut().enable();
+            let found = look(&lock(&self.state));
+            if let Some(found) = found {
+                return found;
             }
-            done.await;
+            changed.await;
         }
     }
 }

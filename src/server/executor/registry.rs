@@ -1,4 +1,5 @@
-//! The STANDARD executions that are known, by ARN and by machine, the ended ones up to a bound.
+//! The executions that are known, by ARN and by machine, the ended ones up to a bound: the STANDARD ones, and the EXPRESS
+//! ones if the server was asked to keep some.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -8,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use super::super::limits::{EXECUTIONS_ENDED_MAX, HISTORIES_BYTES_MAX};
 use super::live::Live;
 use crate::stdx::FixedMap;
+use crate::store::MachineKind;
 use crate::task::lock;
 
 /// What a name was found to be.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(super) enum Taken {
     /// The execution is new.
-    New(Arc<Live>),
+    New,
     /// It was started before, with the same input, and is running.
     Same(Arc<Live>),
     /// The name is taken.
@@ -25,22 +27,39 @@ pub(crate) enum Taken {
 struct Tables {
     by_arn: FixedMap<Box<str>, Arc<Live>>,
     by_machine: BTreeMap<(Box<str>, u64), Arc<Live>>,
-    /// In the order of their ends, with the bytes of their histories.
-    ended: VecDeque<(Arc<Live>, usize)>,
-    ended_bytes: usize,
+    ended_standard: EndedOnes,
+    ended_express: EndedOnes,
+}
+
+/// In the order of their ends, with the bytes of their histories.
+#[derive(Debug, Default)]
+struct EndedOnes {
+    queue: VecDeque<(Arc<Live>, usize)>,
+    bytes: usize,
 }
 
 /// Executions that are looked at in one go.
 const LOOK_MAX: usize = 1_000;
 
 /// What is known. Its lock is taken within that of an execution, never the other way round.
-#[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<Tables>);
+#[derive(Debug)]
+pub(super) struct Registry {
+    tables: Mutex<Tables>,
+    /// How many EXPRESS executions are known after their end.
+    express_max: usize,
+}
 
 impl Registry {
+    pub(super) fn new(express_max: usize) -> Registry {
+        Registry {
+            tables: Mutex::default(),
+            express_max,
+        }
+    }
+
     /// Takes an execution's name, unless another has it.
-    pub(super) fn take(&self, live: Arc<Live>) -> Taken {
-        let mut tables = lock(&self.0);
+    pub(super) fn take(&self, live: &Arc<Live>) -> Taken {
+        let mut tables = lock(&self.tables);
         if let Some(known) = tables.by_arn.get(&live.arn) {
             let same_machine = known.origin.machine_created_ms == live.origin.machine_created_ms;
             if same_machine && !known.over.load(Ordering::Acquire) && known.input == live.input {
@@ -51,21 +70,22 @@ impl Registry {
                 return Taken::Other;
             }
         }
-        let replaced = tables.by_arn.insert(live.arn.clone(), Arc::clone(&live));
+        let replaced = tables.by_arn.insert(live.arn.clone(), Arc::clone(live));
         if let Some(old) = replaced {
             tables.by_machine.remove(&place(&old));
+            old.unkeep();
         }
-        tables.by_machine.insert(place(&live), Arc::clone(&live));
-        Taken::New(live)
+        tables.by_machine.insert(place(live), Arc::clone(live));
+        Taken::New
     }
 
     pub(super) fn get(&self, arn: &str) -> Option<Arc<Live>> {
-        lock(&self.0).by_arn.get(arn).cloned()
+        lock(&self.tables).by_arn.get(arn).cloned()
     }
 
     /// The next executions of a machine that were started before the one with that serial number, the latest first.
     pub(super) fn of_machine(&self, machine: &str, before: u64) -> Vec<Arc<Live>> {
-        let tables = lock(&self.0);
+        let tables = lock(&self.tables);
         let range = (
             Bound::Included((machine.into(), 0)),
             Bound::Excluded((machine.into(), before)),
@@ -79,20 +99,44 @@ impl Registry {
 
     /// An execution has ended: the oldest ones may have to make room.
     pub(super) fn end(&self, live: &Arc<Live>, bytes: usize) {
-        let mut tables = lock(&self.0);
-        tables.ended.push_back((Arc::clone(live), bytes));
-        tables.ended_bytes += bytes;
-        while tables.ended.len() > EXECUTIONS_ENDED_MAX || tables.ended_bytes > HISTORIES_BYTES_MAX
-        {
-            let Some((oldest, bytes)) = tables.ended.pop_front() else {
+        let tables = &mut *lock(&self.tables);
+        let (ended, ended_max) = match live.origin.kind {
+            MachineKind::Standard => (&mut tables.ended_standard, EXECUTIONS_ENDED_MAX),
+            MachineKind::Express => (&mut tables.ended_express, self.express_max),
+        };
+        ended.queue.push_back((Arc::clone(live), bytes));
+        ended.bytes += bytes;
+        while ended.queue.len() > ended_max || ended.bytes > HISTORIES_BYTES_MAX {
+            let Some((oldest, bytes)) = ended.queue.pop_front() else {
                 return;
             };
-            tables.ended_bytes -= bytes;
+            ended.bytes -= bytes;
             tables.by_machine.remove(&place(&oldest));
             let current = tables.by_arn.get(&oldest.arn);
             if current.is_some_and(|known| known.serial == oldest.serial) {
                 tables.by_arn.remove(&oldest.arn);
             }
+            oldest.unkeep();
+        }
+    }
+
+    /// STANDARD executions that have not ended.
+    pub(super) fn running(&self) -> usize {
+        let tables = lock(&self.tables);
+        let known = tables.by_arn.values();
+        let standard = known.filter(|live| live.origin.kind == MachineKind::Standard);
+        standard
+            .filter(|live| !live.over.load(Ordering::Acquire))
+            .count()
+    }
+
+    /// An execution whose name was taken has not been started after all.
+    pub(super) fn forget(&self, live: &Live) {
+        let mut tables = lock(&self.tables);
+        tables.by_machine.remove(&place(live));
+        let current = tables.by_arn.get(&live.arn);
+        if current.is_some_and(|known| known.serial == live.serial) {
+            tables.by_arn.remove(&live.arn);
         }
     }
 }

@@ -2,24 +2,21 @@
 
 use super::super::app::App;
 use super::super::error::ApiError;
-use super::super::executor::{TaskAnswer, TokenError};
+use super::super::executor::TokenError;
 use super::super::request::{CAUSE, DATA, ERROR, Fields, TASK_TOKEN};
 use super::super::write::object;
 use crate::history::Failure;
+use crate::task::TaskAnswer;
 use crate::value::Doc;
 
-fn answer(app: &App, token: &str, answer: TaskAnswer<'_>) -> Result<Vec<u8>, ApiError> {
-    match app.executor.answer(token, answer) {
-        Ok(()) => Ok(object(|_| {})),
-        Err(TokenError::Invalid) => Err(ApiError::invalid_token()),
-        Err(TokenError::TimedOut) => Err(ApiError::new(
-            "TaskTimedOut",
-            "Task Timed Out: 'Provided task does not exist anymore'",
-        )),
-    }
+/// What a client says of a task.
+#[derive(Debug)]
+pub(in super::super) struct ClientAnswer<'i> {
+    token: &'i str,
+    answer: TaskAnswer,
 }
 
-pub(super) fn success(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+pub(super) fn success<'i>(fields: &Fields<'_, 'i>) -> Result<ClientAnswer<'i>, ApiError> {
     let token = fields.required_text("taskToken", TASK_TOKEN)?;
     let output = fields.required_text("output", DATA)?;
     fields.finish()?;
@@ -27,23 +24,37 @@ pub(super) fn success(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Api
         let message = format!("Invalid Output: '{error}'");
         return Err(ApiError::new("InvalidOutput", message));
     }
-    answer(app, token, TaskAnswer::Succeeded(output))
+    let answer = TaskAnswer::Succeeded(output.into());
+    Ok(ClientAnswer { token, answer })
 }
 
-pub(super) fn failure(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+pub(super) fn failure<'i>(fields: &Fields<'_, 'i>) -> Result<ClientAnswer<'i>, ApiError> {
     let token = fields.required_text("taskToken", TASK_TOKEN)?;
     let error = fields.text("error", ERROR)?;
     let cause = fields.text("cause", CAUSE)?;
     fields.finish()?;
-    let failure = Failure {
+    let answer = TaskAnswer::Failed(Failure {
         error: error.map(Into::into),
         cause: cause.map(Into::into),
-    };
-    answer(app, token, TaskAnswer::Failed(&failure))
+    });
+    Ok(ClientAnswer { token, answer })
 }
 
-pub(super) fn heartbeat(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+pub(super) fn heartbeat<'i>(fields: &Fields<'_, 'i>) -> Result<ClientAnswer<'i>, ApiError> {
     let token = fields.required_text("taskToken", TASK_TOKEN)?;
     fields.finish()?;
-    answer(app, token, TaskAnswer::Heartbeat)
+    let answer = TaskAnswer::Heartbeat;
+    Ok(ClientAnswer { token, answer })
+}
+
+/// Tells the execution, and answers once it has heard.
+pub(super) async fn told(app: &App, answer: ClientAnswer<'_>) -> Result<Vec<u8>, ApiError> {
+    match app.executor.answer(answer.token, answer.answer).await {
+        Ok(()) => Ok(object(|_| {})),
+        Err(TokenError::Invalid) => Err(ApiError::invalid_token()),
+        Err(TokenError::TimedOut) => Err(ApiError::new(
+            "TaskTimedOut",
+            "Task Timed Out: 'Provided task does not exist anymore'",
+        )),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::app::{App, Target};
 use super::super::arn::{Arn, Qualifier, is_name};
 use super::super::error::ApiError;
-use super::super::executor::{Live, Origin, StartRequest, Taken};
+use super::super::executor::{Live, Origin, StartRequest, Started};
 use super::super::page;
 use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
 use super::super::write::{Object, object};
@@ -53,11 +53,11 @@ impl<'i> Begin<'i> {
     pub(super) fn request<'r>(
         &'r self,
         app: &App,
-        origin: Origin,
+        origin: &'r Origin,
     ) -> Result<StartRequest<'r>, ApiError> {
         let deployed = app
             .executor
-            .deploy(app.key(&origin, self.target.test_case))?;
+            .deploy(app.key(origin, self.target.test_case))?;
         Ok(StartRequest {
             origin,
             deployed,
@@ -75,36 +75,37 @@ pub(super) fn start(
 ) -> Result<Vec<u8>, ApiError> {
     let begin = Begin::read(app, fields, headers)?;
     let origin = app.origin(begin.target)?;
-    let machine = origin.machine.clone();
-    match app.executor.start(begin.request(app, origin)?)? {
-        Taken::New(live) | Taken::Same(live) => Ok(object(|o| {
-            o.string("executionArn", &live.arn);
-            o.time("startDate", live.started);
+    match app.executor.start(begin.request(app, &origin)?)? {
+        Started::New { arn, at } => Ok(object(|o| {
+            o.string("executionArn", &arn);
+            o.time("startDate", at);
         })),
-        Taken::Other => {
-            let arn = execution_arn(app, &machine, &begin.name);
+        Started::Taken { arn } => {
             let message = format!("Execution Already Exists: '{arn}'");
             Err(ApiError::new("ExecutionAlreadyExists", message))
         }
     }
 }
 
-fn execution_arn(app: &App, machine: &str, name: &str) -> String {
-    format!(
-        "arn:aws:states:{}:{}:execution:{machine}:{name}",
-        app.region, app.account
-    )
-}
-
 /// The STANDARD execution that an ARN names.
 pub(super) fn find(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
     match Arn::parse(arn)? {
-        Arn::Execution { .. } => app
-            .executor
-            .find(arn)
-            .ok_or_else(|| ApiError::no_execution(arn)),
+        Arn::Execution { .. } => known(app, arn),
         other => Err(other.out_of_place()),
     }
+}
+
+/// The execution that an ARN names, to be looked at: also an EXPRESS one, if histories of these are kept.
+pub(super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
+    match Arn::parse(arn)? {
+        Arn::Express { .. } if app.executor.keeps_express() => known(app, arn),
+        _ => find(app, arn),
+    }
+}
+
+fn known(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
+    let found = app.executor.find(arn);
+    found.ok_or_else(|| ApiError::no_execution(arn))
 }
 
 /// The members that tell an execution in a list and in a description.
@@ -123,7 +124,7 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
     let arn = fields.required_text("executionArn", ARN)?;
     let data = wants_data(fields)?;
     fields.finish()?;
-    let live = find(app, arn)?;
+    let live = find_any(app, arn)?;
     let ended = live.ended();
     let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
     Ok(object(|o| {
@@ -150,19 +151,26 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
                 o.maybe("cause", failure.cause.as_deref());
             }
         }
-        match status {
-            Status::Failed | Status::TimedOut | Status::Aborted => {
-                o.string("redriveStatus", "REDRIVABLE");
-            }
-            Status::Running | Status::Succeeded => {
-                o.string("redriveStatus", "NOT_REDRIVABLE");
-                let status = status.as_str();
-                let reason = format!("Execution is {status} and cannot be redriven");
-                o.string("redriveStatusReason", &reason);
-            }
+        if live.origin.kind == MachineKind::Standard {
+            redrivable(o, status);
         }
         o.maybe("traceHeader", live.trace_header.as_deref());
     }))
+}
+
+/// Whether an execution can be redriven.
+fn redrivable(o: &mut Object<'_>, status: Status) {
+    match status {
+        Status::Failed | Status::TimedOut | Status::Aborted => {
+            o.string("redriveStatus", "REDRIVABLE");
+        }
+        Status::Running | Status::Succeeded => {
+            o.string("redriveStatus", "NOT_REDRIVABLE");
+            let status = status.as_str();
+            let reason = format!("Execution is {status} and cannot be redriven");
+            o.string("redriveStatusReason", &reason);
+        }
+    }
 }
 
 const STATUSES: [&str; 6] = [
@@ -195,7 +203,7 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
     let (kind, created) = app.machine(target, |machine| {
         Ok((machine.record.kind, machine.record.created_ms))
     })?;
-    if kind == MachineKind::Express {
+    if kind == MachineKind::Express && !app.executor.keeps_express() {
         return Err(ApiError::type_not_supported());
     }
     let list = format!("ListExecutions {arn} {status:?}");
@@ -263,7 +271,14 @@ fn latest(
     }
 }
 
-pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+/// A stop, whose answer has to wait until the execution has ended.
+#[derive(Debug)]
+pub(in super::super) struct Stop {
+    live: Arc<Live>,
+    failure: Failure,
+}
+
+pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Stop, ApiError> {
     let arn = fields.required_text("executionArn", ARN)?;
     let error = fields.text("error", ERROR)?;
     let cause = fields.text("cause", CAUSE)?;
@@ -273,7 +288,11 @@ pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
         error: error.map(Into::into),
         cause: cause.map(Into::into),
     };
-    let at = app.executor.stop(&live, failure);
+    Ok(Stop { live, failure })
+}
+
+pub(super) async fn stopped(app: &App, stop: Stop) -> Result<Vec<u8>, ApiError> {
+    let at = app.executor.stop(&stop.live, stop.failure).await;
     Ok(object(|o| o.time("stopDate", at)))
 }
 

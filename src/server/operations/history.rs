@@ -24,7 +24,7 @@ pub(super) fn get(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErro
     let token = fields.text("nextToken", PAGE_TOKEN)?;
     let data = fields.boolean("includeExecutionData")?.unwrap_or(true);
     fields.finish()?;
-    let live = executions::find(app, arn)?;
+    let live = executions::find_any(app, arn)?;
     let list = format!("GetExecutionHistory {} {arn} {reverse}", live.serial);
     let now = app.now();
     // How many events were shown, or, from the end, how many were there.

@@ -115,6 +115,7 @@ pub(super) fn create(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiE
         ));
     }
     validate::check(definition, kind)?;
+    app.executor.check_logging(&logging)?;
     let now = app.now().millis();
     let record = MachineRecord {
         name: name.into(),
@@ -208,6 +209,9 @@ pub(super) fn update(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiE
     let kind = app.machine(target, |machine| Ok(machine.record.kind))?;
     if let Some(definition) = definition {
         validate::check(definition, kind)?;
+    }
+    if let Some(logging) = &logging {
+        app.executor.check_logging(logging)?;
     }
     let now = app.now().millis();
     app.catalogue.change_machine(target.name, |machine| {

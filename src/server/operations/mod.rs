@@ -21,6 +21,8 @@ use super::error::ApiError;
 use super::request::Fields;
 
 pub(super) use activities::Poll;
+pub(super) use callbacks::ClientAnswer;
+pub(super) use executions::Stop;
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
@@ -30,6 +32,10 @@ pub(super) enum Reply<'i> {
     Now(Vec<u8>),
     /// The end of an execution.
     Execution(Box<SyncStart<'i>>),
+    /// The end of an execution that is stopped.
+    Stop(Stop),
+    /// What a client says of a task.
+    Answer(ClientAnswer<'i>),
     /// A task of an activity.
     Task(Poll<'i>),
     /// The work of a state under test.
@@ -48,6 +54,47 @@ pub(super) struct Headers<'a> {
     /// `X-Amzn-Trace-Id`.
     pub(super) trace: Option<&'a str>,
 }
+
+/// The names of the operations, as they are counted.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CreateStateMachine",
+    "UpdateStateMachine",
+    "DescribeStateMachine",
+    "DescribeStateMachineForExecution",
+    "DeleteStateMachine",
+    "ListStateMachines",
+    "ValidateStateMachineDefinition",
+    "PublishStateMachineVersion",
+    "ListStateMachineVersions",
+    "DeleteStateMachineVersion",
+    "CreateStateMachineAlias",
+    "UpdateStateMachineAlias",
+    "DescribeStateMachineAlias",
+    "ListStateMachineAliases",
+    "DeleteStateMachineAlias",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "StartExecution",
+    "DescribeExecution",
+    "ListExecutions",
+    "StopExecution",
+    "RedriveExecution",
+    "GetExecutionHistory",
+    "SendTaskSuccess",
+    "SendTaskFailure",
+    "SendTaskHeartbeat",
+    "CreateActivity",
+    "DescribeActivity",
+    "ListActivities",
+    "DeleteActivity",
+    "DescribeMapRun",
+    "UpdateMapRun",
+    "ListMapRuns",
+    "StartSyncExecution",
+    "TestState",
+    "GetActivityTask",
+];
 
 /// Does what a request asks for. `operation` is the part of `X-Amz-Target` after the point.
 pub(super) fn perform<'i>(
@@ -78,12 +125,8 @@ pub(super) fn perform<'i>(
         "StartExecution" => executions::start(app, fields, headers)?,
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
-        "StopExecution" => executions::stop(app, fields)?,
         "RedriveExecution" => executions::redrive(app, fields)?,
         "GetExecutionHistory" => history::get(app, fields)?,
-        "SendTaskSuccess" => callbacks::success(app, fields)?,
-        "SendTaskFailure" => callbacks::failure(app, fields)?,
-        "SendTaskHeartbeat" => callbacks::heartbeat(app, fields)?,
         "CreateActivity" => activities::create(app, fields)?,
         "DescribeActivity" => activities::describe(app, fields)?,
         "ListActivities" => activities::list(app, fields)?,
@@ -95,6 +138,10 @@ pub(super) fn perform<'i>(
             let start = sync::start(app, fields, headers)?;
             return Ok(Reply::Execution(Box::new(start)));
         }
+        "StopExecution" => return Ok(Reply::Stop(executions::stop(app, fields)?)),
+        "SendTaskSuccess" => return Ok(Reply::Answer(callbacks::success(fields)?)),
+        "SendTaskFailure" => return Ok(Reply::Answer(callbacks::failure(fields)?)),
+        "SendTaskHeartbeat" => return Ok(Reply::Answer(callbacks::heartbeat(fields)?)),
         "TestState" => return test_state::test(app, fields),
         "GetActivityTask" => return Ok(Reply::Task(activities::poll(app, fields)?)),
 
@@ -111,6 +158,8 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
     match reply {
         Reply::Now(body) => Ok(body),
         Reply::Execution(start) => sync::finish(app, *start).await,
+        Reply::Stop(stop) => executions::stopped(app, stop).await,
+        Reply::Answer(answer) => callbacks::told(app, answer).await,
         Reply::Task(poll) => activities::wait(app, poll).await,
         Reply::Test(waiting) => test_state::finish(app, *waiting).await,
     }

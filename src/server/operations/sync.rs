@@ -59,9 +59,10 @@ pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, A
         origin,
         data,
     } = start;
-    let (live, ended) = app.executor.run_sync(begin.request(app, origin)?).await?;
-    let millis = ended.at.millis().saturating_sub(live.started.millis());
-    let (megabytes, billed_millis) = billed(ended.memory, millis.max(0).unsigned_abs());
+    let finished = app.executor.run_sync(begin.request(app, &origin)?).await?;
+    let ended = &finished.ended;
+    let millis = ended.at.millis().saturating_sub(finished.started.millis());
+    let (megabytes, billed_millis) = billed(finished.memory, millis.max(0).unsigned_abs());
     Ok(object(|o| {
         o.object("billingDetails", |o| {
             o.number("billedDurationInMilliseconds", billed_millis);
@@ -73,21 +74,21 @@ pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, A
             let cause = failure.cause.as_deref();
             o.maybe("cause", cause.filter(|_| ended.status != Status::TimedOut));
         }
-        o.string("executionArn", &live.arn);
+        o.string("executionArn", &finished.arn);
         if data {
-            o.string("input", &live.input);
+            o.string("input", begin.input);
         }
         o.details("inputDetails", "included", data);
-        o.string("name", &live.name);
+        o.string("name", &begin.name);
         if let Some(output) = ended.output.as_deref().filter(|_| data) {
             o.string("output", output);
         }
         o.details("outputDetails", "included", data);
-        o.time("startDate", live.started);
-        o.string("stateMachineArn", &live.origin.machine_arn);
+        o.time("startDate", finished.started);
+        o.string("stateMachineArn", &origin.machine_arn);
         o.string("status", ended.status.as_str());
         o.time("stopDate", ended.at);
-        o.maybe("traceHeader", live.trace_header.as_deref());
+        o.maybe("traceHeader", begin.trace.as_deref());
     }))
 }
 

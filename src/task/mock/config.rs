@@ -22,6 +22,7 @@ use super::place::{Place, near};
 use crate::history::Failure;
 use crate::stdx::FixedMap;
 use crate::task::{Answers, Fixed};
+use crate::value::Prepared;
 
 /// The answers of a test case, by state.
 #[derive(Debug, Default)]
@@ -129,7 +130,7 @@ fn range(text: &str) -> Option<(u32, u32)> {
 fn answer(place: &Place<'_>) -> Result<Fixed, Problem> {
     place.only(&["Return", "Throw"])?;
     match (place.member("Return"), place.member("Throw")) {
-        (Some(result), None) => Ok(Ok(result.json())),
+        (Some(result), None) => Ok(Ok(Prepared::new(&result.json()))),
         (None, Some(throw)) => {
             throw.only(&["Error", "Cause"])?;
             let part = |name| throw.member(name).map(|text| text.string()).transpose();

@@ -208,7 +208,8 @@ impl Shared {
     fn serve(&self, seat: usize) {
         let mut pipes = None;
         let mut doc = Doc::new();
-        while let Some(request) = self.next(seat) {
+        while let Some(mut request) = self.next(seat) {
+            request.reply.called();
             let result = self.ask(seat, &mut pipes, &request.line, &mut doc);
             let is_killed = {
                 let mut seat = lock(&self.seats[seat]);

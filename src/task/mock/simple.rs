@@ -21,6 +21,7 @@ use super::exec::Exec;
 use super::place::Place;
 use crate::history::Failure;
 use crate::task::{Handler, TaskRegistry, TaskRequest};
+use crate::value::Prepared;
 
 /// Most child processes of one entry.
 const PROCESSES_MAX: i64 = 256;
@@ -36,7 +37,10 @@ fn handler(resource: &str, place: &Place<'_>) -> Result<Handler, Problem> {
     place.only(&["result", "error", "cause", "echo", "exec", "processes"])?;
     let answers = ["result", "error", "echo", "exec"].map(|name| place.member(name));
     match answers {
-        [Some(result), None, None, None] => Ok(Handler::Fixed(Arc::new(Ok(result.json())))),
+        [Some(result), None, None, None] => {
+            let result = Prepared::new(&result.json());
+            Ok(Handler::Fixed(Arc::new(Ok(result))))
+        }
         [None, Some(error), None, None] => {
             let cause = place.member("cause").map(|cause| cause.string());
             Ok(Handler::Fixed(Arc::new(Err(Failure {

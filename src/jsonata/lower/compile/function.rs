@@ -2,10 +2,10 @@
 
 use jsonata_core::ast::{AstNode, BinaryOp};
 
-use super::{Binding, Lowerer, Lowering, Names, Place, refuse};
-use super::{LAMBDAS_MAX, Lambda};
+use super::{Binding, Lowerer, Lowering, Names, Place, is_array_constructor, refuse};
+use super::{LAMBDAS_MAX, Lambda, NESTING_MAX};
 use crate::jsonata::Constants;
-use crate::jsonata::lower::op::{Function, Higher, HigherCall, Op};
+use crate::jsonata::lower::op::{Element, Function, Higher, HigherCall, Node, Op, Path, Put};
 use crate::stdx::narrow;
 
 impl<C: Constants> Lowerer<'_, C> {
@@ -39,8 +39,43 @@ impl<C: Constants> Lowerer<'_, C> {
         if !arities.contains(&arguments.len()) {
             return refuse("a function's other number of arguments");
         }
-        let arguments = self.arguments(arguments, place)?;
-        Ok(Op::Call(function, arguments))
+        match (function, arguments) {
+            (Function::Sum | Function::Max | Function::Min | Function::Average, [list]) => {
+                self.aggregate(function, list, place)
+            }
+            (Function::Merge, [AstNode::Array(elements)]) => match elements.as_slice() {
+                [base, AstNode::Object(pairs)] => self.put(base, pairs, place),
+                _ => Ok(Op::Call(function, self.arguments(arguments, place)?)),
+            },
+            _ => Ok(Op::Call(function, self.arguments(arguments, place)?)),
+        }
+    }
+
+    fn aggregate(&mut self, function: Function, list: &AstNode, place: Place) -> Lowering<Op> {
+        Ok(match self.op(list, place)? {
+            Op::Path(path) if is_numeric(&path) => Op::Over(function, path),
+            Op::Reach(reach) if is_numeric(&reach.path) => Op::Over(function, Box::new(reach.path)),
+            list => Op::Call(function, [list].into()),
+        })
+    }
+
+    /// `$merge([base, {…}])`
+    fn put(&mut self, base: &AstNode, pairs: &[(AstNode, AstNode)], place: Place) -> Lowering<Op> {
+        let base = Element {
+            op: self.op(base, place)?,
+            whole: is_array_constructor(base),
+        };
+        Ok(match self.object(pairs, place)? {
+            Op::Object(members) if !members.computes => Op::Put(Box::new(Put {
+                base,
+                members: *members,
+            })),
+            op => {
+                let members = Element { op, whole: false };
+                let list = Op::Array([base, members].into());
+                Op::Call(Function::Merge, [list].into())
+            }
+        })
     }
 
     fn arguments(&mut self, arguments: &[&AstNode], place: Place) -> Lowering<Box<[Op]>> {
@@ -78,7 +113,18 @@ impl<C: Constants> Lowerer<'_, C> {
         place: Place,
     ) -> Lowering<Op> {
         self.calls += 1;
+        self.deepen(lambda)?;
         Ok(Op::Apply(lambda, self.arguments(arguments, place)?))
+    }
+
+    /// A lambda is called here: its body's levels are below this one.
+    fn deepen(&mut self, lambda: u32) -> Lowering<()> {
+        let deepest = self.nesting + self.depths[lambda as usize];
+        if deepest > NESTING_MAX {
+            return refuse("calls that nest too deeply");
+        }
+        self.deepest = self.deepest.max(deepest);
+        Ok(())
     }
 
     /// A lambda, in whose body its own name means nothing: one that calls itself is not lowered.
@@ -113,8 +159,11 @@ impl<C: Constants> Lowerer<'_, C> {
         // Of two parameters of one name the last is seen.
         names.bound.reverse();
         self.scopes.push(names);
+        let outer = std::mem::replace(&mut self.deepest, self.nesting);
         let body = self.op(body, place);
+        let deepest = std::mem::replace(&mut self.deepest, outer);
         self.scopes.pop();
+        self.depths.push(deepest - self.nesting);
         self.lambdas.push(Lambda {
             parameters: parameters.into(),
             body: body?,
@@ -141,6 +190,7 @@ impl<C: Constants> Lowerer<'_, C> {
             },
             _ => return refuse("a computed function"),
         };
+        self.deepen(lambda)?;
         let parameters = self.lambdas[lambda as usize].parameters.len();
         if higher == Higher::Reduce && parameters < 2 {
             return refuse("a reduction by a function of one argument");
@@ -179,6 +229,7 @@ impl<C: Constants> Lowerer<'_, C> {
                     return refuse("too many functions");
                 }
                 let slot = self.slot();
+                self.depths.push(2);
                 self.lambdas.push(Lambda {
                     parameters: [slot].into(),
                     body: Op::Call(function, [Op::Slot(slot)].into()),
@@ -190,6 +241,18 @@ impl<C: Constants> Lowerer<'_, C> {
             _ => refuse("a function of the library as a value"),
         }
     }
+}
+
+/// True for a path whose last step gives a number for each item, or fails: what aggregates take without a list.
+fn is_numeric(path: &Path) -> bool {
+    let [_, .., last] = &*path.steps else {
+        return false;
+    };
+    let gives_numbers = matches!(
+        last.node,
+        Node::Name(_) | Node::Op(Op::Arithmetic(..) | Op::Negate(_))
+    );
+    gives_numbers && last.stages.is_empty() && !path.keep
 }
 
 /// True if the calls that a lambda ends in are all plain ones, whose results it passes on as they are.

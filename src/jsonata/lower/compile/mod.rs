@@ -14,7 +14,8 @@ use crate::jsonata::{Constants, Dialect, Root};
 use crate::stdx::narrow;
 use crate::value::{MemberName, Val, escape};
 
-/// Levels of an expression; evaluation recurses over them.
+/// Levels of an expression, where a lambda that is called stands for its body; evaluation recurses over them. The slow
+/// path has two levels for one of these at most, so that it never comes to AWS's bound with what is lowered.
 const NESTING_MAX: usize = 48;
 
 /// Lambdas of an expression, each of which may call those before it.
@@ -35,6 +36,10 @@ pub(super) struct Lowerer<'c, C> {
     pub(super) slots: u32,
     scopes: Vec<Names>,
     nesting: usize,
+    /// The deepest level so far, those of the lambdas that are called there included.
+    deepest: usize,
+    /// How many levels the body of each lambda has.
+    depths: Vec<usize>,
     ops: usize,
     /// Calls that were lowered so far.
     calls: usize,
@@ -77,6 +82,8 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             slots: 0,
             scopes: Vec::new(),
             nesting: 0,
+            deepest: 0,
+            depths: Vec::new(),
             ops: 0,
             calls: 0,
             nests: false,
@@ -147,6 +154,7 @@ impl<'c, C: Constants> Lowerer<'c, C> {
         if self.nesting > NESTING_MAX || self.ops > OPS_MAX {
             return refuse("too large");
         }
+        self.deepest = self.deepest.max(self.nesting);
         let op = self.any(ast, place);
         self.nesting -= 1;
         op
@@ -438,7 +446,9 @@ impl<'c, C: Constants> Lowerer<'c, C> {
             };
             members.push((key, self.op(value, place)?));
         }
+        let is_computed = |(key, _): &(ObjectKey, Op)| matches!(key, ObjectKey::Computed(_));
         Ok(Op::Object(Box::new(Object {
+            computes: members.iter().any(is_computed),
             members: members.into(),
             outer,
             last: false,

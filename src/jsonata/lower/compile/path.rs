@@ -3,8 +3,9 @@
 use jsonata_core::ast::{AstNode, PathStep, Stage as AstStage};
 
 use super::{Lowerer, Lowering, Place, refuse};
-use crate::jsonata::lower::op::{Filtered, MemberOf, Node, Op, Path, Stage, Step};
+use crate::jsonata::lower::op::{Filtered, MemberOf, Node, Op, Path, Reach, Stage, Step};
 use crate::jsonata::{Constants, Dialect, Root};
+use crate::value::MemberName;
 
 impl<C: Constants> Lowerer<'_, C> {
     pub(super) fn path(&mut self, steps: &[PathStep], place: Place) -> Lowering<Op> {
@@ -175,6 +176,11 @@ fn path_op(steps: Vec<Step>, whole: bool, keep: bool) -> Op {
         keep,
     };
     let plain = |step: &Step| step.stages.is_empty() && !keep;
+    if let Some((root, names)) = reached(&path.steps)
+        && path.steps.iter().all(plain)
+    {
+        return Op::Reach(Box::new(Reach { root, names, path }));
+    }
     let (slot, member) = match &*path.steps {
         [step] if plain(step) => (None, &step.node),
         [first, step] if plain(first) && plain(step) => match &first.node {
@@ -191,6 +197,19 @@ fn path_op(steps: Vec<Step>, whole: bool, keep: bool) -> Op {
         member: member.clone(),
         path,
     }))
+}
+
+/// A root, and the names that are all that follows on it.
+fn reached(steps: &[Step]) -> Option<(u32, Box<[MemberName]>)> {
+    let (first, rest) = steps.split_first()?;
+    let Node::Op(Op::Root(root)) = first.node else {
+        return None;
+    };
+    let names = rest.iter().map(|step| match &step.node {
+        Node::Name(member) => Some(member.clone()),
+        Node::Op(_) | Node::Raw(_) | Node::Group(_) => None,
+    });
+    Some((root, names.collect::<Option<_>>()?))
 }
 
 /// True for a step that makes a path a stream of tuples.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::super::app::App;
 use super::super::super::error::ApiError;
+use super::expression;
 use super::request::{Mock, StateFields, Test, quoted, text};
 use crate::asl::{self, MachineType};
 use crate::compile::compile;
@@ -15,6 +16,7 @@ use crate::interp::{
     Completion, Execution, Invocation, MachineIdentity, Outcome, Start, StartError, Yield,
 };
 use crate::program::Program;
+use crate::stdx::Timestamp;
 
 /// Sets the variables before the state under test.
 const PRELUDE: &str = "StateBeforeTheTest";
@@ -25,6 +27,9 @@ const END: &str = "StateNeverReached";
 
 /// The variable that stands for `$$` if the request says what it is.
 const CONTEXT: &str = "contextObjectOfTheTest";
+
+/// What AWS calls the state under test in the context object, whatever its name is.
+const STATE_NAME: &str = "StateName";
 
 /// Steps of a run, beside its retries.
 const STEPS_MAX: u32 = 16;
@@ -55,18 +60,32 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// The variables as one JSON object.
-    pub(super) fn variables(&self) -> String {
-        let members: Vec<String> = self
-            .assigned
-            .iter()
+    /// The variables after the state as one JSON object: those that were given, and those that it set. Nothing if there
+    /// are none.
+    pub(super) fn variables(&self, given: Option<&str>) -> Option<String> {
+        let given: StateFields = serde_json::from_str(given.unwrap_or("{}")).unwrap_or_default();
+        let is_set = |name: &str| self.assigned.iter().any(|(set, _)| set == name);
+        let kept = given.iter().filter(|(name, _)| !is_set(name));
+        let kept = kept.map(|(name, json)| (name, json.get()));
+        let set = self.assigned.iter().map(|(name, json)| (name, &**json));
+        let members: Vec<String> = kept
+            .chain(set)
             .map(|(name, json)| format!("{}:{json}", quoted(name)))
             .collect();
-        format!("{{{}}}", members.join(","))
+        (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
     }
 }
 
-/// The state as something that runs: a Map or a Parallel, whose work is mocked, as a Task.
+/// Fields of a Map that are evaluated before its first iteration, if it is in JSONata.
+const BEFORE_ITEMS: &[&str] = &[
+    "Items",
+    "MaxConcurrency",
+    "ToleratedFailureCount",
+    "ToleratedFailurePercentage",
+];
+
+/// The state as something that runs: a Map or a Parallel, whose work is mocked, as a Task. What a Map in JSONata
+/// evaluates before its items are the Task's arguments, so that they fail, are tried again and are caught as the Map's.
 pub(super) fn runnable(state: &StateFields, kind: &str) -> StateFields {
     let mut state = state.clone();
     if kind == "Map" || kind == "Parallel" {
@@ -76,14 +95,29 @@ pub(super) fn runnable(state: &StateFields, kind: &str) -> StateFields {
             "End",
             "InputPath",
             "Next",
+            "Output",
             "OutputPath",
+            "QueryLanguage",
             "ResultPath",
             "ResultSelector",
             "Retry",
         ];
+        let evaluated: Vec<String> = BEFORE_ITEMS
+            .iter()
+            .filter_map(|name| Some(format!("\"{name}\":{}", state.get(*name)?.get())))
+            .filter(|field| kind == "Map" && field.contains(":\"{%"))
+            .collect();
+        let of_parallel = ["Arguments", "Parameters"];
         state.retain(|name, _| {
-            of_both.contains(&&**name) || (kind == "Parallel" && name == "Parameters")
+            of_both.contains(&&**name) || (kind == "Parallel" && of_parallel.contains(&&**name))
         });
+        if !evaluated.is_empty() {
+            set(
+                &mut state,
+                "Arguments",
+                &format!("{{{}}}", evaluated.join(",")),
+            );
+        }
         set(&mut state, "Type", "\"Task\"");
         let function = "\"arn:aws:lambda:us-east-1:123456789012:function:mocked\"";
         set(&mut state, "Resource", function);
@@ -119,11 +153,17 @@ pub(super) fn targets(state: &StateFields) -> BTreeSet<String> {
 pub(super) struct Scene<'a> {
     app: &'a App,
     pub(super) test: &'a Test<'a>,
+    /// When the state is entered.
+    now: Timestamp,
+    /// Names of the machine and of the execution.
+    ids: [String; 2],
 }
 
 /// What the events say.
 #[derive(Debug, Default)]
 struct Seen {
+    /// What an expression of the state failed with.
+    failure: Option<Failure>,
     output: Option<String>,
     next: Option<String>,
     assigned: Vec<(String, String)>,
@@ -144,6 +184,19 @@ impl Seen {
                     .map(|&(name, val)| (name.to_owned(), event.values.to_json(val)))
                     .collect();
             }
+            Details::EvaluationFailed { failure, state, .. } if state == name => {
+                let mut failure = failure.clone();
+                // Only a state that stands for a Map has arguments of these names.
+                let cause = failure.cause.map(|cause| {
+                    BEFORE_ITEMS
+                        .iter()
+                        .fold(cause.into_string(), |cause, field| {
+                            cause.replace(&format!("'Arguments/{field}'"), &format!("'{field}'"))
+                        })
+                });
+                failure.cause = cause.map(Into::into);
+                self.failure = Some(failure);
+            }
             Details::StateEntered { name: entered, .. } if self.output.is_some() => {
                 self.next.get_or_insert_with(|| entered.to_owned());
             }
@@ -154,7 +207,12 @@ impl Seen {
 
 impl<'a> Scene<'a> {
     pub(super) fn new(app: &'a App, test: &'a Test<'a>) -> Scene<'a> {
-        Scene { app, test }
+        Scene {
+            app,
+            test,
+            now: app.now(),
+            ids: [app.ids.uuid(), app.ids.uuid()],
+        }
     }
 
     /// The machine around a state.
@@ -178,8 +236,24 @@ impl<'a> Scene<'a> {
                 variables.push(format!("{}:{json}", quoted(name)));
             }
         }
-        let context = self.test.context;
-        variables.extend(context.map(|context| format!("\"{CONTEXT}\":{context}")));
+        let is_jsonata = self.test.is_jsonata();
+        let mut fields: Vec<String> = state
+            .iter()
+            .map(|(name, json)| format!("{}:{json}", quoted(name)))
+            .collect();
+        if is_jsonata && !state.contains_key("QueryLanguage") {
+            fields.push("\"QueryLanguage\":\"JSONata\"".to_owned());
+        }
+        let mut fields = fields.join(",");
+        let context = match self.test.context {
+            None if is_jsonata && fields.contains("$states") => Some(self.context(state)),
+            given => given.map(str::to_owned),
+        };
+        variables.extend(
+            context
+                .as_ref()
+                .map(|context| format!("\"{CONTEXT}\":{context}")),
+        );
         if !variables.is_empty() {
             states.push(format!(
                 "\"{PRELUDE}\":{{\"Type\":\"Pass\",\"Assign\":{{{}}},\"Next\":{}}}",
@@ -188,12 +262,9 @@ impl<'a> Scene<'a> {
             ));
             start = PRELUDE;
         }
-        let fields: Vec<String> = state
-            .iter()
-            .map(|(name, json)| format!("{}:{json}", quoted(name)))
-            .collect();
-        let mut fields = fields.join(",");
-        if context.is_some() {
+        if context.is_some() && is_jsonata {
+            fields = expression::with_context(&fields, CONTEXT);
+        } else if context.is_some() {
             fields = fields
                 .replace("\"$$", &format!("\"${CONTEXT}"))
                 .replace("$$.", &format!("${CONTEXT}."));
@@ -209,10 +280,33 @@ impl<'a> Scene<'a> {
         )
     }
 
+    /// The context object of a test that does not say what it is.
+    fn context(&self, state: &StateFields) -> String {
+        let App {
+            region, account, ..
+        } = self.app;
+        let [machine, execution] = [0, 1].map(|n| self.ids[n].as_str());
+        let role = self.test.role_arn.map_or("null".to_owned(), quoted);
+        let kind = state.get("Type").and_then(|raw| text(raw));
+        let retries = match kind.as_deref() {
+            Some("Task") => format!(",\"RetryCount\":{}", self.test.retry_count),
+            _ => String::new(),
+        };
+        format!(
+            "{{\"Execution\":{{\"Id\":\"arn:aws:states:{region}:{account}:express:{machine}:{execution}\",\
+             \"Input\":{input},\"StartTime\":\"{now}\",\"Name\":\"{execution}\",\"RoleArn\":{role}}},\
+             \"StateMachine\":{{\"Id\":\"arn:aws:states:{region}:{account}:stateMachine:{machine}\",\
+             \"Name\":\"{machine}\"}},\
+             \"State\":{{\"Name\":\"{STATE_NAME}\",\"EnteredTime\":\"{now}\"{retries}}}}}",
+            input = self.test.input,
+            now = self.now,
+        )
+    }
+
     /// The machine that does the work of a Task, and nothing else.
     pub(super) fn work(&self) -> String {
         let mut state = StateFields::new();
-        for name in ["InputPath", "Parameters", "Resource", "Type"] {
+        for name in ["Arguments", "InputPath", "Parameters", "Resource", "Type"] {
             if let Some(json) = self.test.state.get(name) {
                 set(&mut state, name, json.get());
             }
@@ -240,7 +334,7 @@ impl<'a> Scene<'a> {
         let mut run = Run {
             program: &program,
             execution: Execution::new(),
-            now: self.app.now(),
+            now: self.now,
             seen: Seen::default(),
             name: self.test.name(),
         };
@@ -267,7 +361,7 @@ impl<'a> Scene<'a> {
 struct Run<'p> {
     program: &'p Program,
     execution: Execution,
-    now: crate::stdx::Timestamp,
+    now: Timestamp,
     seen: Seen,
     name: &'p str,
 }
@@ -287,11 +381,13 @@ impl Run<'_> {
         for _ in 0..STEPS_MAX + test.retry_count {
             let yielded = self.step();
             let left = self.seen.output.is_some();
+            failure = self.seen.failure.take().or(failure);
             match yielded {
                 Yield::Done => {
                     if let Some(Outcome::Failed(failed) | Outcome::TimedOut(failed)) =
                         self.execution.outcome()
                         && !left
+                        && failure.is_none()
                     {
                         failure = Some(failed.clone());
                     }
@@ -344,6 +440,7 @@ impl Run<'_> {
             output,
             next,
             assigned,
+            ..
         } = self.seen;
         let ending = match output {
             Some(output) => Ending::Left { output, next },

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::super::error::ApiError;
 use super::super::super::request::{ARN, CAUSE, DATA, DEFINITION, ERROR, Fields, Text};
+use super::shapes::Validation;
 use crate::history::Failure;
 use crate::value::escape;
 
@@ -42,6 +43,13 @@ pub(super) struct Test<'i> {
     pub(super) variables: Option<&'i str>,
     /// The same: `$$`.
     pub(super) context: Option<&'i str>,
+    pub(super) role_arn: Option<&'i str>,
+    /// How a mocked result is held against what the service may answer.
+    pub(super) validation: Validation,
+    /// Iterations of a Map that are said to have failed.
+    pub(super) failed_iterations: u32,
+    /// What a Map's `ItemReader` is said to have read: JSON text.
+    pub(super) reader_data: Option<&'i str>,
     /// Retries that the state's retrier has made already.
     pub(super) retry_count: u32,
 }
@@ -55,12 +63,16 @@ const ANY: Text = Text::sensitive(0, usize::MAX);
 /// Most retries that may be said to have been made.
 const RETRIES_MAX: i64 = 10_000;
 
-fn mock<'i>(fields: &Fields<'_, 'i>) -> Result<Option<Mock<'i>>, ApiError> {
+fn mock<'i>(fields: &Fields<'_, 'i>) -> Result<(Option<Mock<'i>>, Validation), ApiError> {
     let Some(mock) = fields.object("mock")? else {
-        return Ok(None);
+        return Ok((None, Validation::Strict));
     };
     let result = mock.text("result", DATA)?;
-    mock.one_of("fieldValidationMode", &["STRICT", "PRESENT", "NONE"])?;
+    let validation = match mock.one_of("fieldValidationMode", &["STRICT", "PRESENT", "NONE"])? {
+        Some(1) => Validation::Present,
+        Some(2) => Validation::None,
+        _ => Validation::Strict,
+    };
     let error = match mock.object("errorOutput")? {
         None => None,
         Some(error) => Some(Failure {
@@ -69,8 +81,8 @@ fn mock<'i>(fields: &Fields<'_, 'i>) -> Result<Option<Mock<'i>>, ApiError> {
         }),
     };
     match (result, error) {
-        (Some(result), None) => Ok(Some(Mock::Result(result.into()))),
-        (None, Some(error)) => Ok(Some(Mock::Error(error))),
+        (Some(result), None) => Ok((Some(Mock::Result(result.into())), validation)),
+        (None, Some(error)) => Ok((Some(Mock::Error(error)), validation)),
         (None, None) | (Some(_), Some(_)) => Err(ApiError::validation(
             "A test mock should have only one of the following fields: [result, errorOutput].",
         )),
@@ -92,7 +104,7 @@ fn object<'i>(fields: &Fields<'_, 'i>, name: &str) -> Result<Option<&'i str>, Ap
 impl<'i> Test<'i> {
     pub(super) fn read(fields: &Fields<'_, 'i>) -> Result<Test<'i>, ApiError> {
         let definition = fields.required_text("definition", DEFINITION)?;
-        fields.text("roleArn", ARN)?;
+        let role_arn = fields.text("roleArn", ARN)?;
         let input = fields.text("input", DATA)?.unwrap_or("{}");
         let level = match fields.one_of("inspectionLevel", &["INFO", "DEBUG", "TRACE"])? {
             Some(1) => Level::Debug,
@@ -101,17 +113,18 @@ impl<'i> Test<'i> {
         };
         let reveals = fields.boolean("revealSecrets")?.unwrap_or(false);
         let state_name = fields.text("stateName", ANY)?;
-        let mut retry_count = None;
+        let (mut retry_count, mut failed_iterations, mut reader_data) = (None, None, None);
         if let Some(configuration) = fields.object("stateConfiguration")? {
             retry_count = configuration.integer("retrierRetryCount", 0..=RETRIES_MAX)?;
             configuration.text("errorCausedByState", ANY)?;
-            configuration.integer("mapIterationFailureCount", 0..=i64::from(i32::MAX))?;
-            configuration.text("mapItemReaderData", ANY)?;
+            let count = 0..=i64::from(i32::MAX);
+            failed_iterations = configuration.integer("mapIterationFailureCount", count)?;
+            reader_data = configuration.text("mapItemReaderData", ANY)?;
         }
         fields.finish()?;
         let variables = object(fields, "variables")?;
         let context = object(fields, "context")?;
-        let mock = mock(fields)?;
+        let (mock, validation) = mock(fields)?;
         fields.finish()?;
         if reveals && mock.is_some() {
             return Err(ApiError::validation(
@@ -132,6 +145,10 @@ impl<'i> Test<'i> {
             mock,
             variables,
             context,
+            role_arn,
+            validation,
+            failed_iterations: u32::try_from(failed_iterations.unwrap_or(0)).unwrap_or(0),
+            reader_data,
             retry_count: u32::try_from(retry_count.unwrap_or(0)).unwrap_or(0),
         })
     }
@@ -156,14 +173,15 @@ impl<'i> Test<'i> {
         format!("/States/{}", self.name())
     }
 
-    /// `QueryLanguage` of the state, or of the machine that it stands in.
-    pub(super) fn query_language(&self) -> Option<String> {
+    /// True by the `QueryLanguage` of the state, or of the machine that it stands in.
+    pub(super) fn is_jsonata(&self) -> bool {
         let of_machine = || {
             self.state_name?;
             let machine: StateFields = serde_json::from_str(self.definition).ok()?;
             text(machine.get("QueryLanguage")?)
         };
-        self.text_field("QueryLanguage").or_else(of_machine)
+        let language = self.text_field("QueryLanguage").or_else(of_machine);
+        language.as_deref() == Some("JSONata")
     }
 
     /// A field of the state that is a text.

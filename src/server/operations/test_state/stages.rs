@@ -37,6 +37,10 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
         found.extend(value.map(|value| (name, value)));
         there
     };
+    if scene.test.is_jsonata() {
+        inspect_jsonata(scene, kind, ran, &mut add);
+        return found;
+    }
     let input_path = ("InputPath", "InputPath");
     if kind == "Pass" && state.contains_key("Result") {
         add(
@@ -70,7 +74,7 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
         "Map" => {
             let items = [("InputPath", "ItemsPath")];
             add("afterItemsPath", items_of(scene, &items));
-            for (name, number) in map_numbers(state) {
+            for (name, number) in map_numbers(scene) {
                 add(name, Some(number));
             }
         }
@@ -95,8 +99,37 @@ pub(super) fn inspect(scene: &Scene<'_>, kind: &str, ran: &Ran) -> Vec<(&'static
     found
 }
 
+/// Of a state in JSONata, AWS shows the arguments of a Task, its result, and how a Map is bounded.
+fn inspect_jsonata(
+    scene: &Scene<'_>,
+    kind: &str,
+    ran: &Ran,
+    add: &mut impl FnMut(&'static str, Option<String>) -> bool,
+) {
+    if kind == "Map" {
+        for (name, number) in map_numbers(scene) {
+            add(name, Some(number));
+        }
+    }
+    if kind != "Task" {
+        return;
+    }
+    let arguments = scene.test.state.contains_key("Arguments");
+    if arguments
+        && !add(
+            "afterArguments",
+            stage(scene, "Pass", &[("Output", "Arguments")]),
+        )
+    {
+        return;
+    }
+    if let (Some(Mock::Result(result)), None) = (&scene.test.mock, &ran.failure) {
+        add("result", Some(result.clone().into_owned()));
+    }
+}
+
 /// How a Map is bounded.
-fn map_numbers(state: &StateFields) -> impl Iterator<Item = (&'static str, String)> {
+fn map_numbers(scene: &Scene<'_>) -> impl Iterator<Item = (&'static str, String)> {
     let fields = [
         ("MaxConcurrency", "maxConcurrency", Some("0")),
         ("ToleratedFailureCount", "toleratedFailureCount", None),
@@ -106,39 +139,91 @@ fn map_numbers(state: &StateFields) -> impl Iterator<Item = (&'static str, Strin
             None,
         ),
     ];
-    fields.into_iter().filter_map(|(field, name, default)| {
-        let given = state.get(field).map(|raw| raw.get());
-        Some((name, given.or(default)?.to_owned()))
-    })
+    fields
+        .into_iter()
+        .filter_map(move |(field, name, default)| {
+            let given = number(scene, field).or_else(|| default.map(str::to_owned))?;
+            // It is a float of the API's model.
+            let is_float = name == "toleratedFailurePercentage" && given.parse::<u64>().is_ok();
+            Some((name, if is_float { given + ".0" } else { given }))
+        })
+}
+
+/// What a field of a Map, its expression or its path gives, if that is a number.
+fn number(scene: &Scene<'_>, field: &str) -> Option<String> {
+    let state = &scene.test.state;
+    let found = match state.get(field) {
+        Some(raw) if scene.test.is_jsonata() && raw.get().starts_with('"') => {
+            stage(scene, "Pass", &[("Output", field)])
+        }
+        Some(raw) => Some(raw.get().to_owned()),
+        None => at_path(scene, state.get(&format!("{field}Path"))?.get()),
+    };
+    // A number's text, for it is written as it is.
+    found.filter(|text| matches!(serde_json::from_str(text), Ok(serde_json::Value::Number(_))))
+}
+
+/// True if more iterations are said to have failed than the Map tolerates.
+pub(super) fn exceeds_tolerance(scene: &Scene<'_>) -> bool {
+    let failed = scene.test.failed_iterations;
+    if failed == 0 || !matches!(scene.test.mock, Some(Mock::Result(_))) {
+        return false;
+    }
+    let failed = f64::from(failed);
+    let tolerated = |field: &str| number(scene, field)?.parse::<f64>().ok();
+    let beyond_count = tolerated("ToleratedFailureCount").is_some_and(|count| failed > count);
+    let beyond_percentage = tolerated("ToleratedFailurePercentage").is_some_and(|percentage| {
+        let items = item_count(scene).filter(|count| *count > 0);
+        items.is_some_and(|items| failed * 100.0 / items as f64 > percentage)
+    });
+    beyond_count || beyond_percentage
+}
+
+/// How many items a Map has.
+fn item_count(scene: &Scene<'_>) -> Option<usize> {
+    let items = match (scene.test.reader_data, scene.test.is_jsonata()) {
+        (Some(data), _) => Some(data.to_owned()),
+        (None, true) => stage(scene, "Pass", &[("Output", "Items")]),
+        (None, false) => items_of(scene, &[("InputPath", "ItemsPath")]),
+    };
+    match serde_json::from_str(&items?).ok()? {
+        serde_json::Value::Array(items) => Some(items.len()),
+        serde_json::Value::Object(members) => Some(members.len()),
+        _ => None,
+    }
 }
 
 /// What `ItemsPath` finds in what `InputPath` has left.
 fn items_of(scene: &Scene<'_>, items: &[(&str, &str)]) -> Option<String> {
-    let state = &scene.test.state;
-    let items_path = state.get("ItemsPath").and_then(|raw| text(raw));
-    match items_path.as_deref() {
+    let items_path = scene.test.state.get("ItemsPath");
+    match items_path.and_then(|raw| text(raw)).as_deref() {
         None | Some("$") => stage(scene, "Pass", &[("InputPath", "InputPath")]),
         // One that does not start from the effective input can stand alone; one that does is put behind InputPath.
         Some(path) if path.starts_with("$.") || path.starts_with("$[") => {
-            let mut selector = StateFields::new();
-            if let Some(input_path) = state.get("InputPath") {
-                set(&mut selector, "InputPath", input_path.get());
-            }
-            set(&mut selector, "Type", "\"Pass\"");
-            set(&mut selector, "End", "true");
-            set(
-                &mut selector,
-                "Parameters",
-                &format!("{{\"items.$\":{}}}", super::request::quoted(path)),
-            );
-            set(&mut selector, "OutputPath", "\"$.items\"");
-            let ran = scene.run(&selector, &BTreeSet::new()).ok()?.ok()?;
-            match ran.ending {
-                Ending::Left { output, .. } => Some(output),
-                Ending::Failed | Ending::Retried { .. } => None,
-            }
+            at_path(scene, items_path?.get())
         }
         Some(_) => stage(scene, "Pass", items),
+    }
+}
+
+/// What a path, a JSON string, finds in the effective input.
+fn at_path(scene: &Scene<'_>, path: &str) -> Option<String> {
+    let mut selector = StateFields::new();
+    if let Some(input_path) = scene.test.state.get("InputPath") {
+        set(&mut selector, "InputPath", input_path.get());
+    }
+    set(&mut selector, "Type", "\"Pass\"");
+    set(&mut selector, "End", "true");
+    set(
+        &mut selector,
+        "Parameters",
+        &format!("{{\"found.$\":{path}}}"),
+    );
+    set(&mut selector, "OutputPath", "\"$.found\"");
+    let ran = scene.run(&selector, &BTreeSet::new()).ok()?.ok()?;
+    match ran.ending {
+        Ending::Left { output, .. } => Some(output),
+        Ending::Failed | Ending::Retried { .. } => None,
     }
 }
 

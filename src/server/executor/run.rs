@@ -1,0 +1,559 @@
+//! [`Executor`]: starts executions on the engine, knows those of which a history is kept, takes in answers.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::super::error::ApiError;
+use super::super::ids::Ids;
+use super::clients::{self, Activities, HandOn, Places, TokenError};
+use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
+use super::durable::{Keeping, StoredRevision};
+use super::live::{Ended, History, Live, LiveParts, State};
+use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
+use super::registry::{Registry, Taken};
+use super::{Finished, Origin, StartRequest, Started};
+use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit, Limits};
+use crate::history::Failure;
+use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
+use crate::log::Rotation;
+use crate::metrics::{Api, Metrics};
+use crate::runtime::outlet::{Group, Outlet};
+use crate::runtime::seat::{Beginning, FirstTurn, Resumption};
+use crate::runtime::ticket::{NoResult, Ticket};
+use crate::stdx::Timestamp;
+use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecord};
+use crate::task::TaskAnswer;
+use crate::value::Doc;
+
+/// Threads that may wait for the disk, for each that there would be otherwise.
+const WAITING_FACTOR: usize = 4;
+
+/// Runs executions.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    engine: Engine,
+    ids: Arc<Ids>,
+    deployments: Deployments,
+    registry: Arc<Registry>,
+    activities: Arc<Activities>,
+    logs: Arc<LogGroups>,
+    places: Arc<Places>,
+    /// Where STANDARD executions are kept, if they are to outlive the process.
+    store: Option<Arc<ExecutionStore>>,
+    /// How many EXPRESS executions are known after their end: 0 if their histories are not kept.
+    express_max: usize,
+    serial: AtomicU64,
+}
+
+/// What an executor is made with.
+#[derive(Debug)]
+pub(crate) struct ExecutorOptions<'a> {
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: TaskSource,
+    pub(crate) home: Home<'a>,
+    pub(crate) limits: Limits,
+    pub(crate) logs: LogTarget,
+    pub(crate) rotation: Rotation,
+    pub(crate) express_history: usize,
+    pub(crate) store: Option<Arc<ExecutionStore>>,
+}
+
+/// A task that an activity worker has taken.
+#[derive(Debug)]
+pub(crate) struct ActivityTask {
+    pub(crate) token: String,
+    pub(crate) input: String,
+}
+
+impl Executor {
+    /// Must be called on a tokio runtime: its threads begin executions.
+    pub(crate) fn new(options: ExecutorOptions<'_>) -> Result<Executor, engine::Error> {
+        let ids = options.ids;
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let builder = Engine::builder();
+        let (builder, seats) = match &options.store {
+            None => (builder, threads),
+            // These wait for the disk now and then, and several that wait share one write.
+            Some(_) => (
+                builder.workers(threads * WAITING_FACTOR),
+                threads * WAITING_FACTOR,
+            ),
+        };
+        let engine = builder
+            .clock(Arc::clone(&options.clock))
+            .limits(options.limits)
+            .seed(ids.seed())
+            .seats(seats)
+            .build()?;
+        engine.launch()?;
+        let recorders = engine.threads();
+        let logs = LogGroups::new(options.logs, options.rotation, &options.clock, recorders);
+        let logs = Arc::new(logs);
+        let figures = Arc::downgrade(&logs);
+        engine.metrics().add_log(move || {
+            let logs = figures.upgrade();
+            logs.map(|logs| logs.figures()).unwrap_or_default()
+        });
+        let flushed = Arc::downgrade(&logs);
+        tokio::spawn(async move {
+            let mut interval = tokio::time::interval(FLUSH_INTERVAL);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                let Some(logs) = flushed.upgrade() else {
+                    return;
+                };
+                logs.flush();
+            }
+        });
+        let activities = Arc::<Activities>::default();
+        let places = Arc::<Places>::default();
+        let clients = HandOn {
+            activities: Arc::clone(&activities),
+            places: Arc::clone(&places),
+            engine: engine.clone(),
+        };
+        Ok(Executor {
+            deployments: Deployments::new(&engine, &logs, clients, options.tasks, options.home),
+            engine,
+            ids,
+            registry: Arc::new(Registry::new(options.express_history)),
+            activities,
+            logs,
+            places,
+            store: options.store,
+            express_max: options.express_history,
+            serial: AtomicU64::new(1),
+        })
+    }
+
+    /// Makes a machine ready.
+    pub(crate) fn deploy(&self, key: MachineKey<'_>) -> Result<Arc<Deployed>, ApiError> {
+        self.deployments.get(key)
+    }
+
+    /// Opens the log that a configuration asks for: an error if it cannot be.
+    pub(crate) fn check_logging(&self, logging: &Logging) -> Result<(), ApiError> {
+        self.logs.log(logging).map(|_| ())
+    }
+
+    /// What the engine counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.engine.metrics()
+    }
+
+    /// True if histories of EXPRESS executions are kept.
+    pub(crate) fn keeps_express(&self) -> bool {
+        self.express_max > 0
+    }
+
+    /// Takes nothing in any more, gives up what is under way, and writes what was logged. Returns how many executions
+    /// had not ended and are lost.
+    pub(crate) fn close(&self) -> usize {
+        let left = self.engine.shutdown(Duration::ZERO).left;
+        self.logs.close();
+        match &self.store {
+            None => left,
+            Some(store) => {
+                store.close();
+                left.saturating_sub(self.registry.running())
+            }
+        }
+    }
+
+    /// Runs an EXPRESS execution to its end.
+    pub(crate) async fn run_sync(&self, request: StartRequest<'_>) -> Result<Finished, ApiError> {
+        let admitted = self
+            .engine
+            .make_room(Api::StartSyncExecution, request.input.as_bytes())
+            .map_err(|error| of_start(&error, "ThrottlingException"))?;
+        let (seed, at) = (self.ids.seed(), self.engine.now());
+        let identity = &request.deployed.bound.identity;
+        let arn = identity.execution_arn(request.name, seed);
+        let own;
+        let group = match self.express_max {
+            0 => &request.deployed.synchronous,
+            _ => {
+                let live = self.live(&request, &arn, at);
+                // No other has its ARN.
+                self.registry.take(&live);
+                own = group_of(&live, &request.deployed, Invocation::Synchronous);
+                &own
+            }
+        };
+        let beginning = Beginning {
+            group,
+            input: request.input.as_bytes(),
+            name: request.name,
+            seed,
+            at,
+        };
+        let begun = self.engine.begin(beginning, admitted);
+        let result = match begun.map_err(|error| of_start(&error, "ThrottlingException")) {
+            Ok(FirstTurn::Ended(result)) => result,
+            Ok(FirstTurn::Waits(ticket)) => ended(&ticket).await?,
+            Err(error) => {
+                if let Some(live) = self.registry.get(&arn) {
+                    self.registry.forget(&live);
+                }
+                return Err(error);
+            }
+        };
+        Ok(Finished {
+            arn,
+            started: result.start_time,
+            memory: result.memory_bytes,
+            ended: result.into(),
+        })
+    }
+
+    /// Runs a definition that is of no state machine to its end, or for five minutes.
+    pub(crate) async fn run_alone(
+        &self,
+        definition: &str,
+        name: &str,
+        input: &str,
+    ) -> Result<Ended, ApiError> {
+        let revision = Revision::new(RevisionRecord {
+            id: None,
+            definition: definition.into(),
+            role_arn: "".into(),
+            logging: Logging::off(),
+            tracing: false,
+            updated_ms: 0,
+        });
+        let key = MachineKey {
+            name,
+            kind: MachineKind::Express,
+            revision: &revision,
+            test_case: None,
+        };
+        let deployed = self.deployments.compile(key, MachineKind::Standard)?;
+        let admitted = self
+            .engine
+            .make_room(Api::StartSyncExecution, input.as_bytes())
+            .map_err(|error| of_start(&error, "ThrottlingException"))?;
+        let beginning = Beginning {
+            group: &deployed.synchronous,
+            input: input.as_bytes(),
+            name: "TestState",
+            seed: self.ids.seed(),
+            at: self.engine.now(),
+        };
+        let begun = self.engine.begin(beginning, admitted);
+        match begun.map_err(|error| of_start(&error, "ThrottlingException"))? {
+            FirstTurn::Ended(result) => Ok(result.into()),
+            FirstTurn::Waits(ticket) => ended(&ticket).await.map(Into::into),
+        }
+    }
+
+    /// Starts an execution that nobody waits for.
+    pub(crate) fn start(&self, request: StartRequest<'_>) -> Result<Started, ApiError> {
+        let limit = |error: &engine::Error| of_start(error, "ExecutionLimitExceeded");
+        let input = request.input.as_bytes();
+        let admitted = self
+            .engine
+            .make_room(Api::StartExecution, input)
+            .map_err(|error| limit(&error))?;
+        let seed = self.ids.seed();
+        let arn = request
+            .deployed
+            .bound
+            .identity
+            .execution_arn(request.name, seed);
+        let at = self.engine.now();
+        let begin = |group: &Arc<Group>| {
+            let beginning = Beginning {
+                group,
+                input,
+                name: request.name,
+                seed,
+                at,
+            };
+            // Whatever comes of it, nobody waits for it.
+            let begin = || self.engine.begin(beginning, admitted).map(|_| ());
+            match self.store {
+                Some(_) if request.origin.kind == MachineKind::Standard => waiting(begin),
+                _ => begin(),
+            }
+        };
+        if request.origin.kind == MachineKind::Express && self.express_max == 0 {
+            begin(&request.deployed.asynchronous).map_err(|error| limit(&error))?;
+            return Ok(Started::New { arn, at });
+        }
+        // Before it has its name, so that a second start of that name is told of one that there is.
+        check_input(request.input)?;
+        let live = self.live(&request, &arn, at);
+        match self.registry.take(&live) {
+            Taken::New => {}
+            Taken::Same(known) => {
+                return Ok(Started::New {
+                    arn,
+                    at: known.started,
+                });
+            }
+            Taken::Other => return Ok(Started::Taken { arn }),
+        }
+        let group = group_of(&live, &request.deployed, Invocation::Asynchronous);
+        if let Err(error) = begin(&group) {
+            self.registry.forget(&live);
+            return Err(limit(&error));
+        }
+        if let Some(error) = live.unkept() {
+            // What is not on the disk is not acknowledged.
+            self.registry.forget(&live);
+            return Err(ApiError::internal(error));
+        }
+        Ok(Started::New { arn, at })
+    }
+
+    fn live(&self, request: &StartRequest<'_>, arn: &str, started: Timestamp) -> Arc<Live> {
+        let deployed = &request.deployed;
+        let keeping = match (request.origin.kind, &self.store) {
+            (MachineKind::Standard, Some(store)) => {
+                let stored = || Arc::new(StoredRevision::new(&self.ids, deployed));
+                Some(Keeping {
+                    store: Arc::clone(store),
+                    revision: Arc::clone(deployed.stored.get_or_init(stored)),
+                })
+            }
+            _ => None,
+        };
+        self.make_live(LiveParts {
+            serial: self.serial.fetch_add(1, Ordering::Relaxed),
+            arn: arn.into(),
+            name: request.name.into(),
+            input: request.input.into(),
+            trace_header: request.trace_header.map(Into::into),
+            started,
+            origin: request.origin.clone(),
+            log: deployed.log.clone(),
+            keeping,
+            state: State::new(History::new(qualifiers(request.origin))),
+        })
+    }
+
+    fn make_live(&self, parts: LiveParts) -> Arc<Live> {
+        let is_over = parts.state.ended.is_some();
+        Arc::new_cyclic(|itself| Live {
+            serial: parts.serial,
+            arn: parts.arn,
+            name: parts.name,
+            input: parts.input,
+            trace_header: parts.trace_header,
+            started: parts.started,
+            origin: parts.origin,
+            log: parts.log,
+            keeping: parts.keeping,
+            registry: Arc::downgrade(&self.registry),
+            itself: itself.clone(),
+            state: Mutex::new(parts.state),
+            over: AtomicBool::new(is_over),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Makes an execution known that another process has begun, or ended.
+    pub(super) fn restored(&self, parts: LiveParts) -> Arc<Live> {
+        self.serial.fetch_max(parts.serial + 1, Ordering::Relaxed);
+        let bytes = parts.state.history.bytes() + parts.input.len();
+        let live = self.make_live(parts);
+        // Of executions of one name the later one counts, whether an earlier one has ended or not.
+        self.registry.take(&live);
+        if live.over.load(Ordering::Relaxed) {
+            self.registry.end(&live, bytes);
+        }
+        live
+    }
+
+    /// Lets an execution go on that another process has begun.
+    pub(super) fn resume_on_engine(&self, resumption: &Resumption<'_>) -> Result<(), String> {
+        let moved = self.engine.resume(resumption);
+        if let Some((named, place)) = moved.map_err(|error| error.to_string())? {
+            self.places.moved(named, place);
+        }
+        Ok(())
+    }
+
+    /// Where STANDARD executions are kept.
+    pub(super) fn store(&self) -> Option<&Arc<ExecutionStore>> {
+        self.store.as_ref()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    /// An execution of which a history is kept.
+    pub(crate) fn find(&self, arn: &str) -> Option<Arc<Live>> {
+        self.registry.get(arn)
+    }
+
+    /// Some executions of a machine that were started before the one with a serial number, the latest first; none if
+    /// there are no more.
+    pub(crate) fn of_machine(&self, machine: &str, before: u64) -> Vec<Arc<Live>> {
+        self.registry.of_machine(machine, before)
+    }
+
+    /// Ends an execution; it may have ended already. Returns when it ended.
+    pub(crate) async fn stop(&self, live: &Live, failure: Failure) -> Timestamp {
+        if let Some(place) = live.place().await {
+            // If it has ended meanwhile, it says so at once.
+            self.engine.stop(place, failure);
+        }
+        live.wait().await.at
+    }
+
+    /// Takes in what a client says of a task.
+    pub(crate) async fn answer(&self, token: &str, answer: TaskAnswer) -> Result<(), TokenError> {
+        let token = clients::token(token)?;
+        match self.places.tell(&self.engine, &token, answer).await {
+            true => Ok(()),
+            false => Err(TokenError::TimedOut),
+        }
+    }
+
+    /// Waits for a task of an activity.
+    pub(crate) async fn wait_task(
+        &self,
+        arn: &str,
+        worker_name: Option<&str>,
+        mut closing: watch::Receiver<bool>,
+        time_max: Duration,
+    ) -> Option<ActivityTask> {
+        let queue = self.activities.queue(arn);
+        let deadline = tokio::time::sleep(time_max);
+        tokio::pin!(deadline);
+        loop {
+            let arrived = queue.arrived.notified();
+            while let Some(offer) = queue.pop() {
+                let started = TaskAnswer::Started(worker_name.map(str::to_owned));
+                // One that has timed out meanwhile is passed over.
+                if self.places.tell(&self.engine, &offer.token, started).await {
+                    return Some(ActivityTask {
+                        token: offer.token.as_str().to_owned(),
+                        input: offer.input,
+                    });
+                }
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = &mut deadline => return None,
+                _ = closing.wait_for(|closing| *closing) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // What is under way refers to the engine: it would never end.
+        self.engine.shutdown(Duration::ZERO);
+        if let Some(store) = &self.store {
+            store.close();
+        }
+    }
+}
+
+/// The group of an execution of which a history is kept: it alone.
+pub(super) fn group_of(
+    live: &Arc<Live>,
+    deployed: &Deployed,
+    invocation: Invocation,
+) -> Arc<Group> {
+    Arc::new(Group {
+        bound: Arc::clone(&deployed.bound),
+        outlet: Arc::clone(live) as Arc<dyn Outlet>,
+        invocation,
+    })
+}
+
+/// Does what may wait for the disk, while others see to the requests of this thread.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// The end of an execution that goes on with the workers.
+async fn ended(ticket: &Ticket) -> Result<ExecutionResult, ApiError> {
+    let result = poll_fn(|context| ticket.poll(context.waker())).await;
+    result.map_err(|no_result| match no_result {
+        NoResult::Abandoned => closing(),
+        NoResult::Lost | NoResult::Given => {
+            ApiError::internal("A defect of quickstep: the execution was lost")
+        }
+        NoResult::Refused(error) => invalid_input(&error.to_string()),
+    })
+}
+
+fn closing() -> ApiError {
+    ApiError::new("ServiceUnavailable", "The server is shutting down").with_status(503)
+}
+
+/// Why an execution was not started. `too_many` is the error for too many at a time.
+fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
+    match (error.kind(), error.throttled()) {
+        (_, Some(throttled)) => match throttled.limit {
+            Limit::Executions => {
+                ApiError::new(too_many, format!("Execution Limit Exceeded: {error}"))
+            }
+            Limit::InputBytes | Limit::StartRate | Limit::Journal => {
+                ApiError::new("ThrottlingException", format!("Rate exceeded: {error}"))
+            }
+            Limit::Closed => closing(),
+        },
+        (ErrorKind::InvalidInput, None) => invalid_input(&error.to_string()),
+        _ => ApiError::internal(error.to_string()),
+    }
+}
+
+/// AWS's error for an input that is not JSON.
+fn invalid_input(error: &str) -> ApiError {
+    ApiError::new(
+        "InvalidExecutionInput",
+        format!("Invalid State Machine Execution Input: '{error}'"),
+    )
+}
+
+/// Whether an execution can be started with an input.
+fn check_input(input: &str) -> Result<(), ApiError> {
+    let mut doc = Doc::new();
+    let val = doc.ingest(input.as_bytes());
+    let val = val.map_err(|error| invalid_input(&error.to_string()))?;
+    let constants = Doc::new();
+    let values = crate::value::Values {
+        doc: &doc,
+        constants: &constants,
+    };
+    let size = values.size(val);
+    match size <= PAYLOAD_BYTES_MAX {
+        true => Ok(()),
+        false => {
+            let error = crate::interp::StartError::InputTooLarge(size);
+            Err(invalid_input(&error.to_string()))
+        }
+    }
+}
+
+/// `stateMachineAliasArn` and `stateMachineVersionArn`, as they are added to the first event's details.
+pub(super) fn qualifiers(origin: &Origin) -> Vec<u8> {
+    let mut members = Vec::new();
+    for (name, arn) in [
+        ("stateMachineAliasArn", &origin.alias_arn),
+        ("stateMachineVersionArn", &origin.version_arn),
+    ] {
+        if let Some(arn) = arn {
+            members.extend_from_slice(
+                format!(",\"{name}\":\"{}\"", crate::value::escape(arn)).as_bytes(),
+            );
+        }
+    }
+    members
+}
