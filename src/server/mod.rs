@@ -123,7 +123,6 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
-            durability: Durability::Memory,
             credentials: None,
             tls: None,
             open_metrics: false,
