@@ -13,7 +13,7 @@ use super::machine::StateMachine;
 use super::run::Engine;
 use crate::history::{NoEvents, Observer};
 use crate::interp::{Invocation, Start};
-use crate::jsonata::without_clock;
+use crate::jsonata::with_patience;
 use crate::log;
 use crate::metrics::{Api, Writer};
 use crate::runtime::clock::Clock;
@@ -172,7 +172,7 @@ impl Engine {
             runner.inbox = ThreadInbox::of_this_thread(Some(Box::new(move || clock.nanos())));
         }
         let result = match self.shared().is_simulated() {
-            true => without_clock(|| run(&mut runner)),
+            true => with_patience(|| run(&mut runner)),
             false => run(&mut runner),
         };
         runner.run.reset();
