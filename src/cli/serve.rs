@@ -11,9 +11,7 @@ use super::files;
 use super::logging::{self, LogFormat, LogLevel};
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::log::Rotation;
-use crate::server::{
-    Credentials, Durability, LogOutput, Server, ServerOptions, StartError, Tls, limits,
-};
+use crate::server::{Credentials, LogOutput, Server, ServerOptions, StartError, Tls, limits};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
@@ -75,10 +73,6 @@ pub struct ServeArgs {
         value_parser = express_history
     )]
     pub express_history: usize,
-    /// What becomes of executions that were started asynchronously when the process ends before them. Durable with
-    /// --data-dir, unless this says otherwise; in memory without.
-    #[arg(long, value_enum, env = "QUICKSTEP_DURABILITY")]
-    pub durability: Option<DurabilityArg>,
 
     /// Who may sign requests: a TOML file with a table `[[credentials]]` for each access key, which has access_key_id,
     /// secret_access_key, and maybe session_token and expires.
@@ -211,15 +205,6 @@ pub struct ServeArgs {
     pub quiet: bool,
 }
 
-/// What outlives the process.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DurabilityArg {
-    /// They are lost.
-    Memory,
-    /// They are on the disk before their start is acknowledged, and run again.
-    Durable,
-}
-
 /// What headings of the help say.
 const ACCESS: &str = "Who may reach it";
 const LIMITS: &str = "Limits";
@@ -339,9 +324,6 @@ fn check(args: &ServeArgs) -> Result<(), String> {
     if args.tls_cert.is_some() != args.tls_key.is_some() {
         return Err("--tls-cert and --tls-key belong together: one of them is missing".to_owned());
     }
-    if args.durability == Some(DurabilityArg::Durable) && args.data_dir.is_none() {
-        return Err("--durability durable needs a place on the disk: --data-dir DIR".to_owned());
-    }
     let is_local = args.addr.ip().to_canonical().is_loopback();
     if !is_local && args.credentials.is_none() && !args.allow_anonymous {
         return Err(format!(
@@ -362,10 +344,6 @@ fn options(args: &ServeArgs) -> ServerOptions {
         account: args.account.clone(),
         mocks: args.tasks.as_deref().map(MockSource::parse),
         data_dir: args.data_dir.clone(),
-        durability: match (args.durability, &args.data_dir) {
-            (Some(DurabilityArg::Durable), _) | (None, Some(_)) => Durability::Durable,
-            (Some(DurabilityArg::Memory), _) | (None, None) => Durability::Memory,
-        },
         logs: match args.data_dir {
             Some(_) => LogOutput::DataDir,
             None => LogOutput::Stdout,

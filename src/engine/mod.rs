@@ -18,6 +18,7 @@ mod error;
 mod handle;
 #[cfg(feature = "server")]
 mod host;
+mod inline;
 mod logged;
 mod machine;
 mod name;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::durable::Durable;
 use crate::journal;
-use crate::jsonata::without_clock;
+use crate::jsonata::with_patience;
 use crate::runtime::{Own, Shared, Worker};
 
 /// Gives the workers of an engine their turns; made by [`EngineBuilder::build_simulated`](super::EngineBuilder).
 ///
 /// Nothing happens but in [`Simulation::turn`], and in what is called on the engine itself. Asynchronous handlers and child
 /// processes have threads of their own, and do not belong in a simulation; tasks are answered by functions or by their
-/// tokens. Nothing in a simulation depends on how fast the machine is: expressions in JSONata have all the time that they
+/// tokens. Nothing in a simulation depends on how fast the machine is: expressions in JSONata have far more time than they
 /// need there, within their other bounds.
 ///
 /// ```
@@ -93,7 +93,7 @@ impl Simulation {
     ///
     /// If there is no worker of that number.
     pub fn turn(&mut self, worker: usize) -> bool {
-        without_clock(|| Worker::new(&self.shared, &mut self.owns[worker]).turn())
+        with_patience(|| Worker::new(&self.shared, &mut self.owns[worker]).turn())
     }
 
     /// Turns of all workers, until none has anything to do at this moment, or until there were `turns_max`. False if it

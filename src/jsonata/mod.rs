@@ -30,6 +30,6 @@ mod weigh;
 pub(crate) use compiled::{Compiled, evaluate};
 pub use expression::Expression;
 pub(crate) use expression::{Available, ProblemKind};
-pub(crate) use limits::without_clock;
+pub(crate) use limits::with_patience;
 pub(crate) use lower::{Bail, Lowered, Reason, lower};
 pub(crate) use scope::{Constants, Dialect, Root, Scope};

@@ -51,16 +51,6 @@ pub use auth::{Credentials, CredentialsError};
 pub use http::Server;
 pub use tls::{Tls, TlsError};
 
-/// What becomes of an execution that was started asynchronously if the process ends before it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Durability {
-    /// It is lost.
-    #[default]
-    Memory,
-    /// It is on the disk before its start is acknowledged, and runs again.
-    Durable,
-}
-
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -76,9 +66,6 @@ pub struct ServerOptions {
     pub mocks: Option<MockSource>,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
-    /// Whether executions are to outlive the process. The driver behind the executor does not look at it yet: they are in
-    /// memory.
-    pub durability: Durability,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
     pub credentials: Option<Credentials>,
     /// What is served is served over TLS, if this is there.
@@ -136,7 +123,6 @@ impl Default for ServerOptions {
             tasks: TaskRegistry::new(),
             mocks: None,
             data_dir: None,
-            durability: Durability::Memory,
             credentials: None,
             tls: None,
             open_metrics: false,

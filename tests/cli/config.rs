@@ -182,10 +182,6 @@ fn settings_that_contradict_each_other_are_refused() {
             vec!["--config", &path],
             "--tls-cert and --tls-key belong together",
         ),
-        (
-            vec!["--durability", "durable"],
-            "--durability durable needs a place on the disk: --data-dir DIR",
-        ),
     ] {
         let ran = quickstep(&[&["serve"], &arguments[..]].concat(), "");
         assert_eq!(ran.code, 2, "{}", ran.err);
