@@ -4,6 +4,8 @@
 
 #[path = "crash/damage.rs"]
 mod damage;
+#[path = "crash/names.rs"]
+mod names;
 #[path = "crash/simulation.rs"]
 mod simulation;
 #[path = "crash/space.rs"]

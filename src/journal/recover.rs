@@ -3,8 +3,10 @@
 //! 1. Everything is read; an error leaves it as it was.
 //! 2. The last block, and its segment's header, are written once more and synced: what a process reads may be in the system's memory only, and only a
 //!    new write makes it reach the disk if a sync has failed before.
-//! 3. A torn tail is cut off, files that hold nothing yet are removed.
-//! 4. What is appended goes to a new segment. Doing all this again, after a crash at any moment, comes to the same.
+//! 3. A torn tail is cut off. The directory is synced: the last process may have gone between a change of a name and its sync, and
+//!    names that change one at a time leave no gap only if each change is durable before the next.
+//! 4. Files that hold nothing yet are removed.
+//! 5. What is appended goes to a new segment. Doing all this again, after a crash at any moment, comes to the same.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -260,12 +262,17 @@ fn settle(storage: &dyn Storage, scan: &Scan) -> Result<(), Error> {
         let synced = last.file.sync_all();
         synced.map_err(failed("sync the last segment"))?;
     }
+    let sync_dir = || {
+        let synced = storage.sync_dir();
+        synced.map_err(failed("sync the journal's directory"))
+    };
+    // What the last process has done to a name may not be durable yet, and must not be overtaken by what comes now.
+    sync_dir()?;
     for number in scan.unstarted.iter().rev() {
         let removed = storage.remove(&segment_name(*number));
         removed.map_err(failed("remove a segment that holds nothing"))?;
         // One name at a time, the last one first: a crash leaves no gap.
-        let synced = storage.sync_dir();
-        synced.map_err(failed("sync the journal's directory"))?;
+        sync_dir()?;
     }
     Ok(())
 }

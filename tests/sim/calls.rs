@@ -46,7 +46,8 @@ pub(crate) struct Given {
     pub(crate) number: u64,
     pub(crate) at: u64,
     pub(crate) say: Say,
-    /// Everything had its turn after it was given, and before the task's time was up: it has been taken.
+    /// Everything had its turn after it was given, and before the task's time was up: it has been taken. What a function
+    /// answers long before that has its turn at once.
     pub(crate) is_in_time: bool,
 }
 
