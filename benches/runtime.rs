@@ -391,7 +391,7 @@ fn measure_parked(count: u64) {
     );
     println!(
         "  {:.0} bytes for each",
-        (parked - before) as f64 / count as f64
+        parked.saturating_sub(before) as f64 / count as f64
     );
     sink.wait(count);
     assert_eq!((sink.count(), sink.failed()), (count, 0));
