@@ -36,14 +36,13 @@ TASKS = {
 class Server:
     """A server of its own, ended with the block."""
 
-    def __init__(self, binary, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [binary, "serve", "--addr", f"127.0.0.1:{port}", *arguments], stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, binary, *arguments, addr=None):
+        if addr is None:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                addr = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://{addr}"
+        self.process = subprocess.Popen([binary, "serve", "--addr", addr, *arguments], stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         assert self.url in line, line
         # What follows must not fill the pipe.
@@ -62,6 +61,16 @@ class Server:
             verify=verify,
             config=botocore.config.Config(inject_host_prefix=False, retries={"max_attempts": 0}, **config),
         )
+
+    def environment(self):
+        """The variables that the server has printed for clients."""
+        deadline = time.monotonic() + 20
+        # The last line of the greeting comes after them.
+        while not any(line.endswith("TestState.\n") for line in self.log):
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+        exports = [line.split()[1:] for line in self.log if line.lstrip().startswith("export ")]
+        return dict(word.split("=", 1) for words in exports for word in words)
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)

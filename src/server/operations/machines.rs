@@ -58,7 +58,7 @@ fn tracing(fields: &Fields<'_, '_>) -> Result<Option<bool>, ApiError> {
 }
 
 /// `encryptionConfiguration`: nothing is encrypted, so that keys of one's own cannot be promised.
-fn check_encryption(fields: &Fields<'_, '_>) -> Result<bool, ApiError> {
+pub(super) fn check_encryption(fields: &Fields<'_, '_>) -> Result<bool, ApiError> {
     let Some(encryption) = fields.object("encryptionConfiguration")? else {
         return Ok(false);
     };
