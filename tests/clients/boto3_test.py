@@ -349,43 +349,6 @@ def check_test_state(sfn):
     refused(lambda: sfn.test_state(definition=json.dumps({"Type": "Nonsense"})), "InvalidDefinition")
 
 
-def check_terraform(sfn):
-    """The calls of Terraform's resource: plan, apply, refresh, update, destroy."""
-
-    def read(arn):
-        described = sfn.describe_state_machine(stateMachineArn=arn)
-        sfn.list_state_machine_versions(stateMachineArn=arn)
-        tags = sfn.list_tags_for_resource(resourceArn=arn)["tags"]
-        return described, tags
-
-    definition = json.dumps(one({"Type": "Pass", "End": True}), indent=2)
-    assert sfn.validate_state_machine_definition(definition=definition, type="STANDARD")["result"] == "OK"
-    arn = sfn.create_state_machine(
-        name=named("tf"),
-        definition=definition,
-        roleArn=ROLE,
-        type="STANDARD",
-        publish=False,
-        tags=[{"key": "Name", "value": "x"}],
-    )["stateMachineArn"]
-    described, tags = read(arn)
-    assert described["definition"] == definition and tags == [{"key": "Name", "value": "x"}], described
-    assert described["loggingConfiguration"]["level"] == "OFF", described
-    changed = json.dumps(one({"Type": "Succeed"}), indent=2)
-    assert sfn.validate_state_machine_definition(definition=changed, type="STANDARD")["result"] == "OK"
-    logging = {"level": "OFF", "includeExecutionData": False}
-    sfn.update_state_machine(
-        stateMachineArn=arn, definition=changed, roleArn=ROLE + "2", loggingConfiguration=logging, publish=False
-    )
-    described, _ = read(arn)
-    assert described["definition"] == changed and described["roleArn"] == ROLE + "2", described
-    assert described["revisionId"], described
-    sfn.delete_state_machine(stateMachineArn=arn)
-    refused(lambda: sfn.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
-    # Terraform may delete twice.
-    sfn.delete_state_machine(stateMachineArn=arn)
-
-
 def check_mocked_test_case(sfn):
     """A test case that the ARN names needs a server with a file of them."""
     arn = machine(sfn, PASS, "EXPRESS")

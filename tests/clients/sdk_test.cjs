@@ -1,6 +1,5 @@
-// The server through the AWS SDK for JavaScript, version 3. The environment says where it is and with which keys.
-//
-// Usage: NODE_PATH=… node sdk_test.cjs, with the variables that `quickstep serve` prints
+// The server through the AWS SDK for JavaScript, version 3. The environment says where it is and with which keys: run it by
+// sdk_test.py.
 
 const assert = require("node:assert/strict");
 const sdk = require("@aws-sdk/client-sfn");
@@ -75,7 +74,7 @@ async function main() {
   const worked = await send("CreateStateMachine", { name: "js-worked", definition: JSON.stringify(task), roleArn: ROLE });
   const execution = await send("StartExecution", { stateMachineArn: worked.stateMachineArn, input: '{"n": 1}' });
   const taken = await send("GetActivityTask", { activityArn: activity, workerName: "node" });
-  assert.equal(taken.input, '{"n": 1}');
+  assert.deepEqual(JSON.parse(taken.input), { n: 1 });
   await send("SendTaskSuccess", { taskToken: taken.taskToken, output: '"done"' });
   const output = await send("DescribeExecution", { executionArn: execution.executionArn });
   assert.equal(output.output, '"done"');

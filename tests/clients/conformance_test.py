@@ -1,6 +1,6 @@
 """What AWS recorded (tests/corpus/aws), done by boto3 with a running server.
 
-Usage: conformance.py PATH_OF_QUICKSTEP [FILTER]
+Usage: conformance_test.py PATH_OF_QUICKSTEP [FILTER]
 
 Every execution is created, started, described and its history compared event by event; every call, transcript and test of a
 state is made and its answer compared; logs are read from the server's files. Tasks answer what AWS's history says that
@@ -290,7 +290,10 @@ class Calls:
         with tempfile.TemporaryDirectory() as folder:
             arguments = self.function(Path(folder)) if calls_function else []
             with Server(world.binary, "--account", ACCOUNT, *arguments) as server:
-                self.run_on(world.client(server))
+                failure = attempt(lambda: self.run_on(world.client(server)))
+        # Outside, as a server that is left by an exception shows its log.
+        if failure:
+            raise Failed(failure)
 
     def function(self, folder):
         """Stands in for the function that AWS called: its answer is all of the state's output."""
@@ -438,10 +441,10 @@ def resources(cases):
     return sorted(name for name in found if ":activity:" not in name and not name.endswith(".waitForTaskToken"))
 
 
-def attempt(case, world):
-    """Why the case fails; nothing if it passes."""
+def attempt(run):
+    """Why it fails; nothing if it passes."""
     try:
-        case.run(world)
+        run()
     except Failed as failure:
         return str(failure)
     except Exception:
@@ -504,10 +507,10 @@ def main():
         with world.server, concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
             # Those that wait come first.
             cases.sort(key=lambda case: "time" not in case.case["needs"])
-            failures = list(pool.map(lambda case: attempt(case, world), cases))
+            failures = list(pool.map(lambda case: attempt(lambda: case.run(world)), cases))
         results = {case.name: (case.figure, failure) for case, failure in zip(cases, failures)}
         # The server has written all lines by its end.
-        results.update({log.name: (log.figure, attempt(log, world)) for log in logs})
+        results.update({log.name: (log.figure, attempt(lambda: log.run(world))) for log in logs})
         assert len(results) == len(cases) + len(logs), "two cases have the same name"
     good = judge(results, known)
     print(f"{len(results)} cases in {time.monotonic() - began:.0f} s")
