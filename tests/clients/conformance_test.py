@@ -500,7 +500,8 @@ def main():
     known = known_failures(KNOWN)
     unknown = known.keys() - {case.name for case in [*cases, *logs]}
     assert not unknown, f"{KNOWN.name} names no case: {unknown}"
-    cases, logs = ([case for case in some if wanted in case.name] for some in (cases, logs))
+    cases = [case for case in cases if wanted in case.name]
+    logs = [log for log in logs if log.execution in cases]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         world = World(binary, Path(folder), resources([case for _, case in every]))
