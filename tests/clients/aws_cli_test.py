@@ -6,6 +6,7 @@ Usage: aws_cli_test.py PATH_OF_QUICKSTEP PATH_OF_AWS
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -55,9 +56,8 @@ class Cli:
 
     def operations(self):
         """All that it knows, from its own help."""
-        done = subprocess.run(
-            [self.program, "stepfunctions", "help"], env={**self.environment, "PAGER": "cat", "AWS_PAGER": ""}, **TEXT
-        )
+        environment = {**self.environment, "PAGER": "cat", "AWS_PAGER": ""}
+        done = subprocess.run([self.program, "stepfunctions", "help"], env=environment, **TEXT)
         found = set(re.findall(r"^\s+[*o+] ([a-z]+(?:-[a-z]+)+)\s*$", re.sub(r".\x08", "", done.stdout), re.MULTILINE))
         # A command of the CLI's own, if it has waiters.
         return found - {"wait"}
@@ -192,9 +192,28 @@ def check_signatures(binary, program):
             Cli(program, server, home, **wrong).refused("InvalidSignatureException", "list-state-machines")
 
 
+def check_readme(binary, program):
+    """What the README tells a newcomer to type, in a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    lines = (root / "README.md").read_text().splitlines()
+    serve = next(line for line in lines if line.startswith("quickstep serve "))
+    commands = [line for line in lines if line.startswith("aws stepfunctions ")]
+    assert len(commands) == 2, commands
+    with tempfile.TemporaryDirectory() as home:
+        arguments = shlex.split(serve.replace("./state", home))[2:]
+        with Server(binary, *arguments, folder=root) as server:
+            folder = str(Path(program).parent)
+            environment = {"HOME": home, **server.environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
+            said = [
+                subprocess.run(["bash", "-c", command], cwd=root, env=environment, check=True, **TEXT).stdout
+                for command in commands
+            ]
+    assert json.loads(json.loads(said[1])) == {"text": "Good day"}, said
+
+
 def main():
     binary, program = (str(Path(argument).absolute()) for argument in sys.argv[1:3])
-    for check in (check_operations, check_signatures):
+    for check in (check_operations, check_signatures, check_readme):
         check(binary, program)
         print(f"aws_cli_test: {check.__name__}: ok", flush=True)
 

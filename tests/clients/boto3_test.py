@@ -36,13 +36,14 @@ TASKS = {
 class Server:
     """A server of its own, ended with the block."""
 
-    def __init__(self, binary, *arguments, addr=None):
+    def __init__(self, binary, *arguments, addr=None, folder=None):
         if addr is None:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 addr = f"127.0.0.1:{probe.getsockname()[1]}"
         self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://{addr}"
-        self.process = subprocess.Popen([binary, "serve", "--addr", addr, *arguments], stderr=subprocess.PIPE, text=True)
+        command = [binary, "serve", "--addr", addr, *arguments]
+        self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         assert self.url in line, line
         # What follows must not fill the pipe.
@@ -372,6 +373,18 @@ def check_tags_and_lists(sfn):
     assert names == [f"e{i}" for i in reversed(range(7))], names
     run = f"arn:aws:states:us-east-1:123456789012:mapRun:m/l:{uuid.uuid4()}"
     refused(lambda: sfn.describe_map_run(mapRunArn=run), "ResourceNotFound")
+
+
+def check_log_groups(sfn):
+    """A log group is named with all its streams; people forget the `:*`."""
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/x"
+    logging = lambda arn: {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]}
+    code = "InvalidLoggingConfiguration"
+    message = "Invalid Logging Configuration: Log Group ARN must be provided with '*' qualifier."
+    refused(lambda: create(sfn, PASS, loggingConfiguration=logging(group)), code, message)
+    refused(lambda: create(sfn, PASS, loggingConfiguration=logging("x")), code, "'x' is no ARN of a log group")
+    arn = machine(sfn, PASS, loggingConfiguration=logging(group + ":*"))
+    refused(lambda: sfn.update_state_machine(stateMachineArn=arn, loggingConfiguration=logging(group)), code, message)
 
 
 def check_names_and_bounds(sfn):

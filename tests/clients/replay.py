@@ -20,7 +20,7 @@ SUCCEEDED = ("LambdaFunctionSucceeded", "ActivitySucceeded", "TaskSucceeded")
 FAILED = ("LambdaFunctionFailed", "ActivityFailed", "TaskFailed")
 
 # How long an answer is held back for the events that came before it on AWS.
-TURN_SECONDS_MAX = 2
+TURN_SECONDS_MAX = 20
 
 
 class Replay:
