@@ -75,6 +75,8 @@ fn it_says_how_to_reach_it_and_ends_when_told() {
         "endpoint_url=\"http://127.0.0.1:",
         "inject_host_prefix=False",
         "export AWS_ENDPOINT_URL_SFN=http://127.0.0.1:",
+        " AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1\n",
+        "disableHostPrefix",
         "AWS_DISABLE_HOST_PREFIX_INJECTION=true",
     ] {
         assert!(greeting.contains(part), "{part}: {greeting}");
