@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use self::lines::{Line, Lines};
 use super::app::{App, Target};
 use super::auth::Payload;
+use super::connection::Busy;
 use super::error::ApiError;
 use super::executor::{Deployed, Finished, Origin, StartRequest, Started};
 use super::metrics::LineOutcome;
@@ -182,7 +183,12 @@ const MEDIA_TYPES: &[&str] = &[
 ];
 
 /// Begins with a request: the body of its answer.
-pub(super) fn begin(app: &Arc<App>, parts: &Parts, body: Incoming) -> Result<Answers, ApiError> {
+pub(super) fn begin(
+    app: &Arc<App>,
+    parts: &Parts,
+    body: Incoming,
+    busy: Busy,
+) -> Result<Answers, ApiError> {
     if let Some(verifier) = &app.verifier {
         verifier
             .claim(parts, Payload::Streamed, app.now())?
@@ -233,12 +239,18 @@ pub(super) fn begin(app: &Arc<App>, parts: &Parts, body: Incoming) -> Result<Ans
         tally: Tally::default(),
     };
     tokio::spawn(ingest.run(body));
-    Ok(Answers(receiver))
+    Ok(Answers {
+        receiver,
+        _busy: busy,
+    })
 }
 
 /// The body of an answer, as it comes.
 #[derive(Debug)]
-pub(super) struct Answers(mpsc::Receiver<Bytes>);
+pub(super) struct Answers {
+    receiver: mpsc::Receiver<Bytes>,
+    _busy: Busy,
+}
 
 impl Body for Answers {
     type Data = Bytes;
@@ -248,7 +260,7 @@ impl Body for Answers {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0
+        self.receiver
             .poll_recv(context)
             .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }

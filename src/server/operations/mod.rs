@@ -158,9 +158,10 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
     match reply {
         Reply::Now(body) => Ok(body),
         Reply::Execution(start) => sync::finish(app, *start).await,
-        Reply::Stop(stop) => executions::stopped(app, stop).await,
-        Reply::Answer(answer) => callbacks::told(app, answer).await,
-        Reply::Task(poll) => activities::wait(app, poll).await,
-        Reply::Test(waiting) => test_state::finish(app, *waiting).await,
+        // What is rare has memory of its own: the future of a request is kept for each connection.
+        Reply::Stop(stop) => Box::pin(executions::stopped(app, stop)).await,
+        Reply::Answer(answer) => Box::pin(callbacks::told(app, answer)).await,
+        Reply::Task(poll) => Box::pin(activities::wait(app, poll)).await,
+        Reply::Test(waiting) => Box::pin(test_state::finish(app, *waiting)).await,
     }
 }
