@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
 
 use super::{EXIT_SUCCESS, EXIT_TROUBLE, definition, stdout};
-use crate::asl::{self, MachineType, Severity};
+use crate::asl::{self, MachineType};
 use crate::cost::{
     self, Bill, Comparison, EVENTS_MAX, Execution, Measured, Prices, Sample, Usage, grouped,
 };
@@ -323,7 +323,7 @@ fn of_arguments(args: &CostArgs, prices: &Prices, err: &mut dyn Write) -> Attemp
     }
     Ok(Load {
         usage,
-        not_express: text.and_then(not_express),
+        not_express: text.and_then(cost::not_express),
         sample,
         remarks,
     })
@@ -365,16 +365,13 @@ fn billed(args: &CostArgs, prices: &Prices, text: &str, sample: Sample) -> Attem
                        takes, or with --duration-ms how long an execution takes";
         return Err(Some(message.to_owned()));
     }
+    let task_ms = args.task_ms.unwrap_or(0);
     let of = |measured: &Measured| {
-        let tasks = measured.calls.saturating_mul(args.task_ms.unwrap_or(0));
-        let estimated =
-            || prices.memory_bytes(text.len() as u64, measured.payload_bytes, measured.steps);
+        let found = measured.billed(prices, text.len() as u64, task_ms);
         Execution {
-            transitions: args.transitions.unwrap_or(measured.transitions),
-            duration_ms: args
-                .duration_ms
-                .unwrap_or_else(|| measured.waited_ms.saturating_add(tasks)),
-            memory_bytes: memory(args.memory_mb, estimated),
+            transitions: args.transitions.unwrap_or(found.transitions),
+            duration_ms: args.duration_ms.unwrap_or(found.duration_ms),
+            memory_bytes: memory(args.memory_mb, || found.memory_bytes),
         }
     };
     Ok(Billed {
@@ -407,13 +404,6 @@ fn alone(args: &CostArgs, prices: &Prices, text: Option<&str>) -> Attempt<Execut
             prices.memory_bytes(text.map_or(0, str::len) as u64, 0, 0)
         }),
     })
-}
-
-/// What EXPRESS refuses in a definition that is valid as STANDARD.
-fn not_express(text: &str) -> Option<String> {
-    let diagnostics = asl::read(text, MachineType::Express).diagnostics;
-    let error = diagnostics.iter().find(|d| d.severity == Severity::Error)?;
-    Some(format!("{}: {}", error.pointer, error.message.trim_end()))
 }
 
 fn text(compared: &Comparison, sample: Option<&Billed>) -> String {

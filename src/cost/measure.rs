@@ -5,8 +5,9 @@
 
 use std::io::{self, BufRead, Read as _};
 
-use super::CostError;
-use crate::asl::{self, MachineType, Next, Scope, StateKind};
+use super::bill::Execution;
+use super::{CostError, Prices};
+use crate::asl::{self, MachineType, Next, Scope, Severity, StateKind};
 use crate::engine::{EVENT_BYTES_MAX, Engine, StartRequest, StateMachine, TimeMode};
 use crate::history::{Details, EachEvent, HistoryEvent};
 use crate::interp::Status;
@@ -30,6 +31,28 @@ pub struct Measured {
     pub payload_bytes: u64,
     /// Iterations of Maps and branches of Parallels.
     pub steps: u64,
+}
+
+impl Measured {
+    /// What AWS would bill of it, if each call of a task takes `task_ms`, one after the other.
+    #[must_use]
+    pub fn billed(&self, prices: &Prices, definition_bytes: u64, task_ms: u64) -> Execution {
+        Execution {
+            transitions: self.transitions,
+            duration_ms: self
+                .waited_ms
+                .saturating_add(self.calls.saturating_mul(task_ms)),
+            memory_bytes: prices.memory_bytes(definition_bytes, self.payload_bytes, self.steps),
+        }
+    }
+}
+
+/// What EXPRESS refuses in a definition that is valid as STANDARD.
+#[must_use]
+pub fn not_express(definition: &str) -> Option<String> {
+    let diagnostics = asl::read(definition, MachineType::Express).diagnostics;
+    let error = diagnostics.iter().find(|d| d.severity == Severity::Error)?;
+    Some(format!("{}: {}", error.pointer, error.message.trim_end()))
 }
 
 /// What executions did.

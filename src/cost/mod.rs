@@ -15,7 +15,7 @@ mod prices;
 
 pub use amount::{Amount, grouped};
 pub use bill::{Bill, Comparison, Execution, Line, Usage, compare, month_of};
-pub use measure::{EVENTS_MAX, Measured, Sample, fixed_transitions, measure};
+pub use measure::{EVENTS_MAX, Measured, Sample, fixed_transitions, measure, not_express};
 pub use prices::Prices;
 
 /// Why a cost could not be found: the place, and what to do.
