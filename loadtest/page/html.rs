@@ -43,6 +43,9 @@ pub(super) fn page(title: &str, tests: &[Test], month: Option<&Month>) -> String
     );
     verdict(&mut out, tests);
     results(&mut out, &runs);
+    for test in tests {
+        rates(&mut out, test);
+    }
     out.push_str("<h2>Plots</h2>\n<div class=\"plots\">\n");
     for (id, test) in tests.iter().enumerate() {
         if let Some(plot) = series::sweep(test, id) {
@@ -208,6 +211,36 @@ fn results(out: &mut String, runs: &[Named<'_>]) {
     }
 }
 
+/// The rates that a sweep has tried.
+fn rates(out: &mut String, test: &Test) {
+    let Some(sweep) = &test.sweep else {
+        return;
+    };
+    let heads = strings(&[
+        "due a second",
+        "right a second",
+        "p50",
+        "p99",
+        "p99.9",
+        "sustained",
+    ]);
+    let rows: Vec<Vec<String>> = sweep
+        .points
+        .iter()
+        .map(|step| {
+            vec![
+                grouped(step.due_per_second.round()),
+                grouped(step.per_second.round()),
+                time(step.p50_ns),
+                time(step.p99_ns),
+                time(step.p999_ns),
+                if step.is_sustained { "yes" } else { "no" }.to_owned(),
+            ]
+        })
+        .collect();
+    table(out, "Rates that were tried", &heads, &rows);
+}
+
 fn outcome(name: &str, run: &Run) -> Vec<String> {
     let counts = &run.counts;
     let mut row = vec![
@@ -342,6 +375,109 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A result with two runs, a sweep and names that try to get out of where they are.
+    fn result(label: &str) -> Test {
+        let times = serde_json::json!({
+            "p50_ns": 1_000, "p90_ns": 2_000, "p99_ns": 30_000, "p999_ns": 400_000, "max_ns": 5_000_000,
+            "curve": [{"quantile": 0.0, "ns": 900}, {"quantile": 0.5, "ns": 1_000}, {"quantile": 0.999, "ns": 400_000},
+                {"quantile": 1.0, "ns": 5_000_000}],
+        });
+        let row = |at: u32| {
+            serde_json::json!({
+                "at": at, "seconds": 1.0, "per_second": 1_000.0, "p50_ns": 1_000, "p99_ns": 30_000, "p999_ns": 400_000,
+                "max_ns": 5_000_000, "counts": {"right": 1_000, "wrong": 1},
+                "usage": {"tester_cpu_seconds": 0.5, "target_cpu_seconds": 0.25, "target_rss_bytes": 1_000_000},
+            })
+        };
+        let run = |label: &str, pace: serde_json::Value| {
+            serde_json::json!({
+                "label": label, "target": "embedded", "loop": pace, "seconds": 3.0, "per_second": 1_000.0,
+                "counts": {"right": 3_000, "wrong": 3}, "latency": times, "naive": times,
+                "series": [row(1), row(2), row(3)], "check": null, "problem": "3 outputs were <wrong>",
+            })
+        };
+        let result = serde_json::json!({
+            "schema": crate::report::SCHEMA, "kind": "sweep", "command": ["quickstep-loadtest", "sweep", label],
+            "problem": label, "commit": null, "something": "new",
+            "machine": {"processor": "<P>", "cores": 2},
+            "runs": [run("at most", serde_json::json!({"kind": "closed", "in_flight": 64})),
+                run(label, serde_json::json!({"kind": "open", "per_second": 1_000.0, "spread": "poisson", "seed": 1}))],
+            "sweep": {"closed_loop_per_second": 2_000.0, "saturation_per_second": 1_000.0, "p99_max_ns": 1, "points": [
+                {"due_per_second": 500.0, "per_second": 500.0, "p50_ns": 1, "p99_ns": 2, "p999_ns": 3, "is_sustained": true},
+                {"due_per_second": 1_000.0, "per_second": 990.0, "p50_ns": 1, "p99_ns": 20, "p999_ns": 30, "is_sustained": true}]},
+        });
+        Test::parse(&result.to_string()).unwrap()
+    }
+
+    const HOSTILE: &str = "</title></svg><script>alert(\"1\")</script>";
+
+    #[test]
+    fn a_page_has_everything_and_asks_nobody() {
+        let page = page(HOSTILE, &[result("10 %"), result(HOSTILE)], None);
+        for absent in [
+            "<script", "http://", "https://", "<img", "<link", "url(", "@import", "NaN", "<wrong>",
+        ] {
+            assert!(!page.contains(absent), "{absent}");
+        }
+        // Two sweeps and five plots of all runs, each with a table behind it.
+        assert_eq!(page.matches("<svg class=\"plot\"").count(), 7);
+        assert_eq!(page.matches("<details>").count(), 7);
+        for present in [
+            "1,000 a second",
+            "p99.9",
+            "Failed: 10 %",
+            "2 × &lt;P&gt;",
+            "3 outputs were &lt;wrong&gt;",
+            "2. embedded, at most",
+        ] {
+            assert!(page.contains(present), "{present}");
+        }
+        let mut ids: Vec<&str> = page
+            .split(" id=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "{ids:?}");
+        for element in [
+            "table", "tr", "th", "td", "figure", "details", "ul", "li", "div", "p", "h2", "svg",
+            "text", "dl", "dd", "pre",
+        ] {
+            let opened = page.matches(&format!("<{element} ")).count()
+                + page.matches(&format!("<{element}>")).count();
+            assert_eq!(
+                opened,
+                page.matches(&format!("</{element}>")).count(),
+                "{element}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        for (text, expected) in [
+            ("{", "it is no result"),
+            ("[]", "it has no schema"),
+            (
+                r#"{"schema": "quickstep-loadtest/0"}"#,
+                "this version reads",
+            ),
+            (
+                r#"{"schema": "quickstep-loadtest/1"}"#,
+                "not as its schema wants it",
+            ),
+            (
+                r#"{"schema": "quickstep-loadtest/1", "kind": "run", "runs": []}"#,
+                "it has no runs",
+            ),
+        ] {
+            let error = Test::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 
     #[test]
     fn texts_cannot_end_what_they_are_in() {
