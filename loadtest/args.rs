@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::events::{Events, GENERATED_MAX};
 use crate::load::{Load, Loop};
+use crate::page::ReportArgs;
 use crate::schedule::{RATE_FORMS, Rate, Schedule, Spread};
 use crate::sign::Identity;
 use crate::target::{Expect, SPEC_FORMS, Site, Spec};
@@ -42,6 +43,8 @@ Examples:
   Hours at 70 % of what it can do; and a server that is killed again and again:
     quickstep-loadtest soak --target serve:target/release/quickstep … --duration 2h
     quickstep-loadtest crash --binary target/release/quickstep … --kills 10
+  A page with plots of results that were written with --json:
+    quickstep-loadtest report sweep.json -o report.html
 
 Exit codes: 0 if all is right, 1 if something was wrong, lost, failed or throttled, 2 if the test could not be done.";
 
@@ -57,6 +60,8 @@ pub(crate) enum Command {
     Crash(CrashArgs),
     /// Two targets in turns, in one test: what they differ by is not the hour of the day.
     Compare(CompareArgs),
+    /// A page of HTML, with plots, of what tests have written with --json.
+    Report(ReportArgs),
 }
 
 #[derive(Args, Debug)]

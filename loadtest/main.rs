@@ -4,6 +4,7 @@
 //! 2. `load` gives each sending thread its share, and merges what `recorder` has, interval by interval.
 //! 3. A `target` sends, and holds every output against the expected one (`events`).
 //! 4. `report` and `hlog` tell what came of it; `sweep`, `soak`, `crash` and `compare` are made of such runs.
+//! 5. `page` makes a page of HTML of such reports.
 
 mod api;
 mod args;
@@ -14,6 +15,7 @@ mod hlog;
 mod http;
 mod load;
 mod pacer;
+mod page;
 mod process;
 mod recorder;
 mod report;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         eprintln!("note: an interrupt ends this test without a report: {error}");
     }
     let (common, done) = match &cli.command {
+        Command::Report(args) => return told(page::report(args)),
         Command::Run(args) => (&args.common, run(args)),
         Command::Sweep(args) => (&args.common, sweep::sweep(args)),
         Command::Soak(args) => (&args.common, soak::soak(args)),
@@ -66,6 +69,17 @@ fn main() -> ExitCode {
             eprintln!("FAILED: {}", report.problem.unwrap_or_default());
             ExitCode::from(EXIT_PROBLEM)
         }
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::from(EXIT_TROUBLE)
+        }
+    }
+}
+
+/// The exit code of what makes no report of its own.
+fn told(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("error: {problem}");
             ExitCode::from(EXIT_TROUBLE)

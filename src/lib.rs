@@ -38,6 +38,8 @@ pub mod asl;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod compile;
+#[cfg(feature = "server")]
+pub mod cost;
 pub mod engine;
 pub mod history;
 #[doc(hidden)]

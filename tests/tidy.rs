@@ -28,6 +28,7 @@ const MODULES: &[&str] = &[
     "runtime",
     "engine",
     "internal",
+    "cost",
     "store",
     "server",
     "cli",

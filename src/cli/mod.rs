@@ -1,6 +1,7 @@
 //! The commands of the `quickstep` binary. They print, and return exit codes.
 
 mod config;
+mod cost;
 mod definition;
 mod deliver;
 mod disassemble;
@@ -18,6 +19,7 @@ mod serve;
 mod stdout;
 pub mod validate;
 
+pub use cost::CostArgs;
 pub use deliver::{AfterDoneArg, DeliverArgs};
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
@@ -67,6 +69,7 @@ enum Command {
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
     Journal(JournalArgs),
+    Cost(Box<CostArgs>),
     Logs(LogsArgs),
 }
 
@@ -86,6 +89,11 @@ impl Cli {
             Command::Journal(args) => {
                 journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
+            Command::Cost(args) => cost::run(
+                args,
+                &mut io::stdout().lock(),
+                &mut Plain(io::stderr().lock()),
+            ),
             Command::Logs(args) => logs::run(args),
         }
     }
