@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::app::{App, Target};
 use super::super::arn::{Arn, Qualifier, is_name};
 use super::super::error::ApiError;
-use super::super::executor::{Live, Origin, StartRequest, Started};
+use super::super::executor::{Begun, Live, Origin, StartRequest, Started};
 use super::super::page;
 use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
 use super::super::write::{Object, object};
@@ -13,7 +13,7 @@ use super::Headers;
 use super::machines::{ANY, wants_data};
 use crate::history::Failure;
 use crate::interp::Status;
-use crate::store::MachineKind;
+use crate::store::{MachineKind, StoreError};
 
 /// What both ways to start have in common.
 pub(super) struct Begin<'i> {
@@ -72,10 +72,15 @@ pub(super) fn start(
     app: &App,
     fields: &Fields<'_, '_>,
     headers: Headers<'_>,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Begun, ApiError> {
     let begin = Begin::read(app, fields, headers)?;
     let origin = app.origin(begin.target)?;
-    match app.executor.start(begin.request(app, &origin)?)? {
+    app.executor.begin(begin.request(app, &origin)?)
+}
+
+/// Answers a start once it can be acknowledged.
+pub(super) async fn started(begun: Begun) -> Result<Vec<u8>, ApiError> {
+    match begun.acknowledged().await? {
         Started::New { arn, at } => Ok(object(|o| {
             o.string("executionArn", &arn);
             o.time("startDate", at);
@@ -104,8 +109,13 @@ pub(super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
 }
 
 fn known(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
-    let found = app.executor.find(arn);
+    let found = app.executor.find(arn).map_err(of_store)?;
     found.ok_or_else(|| ApiError::no_execution(arn))
+}
+
+/// A store that could not be read.
+pub(super) fn of_store(error: StoreError) -> ApiError {
+    ApiError::internal(error.to_string())
 }
 
 /// The members that tell an execution in a list and in a description.
@@ -226,7 +236,7 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
             && status.is_none_or(|i| live.status().as_str() == STATUSES[i])
     };
     // One more than is shown, to know whether there is one.
-    let mut shown = latest(app, target.name, before, size + 1, wanted);
+    let mut shown = latest(app, (target.name, kind), before, size + 1, wanted)?;
     let more = shown.len() > size;
     shown.truncate(size);
     Ok(object(|o| {
@@ -248,23 +258,24 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
 /// The latest executions of a machine that are wanted, before the one with that serial number.
 fn latest(
     app: &App,
-    machine: &str,
+    (machine, kind): (&str, MachineKind),
     mut before: u64,
     count: usize,
     wanted: impl Fn(&Live) -> bool,
-) -> Vec<Arc<Live>> {
+) -> Result<Vec<Arc<Live>>, ApiError> {
     let mut found = Vec::new();
     loop {
-        let some = app.executor.of_machine(machine, before);
+        let some = app.executor.of_machine(machine, kind, before);
+        let some = some.map_err(of_store)?;
         let Some(last) = some.last() else {
-            return found;
+            return Ok(found);
         };
         before = last.serial;
         for live in some {
             if wanted(&live) {
                 found.push(live);
                 if found.len() == count {
-                    return found;
+                    return Ok(found);
                 }
             }
         }

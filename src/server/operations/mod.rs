@@ -18,6 +18,7 @@ mod versions;
 
 use super::app::App;
 use super::error::ApiError;
+use super::executor::Begun;
 use super::request::Fields;
 
 pub(super) use activities::Poll;
@@ -30,6 +31,8 @@ pub(super) use sync::SyncStart;
 pub(super) enum Reply<'i> {
     /// A JSON object.
     Now(Vec<u8>),
+    /// A start that is to be on the disk.
+    Start(Begun),
     /// The end of an execution.
     Execution(Box<SyncStart<'i>>),
     /// The end of an execution that is stopped.
@@ -122,7 +125,6 @@ pub(super) fn perform<'i>(
         "TagResource" => tags::tag(app, fields)?,
         "UntagResource" => tags::untag(app, fields)?,
         "ListTagsForResource" => tags::list(app, fields)?,
-        "StartExecution" => executions::start(app, fields, headers)?,
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
         "RedriveExecution" => executions::redrive(app, fields)?,
@@ -137,6 +139,9 @@ pub(super) fn perform<'i>(
         "StartSyncExecution" => {
             let start = sync::start(app, fields, headers)?;
             return Ok(Reply::Execution(Box::new(start)));
+        }
+        "StartExecution" => {
+            return Ok(Reply::Start(executions::start(app, fields, headers)?));
         }
         "StopExecution" => return Ok(Reply::Stop(executions::stop(app, fields)?)),
         "SendTaskSuccess" => return Ok(Reply::Answer(callbacks::success(fields)?)),
@@ -157,6 +162,7 @@ pub(super) fn perform<'i>(
 pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiError> {
     match reply {
         Reply::Now(body) => Ok(body),
+        Reply::Start(begun) => executions::started(begun).await,
         Reply::Execution(start) => sync::finish(app, *start).await,
         Reply::Stop(stop) => executions::stopped(app, stop).await,
         Reply::Answer(answer) => callbacks::told(app, answer).await,
