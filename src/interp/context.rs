@@ -274,6 +274,8 @@ impl Execution {
     fn token_of(&self, frame: u32) -> String {
         let frame = &self.frames[frame as usize];
         let attempt = frame.entered_event << 32 | u64::from(frame.retry_count);
+        // A redriven execution has other tokens than it had before.
+        let attempt = attempt ^ u64::from(self.context.redrives).reverse_bits();
         let mut random = crate::intrinsic::Random::new(self.context.seed ^ attempt);
         let mut token = String::with_capacity(64);
         for part in 0..4 {

@@ -82,6 +82,8 @@ pub(crate) struct EndedRecord {
     pub(crate) at_ms: i64,
     /// How many events it has.
     pub(crate) events: u32,
+    /// Whether there is something that it can be redriven from.
+    pub(crate) redrivable: bool,
 }
 
 /// What an execution has done since it was last written.
@@ -95,6 +97,8 @@ pub(crate) struct Progress {
     pub(crate) name: Option<Box<str>>,
     /// The execution of a machine that is gone whose name it takes.
     pub(crate) replaces: Option<(u64, Box<str>)>,
+    /// If it was redriven since, when it had ended.
+    pub(crate) redriven_from: Option<i64>,
     /// The revision that it runs, if that may not be there.
     pub(crate) revision: Option<(Box<str>, RevisionRecord)>,
     /// Number of the first of the events.
@@ -108,8 +112,6 @@ pub(crate) struct Progress {
 pub(crate) enum Standing {
     /// It goes on from here.
     Running(Vec<u8>),
-    /// The same, after it had ended at that time.
-    Redriven(Vec<u8>, i64),
     /// It has ended at that time.
     Ended {
         at_ms: i64,
@@ -468,6 +470,7 @@ mod tests {
             cause: None,
             at_ms,
             events: 2,
+            redrivable: true,
         }
     }
 
@@ -479,6 +482,7 @@ mod tests {
             record: None,
             name: None,
             replaces: None,
+            redriven_from: None,
             revision: None,
             first_event,
             events: Chunk::of(&events),

@@ -44,7 +44,7 @@ impl fmt::Debug for Change {
 impl Progress {
     fn bytes(&self) -> usize {
         let blob = match &self.standing {
-            Standing::Running(blob) | Standing::Redriven(blob, _) => blob.len(),
+            Standing::Running(blob) => blob.len(),
             Standing::Ended { redrivable, .. } => redrivable.as_ref().map_or(0, Vec::len),
         };
         self.record.as_ref().map_or(0, Vec::len) + self.events.0.len() + blob
@@ -191,14 +191,13 @@ impl<'t> Tables<'t> {
             let key = (serial, progress.first_event);
             self.events.insert(key, progress.events.0.as_slice())?;
         }
+        if let Some(ended_ms) = progress.redriven_from {
+            self.ends.remove((ended_ms, serial))?;
+            self.redrivable.remove(serial)?;
+        }
         match &progress.standing {
             Standing::Running(blob) => {
                 self.frozen.insert((machine, serial), blob.as_slice())?;
-            }
-            Standing::Redriven(blob, ended_ms) => {
-                self.frozen.insert((machine, serial), blob.as_slice())?;
-                self.ends.remove((*ended_ms, serial))?;
-                self.redrivable.remove(serial)?;
             }
             Standing::Ended {
                 at_ms,

@@ -13,16 +13,17 @@ use serde::Deserialize;
 use super::super::ids::Ids;
 use super::Origin;
 use super::deploy::{Deployed, MachineKey};
-use super::live::{Ended, History, Live, LiveParts, State};
+use super::live::{Ended, History, Live, LiveParts, Redrivable, Redriven, State};
 use super::logs::Log;
 use super::run::{Executor, group_of, qualifiers};
+use crate::engine;
 use crate::history::Failure;
 use crate::interp::{Invocation, Status};
-use crate::runtime::seat::Resumption;
+use crate::runtime::seat::{How, Resumption};
 use crate::stdx::{FixedSet, Timestamp, narrow};
 use crate::store::{
-    Chunk, EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, Revision,
-    RevisionRecord, Standing, StoreError, StoreErrorKind, Stored, StoredExecution,
+    Chunk, EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, RedrivenRecord,
+    Revision, RevisionRecord, Standing, StoreError, StoreErrorKind, Stored, StoredExecution,
 };
 use crate::task::lock;
 
@@ -31,7 +32,7 @@ use crate::task::lock;
 pub(super) struct StoredRevision {
     key: Box<str>,
     /// Checksum of the program.
-    program: u32,
+    pub(super) program: u32,
     is_written: AtomicBool,
 }
 
@@ -57,7 +58,7 @@ impl StoredRevision {
 }
 
 /// What tells one program from another.
-fn checksum(deployed: &Deployed) -> u32 {
+pub(super) fn checksum(deployed: &Deployed) -> u32 {
     crc32fast::hash(deployed.bound.program.to_string().as_bytes())
 }
 
@@ -85,7 +86,16 @@ impl Keeping {
             Stand::Running(_) => None,
             Stand::Ended(ended) => Some((*ended, state.history.events().len())),
         };
-        let record = (is_new || ended.is_some()).then(|| self.record(live, ended));
+        let redriven_from = state.redriven_from.take();
+        let redrivable = match std::mem::replace(&mut state.redrivable, Redrivable::Nothing) {
+            Redrivable::Blob(blob) => {
+                state.redrivable = Redrivable::Stored;
+                Some(blob)
+            }
+            Redrivable::Nothing | Redrivable::Stored => None,
+        };
+        let record = (is_new || ended.is_some() || redriven_from.is_some())
+            .then(|| self.record(live, state, ended));
         let events = Chunk::of(&state.history.events()[first..]);
         state.is_given = true;
         state.given_events = state.history.events().len();
@@ -95,6 +105,7 @@ impl Keeping {
             record: record.map(|record| record.to_json()),
             name: is_new.then(|| live.arn.clone()),
             replaces: state.replaces.take(),
+            redriven_from: redriven_from.map(Timestamp::millis),
             revision: (!has_revision).then(|| {
                 let record = live.origin.revision.record.clone();
                 (self.revision.key.clone(), record)
@@ -107,7 +118,7 @@ impl Keeping {
                     at_ms: ended.at.millis(),
                     arn: live.arn.clone(),
                     was_running: !is_new,
-                    redrivable: None,
+                    redrivable,
                 },
             },
         }
@@ -118,7 +129,12 @@ impl Keeping {
         self.revision.is_written.store(true, Ordering::Release);
     }
 
-    fn record(&self, live: &Live, ended: Option<(&Ended, usize)>) -> ExecutionRecord {
+    fn record(
+        &self,
+        live: &Live,
+        state: &State,
+        ended: Option<(&Ended, usize)>,
+    ) -> ExecutionRecord {
         let origin = &live.origin;
         ExecutionRecord {
             arn: live.arn.clone(),
@@ -134,9 +150,14 @@ impl Keeping {
             test_case: origin.test_case.clone(),
             revision: self.revision.key.clone(),
             program: self.revision.program,
-            redriven: None,
+            redriven: state.redriven.as_ref().map(|redriven| RedrivenRecord {
+                count: redriven.count,
+                at_ms: redriven.at.millis(),
+                client_token: redriven.client_token.clone(),
+            }),
             ended: ended.map(|(ended, events)| EndedRecord {
                 events: narrow(events),
+                redrivable: matches!(state.redrivable, Redrivable::Stored),
                 status: ended.status.as_str().into(),
                 output: ended.output.clone(),
                 failed: ended.failure.is_some(),
@@ -193,6 +214,14 @@ fn parts_of(
         log,
         keeping: Some(keeping),
         state,
+    }
+}
+
+fn redriven_of(record: RedrivenRecord) -> Redriven {
+    Redriven {
+        count: record.count,
+        at: Timestamp::from_millis(record.at_ms),
+        client_token: record.client_token,
     }
 }
 
@@ -277,8 +306,15 @@ impl Executor {
             revision: StoredRevision::found(&record.revision, record.program),
         };
         let (mut record, origin) = origin_of(record, revision);
-        let ended = record.ended.take().and_then(ended_of);
-        let state = State::restored(History::new(qualifiers(&origin)), ended);
+        let mut state = State::restored(History::new(qualifiers(&origin)), None);
+        if let Some(ended) = record.ended.take() {
+            state.given_events = ended.events as usize;
+            if ended.redrivable {
+                state.redrivable = Redrivable::Stored;
+            }
+            state.ended = ended_of(ended);
+        }
+        state.redriven = record.redriven.take().map(redriven_of);
         let parts = parts_of(serial, record, origin, None, keeping, state);
         Ok(Some(self.make_live(parts)))
     }
@@ -316,7 +352,9 @@ impl Executor {
         let log = deployed.as_ref().ok().and_then(|it| it.log.clone());
         let program = keeping.revision.program;
         let taken = taken_by_clients(&stored.events);
-        let state = State::restored(History::restored(qualifiers(&origin), stored.events), None);
+        let history = History::restored(qualifiers(&origin), stored.events);
+        let mut state = State::restored(history, None);
+        state.redriven = record.redriven.clone().map(redriven_of);
         let live = self.restored(parts_of(stored.serial, record, origin, log, keeping, state));
         let gone_wrong = match deployed {
             Err(error) => Some(error.message),
@@ -325,7 +363,7 @@ impl Executor {
             }
             Ok(deployed) => {
                 let resumed = self.resume(&live, &deployed, &stored.frozen, &taken);
-                resumed.err()
+                resumed.err().map(|error| error.to_string())
             }
         };
         if let Some(why) = gone_wrong {
@@ -341,13 +379,13 @@ impl Executor {
         deployed: &Deployed,
         blob: &[u8],
         taken: &FixedSet<u64>,
-    ) -> Result<(), String> {
+    ) -> Result<(), engine::Error> {
         let group = group_of(live, deployed, Invocation::Asynchronous);
         self.resume_on_engine(&Resumption {
             group: &group,
             blob,
             input_bytes: live.input.len() as u64,
-            is_taken: &|event| taken.contains(&event),
+            how: How::Resumed(&|event| taken.contains(&event)),
         })
     }
 }

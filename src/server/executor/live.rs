@@ -19,7 +19,7 @@ use crate::runtime::Place;
 use crate::runtime::outlet::{Ended as EndedRun, Outlet, Receiver, RefusedStart};
 use crate::runtime::ticket::Ticket;
 use crate::stdx::Timestamp;
-use crate::store::StoreError;
+use crate::store::{MachineKind, StoreError};
 use crate::task::lock;
 use crate::value::{Doc, Values};
 
@@ -88,6 +88,30 @@ pub(super) struct State {
     pub(super) given_events: usize,
     /// The execution whose name it takes.
     pub(super) replaces: Option<(u64, Box<str>)>,
+    /// The last time that it was redriven.
+    pub(super) redriven: Option<Redriven>,
+    /// When it had ended before, if that it was redriven has not been given to the store.
+    pub(super) redriven_from: Option<Timestamp>,
+    pub(super) redrivable: Redrivable,
+}
+
+/// What an execution that has ended can be redriven from.
+#[derive(Clone, Debug)]
+pub(super) enum Redrivable {
+    Nothing,
+    /// It is here.
+    Blob(Vec<u8>),
+    /// It is in the store.
+    Stored,
+}
+
+/// A redrive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Redriven {
+    /// How many there have been.
+    pub(crate) count: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) client_token: Option<Box<str>>,
 }
 
 impl State {
@@ -101,6 +125,9 @@ impl State {
             is_given: false,
             given_events: 0,
             replaces: None,
+            redriven: None,
+            redriven_from: None,
+            redrivable: Redrivable::Nothing,
         }
     }
 
@@ -307,12 +334,19 @@ impl Receiver for Kept<'_> {
     }
 
     fn ended(&mut self, ended: &EndedRun<'_>) {
-        if let Some(failure) = self.state.history.overrun.take() {
-            self.overflow(ended, &failure);
+        let overrun = self.state.history.overrun.take();
+        if let Some(failure) = &overrun {
+            self.overflow(ended, failure);
         }
         let state = &mut *self.state;
         state.history.events.shrink_to_fit();
         let end: Ended = ended.to_result().into();
+        let is_standard = self.live.origin.kind == MachineKind::Standard;
+        if is_standard && overrun.is_none() && end.status != Status::Succeeded {
+            let mut blob = Vec::new();
+            ended.write_redrivable(&mut blob);
+            state.redrivable = Redrivable::Blob(blob);
+        }
         self.live.end(state, end);
         outlets::settle(ended);
     }
@@ -433,7 +467,11 @@ impl Live {
         self.over.store(true, Ordering::Release);
         let known = self.registry.upgrade().zip(self.itself.upgrade());
         if let Some((registry, live)) = known {
-            registry.end(&live, state.history.bytes + self.input.len());
+            let blob = match &state.redrivable {
+                Redrivable::Blob(blob) => blob.len(),
+                Redrivable::Nothing | Redrivable::Stored => 0,
+            };
+            registry.end(&live, state.history.bytes + self.input.len() + blob);
         }
         self.changed.notify_waiters();
     }
@@ -451,6 +489,11 @@ impl Live {
     /// How it ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         lock(&self.state).ended.clone()
+    }
+
+    /// The last time that it was redriven, if it was.
+    pub(crate) fn redriven(&self) -> Option<Redriven> {
+        lock(&self.state).redriven.clone()
     }
 
     /// How it stands.

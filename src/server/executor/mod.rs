@@ -19,6 +19,7 @@ mod durable;
 mod live;
 mod logs;
 mod outlets;
+mod redrive;
 mod registry;
 mod run;
 

@@ -122,6 +122,41 @@ impl Registry {
         }
     }
 
+    /// An execution that had ended goes on. False if it does already, or is not known any more.
+    pub(super) fn redrive(&self, ended: &Arc<Live>, redriven: &Arc<Live>) -> bool {
+        let tables = &mut *lock(&self.tables);
+        let known = tables.by_arn.get(&ended.arn);
+        match (known, &ended.keeping) {
+            (None, Some(_)) => {}
+            (Some(known), None) if Arc::ptr_eq(known, ended) => {
+                let queue = &mut tables.ended_standard.queue;
+                if let Some(at) = queue.iter().position(|(live, _)| Arc::ptr_eq(live, ended))
+                    && let Some((_, bytes)) = queue.remove(at)
+                {
+                    tables.ended_standard.bytes -= bytes;
+                }
+            }
+            _ => return false,
+        }
+        let live = Arc::clone(redriven);
+        tables.by_machine.insert(place(redriven), Arc::clone(&live));
+        tables.by_arn.insert(redriven.arn.clone(), live);
+        true
+    }
+
+    /// A redrive has not begun after all.
+    pub(super) fn undo_redrive(&self, ended: &Arc<Live>, redriven: &Live, bytes: usize) {
+        self.forget(redriven);
+        if ended.keeping.is_none() {
+            let mut tables = lock(&self.tables);
+            let live = Arc::clone(ended);
+            tables.by_machine.insert(place(ended), Arc::clone(&live));
+            tables.by_arn.insert(ended.arn.clone(), live);
+            drop(tables);
+            self.end(ended, bytes);
+        }
+    }
+
     /// STANDARD executions that have not ended.
     pub(super) fn running(&self) -> usize {
         let tables = lock(&self.tables);

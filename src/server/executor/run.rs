@@ -318,10 +318,7 @@ impl Executor {
                     arn,
                     at: known.started,
                 };
-                return Ok(Begun {
-                    started,
-                    live: Some(known),
-                });
+                return Ok(Begun::new(started, known));
             }
             Taken::Other => return Ok(Begun::at_once(Started::Taken { arn })),
         }
@@ -342,10 +339,7 @@ impl Executor {
             self.registry.forget(&live);
             return Err(limit(&error));
         }
-        Ok(Begun {
-            started: Started::New { arn, at },
-            live: Some(live),
-        })
+        Ok(Begun::new(Started::New { arn, at }, live))
     }
 
     /// Whether a name is taken by an execution that has ended. The executions of a machine that was deleted do not keep
@@ -392,7 +386,8 @@ impl Executor {
 
     pub(super) fn make_live(&self, parts: LiveParts) -> Arc<Live> {
         let is_over = parts.state.ended.is_some();
-        let on_disk = match parts.state.is_given || parts.keeping.is_none() {
+        let is_given = parts.state.is_given && parts.state.redriven_from.is_none();
+        let on_disk = match is_given || parts.keeping.is_none() {
             true => OnDisk::Yes,
             false => OnDisk::NotYet,
         };
@@ -432,9 +427,12 @@ impl Executor {
     }
 
     /// Lets an execution go on that another process has begun.
-    pub(super) fn resume_on_engine(&self, resumption: &Resumption<'_>) -> Result<(), String> {
+    pub(super) fn resume_on_engine(
+        &self,
+        resumption: &Resumption<'_>,
+    ) -> Result<(), engine::Error> {
         let moved = self.engine.resume(resumption);
-        if let Some((named, place)) = moved.map_err(|error| error.to_string())? {
+        if let Some((named, place)) = moved? {
             self.places.moved(named, place);
         }
         Ok(())
@@ -443,6 +441,10 @@ impl Executor {
     /// Where STANDARD executions are kept.
     pub(super) fn store(&self) -> Option<&Arc<ExecutionStore>> {
         self.store.as_ref()
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -572,7 +574,14 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    const fn at_once(started: Started) -> Begun {
+    pub(super) const fn new(started: Started, live: Arc<Live>) -> Begun {
+        Begun {
+            started,
+            live: Some(live),
+        }
+    }
+
+    pub(super) const fn at_once(started: Started) -> Begun {
         Begun {
             started,
             live: None,
@@ -611,7 +620,7 @@ fn closing() -> ApiError {
 }
 
 /// Why an execution was not started. `too_many` is the error for too many at a time.
-fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
+pub(super) fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
     match (error.kind(), error.throttled()) {
         (_, Some(throttled)) => match throttled.limit {
             Limit::Executions => {

@@ -23,7 +23,7 @@ use super::request::Fields;
 
 pub(super) use activities::Poll;
 pub(super) use callbacks::ClientAnswer;
-pub(super) use executions::Stop;
+pub(super) use executions::{Redrive, Stop};
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
@@ -37,6 +37,8 @@ pub(super) enum Reply<'i> {
     Execution(Box<SyncStart<'i>>),
     /// The end of an execution that is stopped.
     Stop(Stop),
+    /// A redrive that is to be on the disk.
+    Redrive(Redrive),
     /// What a client says of a task.
     Answer(ClientAnswer<'i>),
     /// A task of an activity.
@@ -127,7 +129,6 @@ pub(super) fn perform<'i>(
         "ListTagsForResource" => tags::list(app, fields)?,
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
-        "RedriveExecution" => executions::redrive(app, fields)?,
         "GetExecutionHistory" => history::get(app, fields)?,
         "CreateActivity" => activities::create(app, fields)?,
         "DescribeActivity" => activities::describe(app, fields)?,
@@ -143,6 +144,7 @@ pub(super) fn perform<'i>(
         "StartExecution" => {
             return Ok(Reply::Start(executions::start(app, fields, headers)?));
         }
+        "RedriveExecution" => return Ok(Reply::Redrive(executions::redrive(app, fields)?)),
         "StopExecution" => return Ok(Reply::Stop(executions::stop(app, fields)?)),
         "SendTaskSuccess" => return Ok(Reply::Answer(callbacks::success(fields)?)),
         "SendTaskFailure" => return Ok(Reply::Answer(callbacks::failure(fields)?)),
@@ -165,6 +167,7 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
         Reply::Start(begun) => executions::started(begun).await,
         Reply::Execution(start) => sync::finish(app, *start).await,
         Reply::Stop(stop) => executions::stopped(app, stop).await,
+        Reply::Redrive(redrive) => executions::redriven(redrive).await,
         Reply::Answer(answer) => callbacks::told(app, answer).await,
         Reply::Task(poll) => activities::wait(app, poll).await,
         Reply::Test(waiting) => test_state::finish(app, *waiting).await,
