@@ -19,6 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 
 use super::error::{StoreError, StoreErrorKind};
+use super::pack::{pack, unpack};
 use super::persist::{File, FileKind, refusal};
 use super::record::RevisionRecord;
 use super::tables::{self, EVENTS, EXECUTIONS, FROZEN, NAMES, REDRIVABLE, REVISIONS};
@@ -123,7 +124,7 @@ pub(crate) enum Standing {
     },
 }
 
-/// Events that are written together, as one value: each after its length.
+/// Events that are written together, as one value: each after its length, and all of them packed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Chunk(pub(super) Vec<u8>);
 
@@ -134,11 +135,15 @@ impl Chunk {
         for event in events {
             put_bytes(&mut chunk, event);
         }
-        Chunk(chunk)
+        match chunk.is_empty() {
+            true => Chunk(chunk),
+            false => Chunk(pack(&chunk)),
+        }
     }
 
     fn read(bytes: &[u8], events: &mut Vec<Box<[u8]>>) -> Result<(), Damaged> {
-        let mut reader = Reader::new(bytes);
+        let unpacked = unpack(bytes)?;
+        let mut reader = Reader::new(&unpacked);
         while !reader.rest().is_empty() {
             events.push(reader.bytes()?.into());
         }

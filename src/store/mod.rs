@@ -7,6 +7,7 @@
 mod catalogue;
 mod error;
 mod executions;
+mod pack;
 mod persist;
 mod record;
 mod tables;
