@@ -270,7 +270,7 @@ fn no_kill_loses_an_execution_or_repeats_a_task() {
     let ledger_file = site.directory.join("ledger");
     // A whole line at a time, in one write.
     let script = format!(
-        "read -r request; key=${{request##*\\\"key\\\":\\\"}}; key=${{key%%\\\"*}}; echo \"$key\" >> {}; echo '{{\"result\": 1}}'",
+        "while read -r request; do key=${{request##*\\\"key\\\":\\\"}}; key=${{key%%\\\"*}}; echo \"$key\" >> {}; echo '{{\"result\": 1}}'; done",
         ledger_file.display()
     );
     let site =
@@ -321,7 +321,7 @@ fn no_kill_loses_an_execution_or_repeats_a_task() {
                     ended.push(at);
                 }
             }
-            ended.iter().for_each(|at| drop(unended.remove(at)));
+            unended.retain(|at| !ended.contains(at));
             if unended.is_empty() {
                 break;
             }

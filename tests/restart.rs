@@ -12,7 +12,12 @@ use std::time::Duration;
 
 use client::Connection;
 use serde_json::{Value, json};
-use site::{Site, await_end, create, describe, history, ok, start, until};
+use site::{Site, await_end, create, describe, history, ok, until};
+
+fn start(connection: &mut Connection, machine: &Value, name: &str) -> Value {
+    let params = json!({"stateMachineArn": machine, "name": name, "input": "{ \"n\": 1.50 }"});
+    ok(connection.call("StartExecution", &params))["executionArn"].clone()
+}
 
 fn types(history: &[Value]) -> Vec<&str> {
     let types = history.iter().map(|event| event["type"].as_str().unwrap());

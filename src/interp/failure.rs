@@ -154,7 +154,7 @@ impl<O: Observer> Run<'_, O> {
         let outer = parent.map(|join| self.execution.joins[join as usize].frame);
         let fate = self.fate(outer, &failure, missed_heartbeat);
         if fate == Fate::Ends {
-            self.execution.stop_here(frame);
+            self.execution.stop_here(self.program, frame);
         }
         match parent {
             Some(join) => self.join_failed(join, frame, failure, fate),

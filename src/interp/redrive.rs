@@ -22,12 +22,15 @@ pub(super) enum Fate {
 
 impl Execution {
     /// The state of a frame has failed for good: if it is redriven, it begins again.
-    pub(super) fn stop_here(&mut self, frame: u32) {
+    pub(super) fn stop_here(&mut self, program: &Program, frame: u32) {
         let f = &mut self.frames[frame as usize];
         // Those whose branches have failed wait for them still.
         if f.status == FrameStatus::Ready {
             f.status = FrameStatus::Waiting;
             f.wake_at = Timestamp::MAX;
+            // Where it failed may be behind the last op, and what it worked on is of no use any more.
+            f.pc = program.states[f.state.index()].body;
+            f.value = f.data;
         }
     }
 

@@ -115,11 +115,6 @@ pub(crate) fn create(connection: &mut Connection, name: &str, definition: &Value
     ok(connection.call("CreateStateMachine", &params))["stateMachineArn"].clone()
 }
 
-pub(crate) fn start(connection: &mut Connection, machine: &Value, name: &str) -> Value {
-    let params = json!({"stateMachineArn": machine, "name": name, "input": "{ \"n\": 1.50 }"});
-    ok(connection.call("StartExecution", &params))["executionArn"].clone()
-}
-
 pub(crate) fn describe(connection: &mut Connection, execution: &Value) -> Value {
     ok(connection.call("DescribeExecution", &json!({"executionArn": execution})))
 }
