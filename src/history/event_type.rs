@@ -99,6 +99,7 @@ event_types! {
     MapIterationFailed = 54,
     MapIterationAborted = 55,
     EvaluationFailed = 56,
+    ExecutionRedriven = 57,
 }
 
 impl EventType {
@@ -178,6 +179,7 @@ impl EventType {
             | EventType::EvaluationFailed => LogLevel::Error,
             EventType::ExecutionStarted
             | EventType::ExecutionSucceeded
+            | EventType::ExecutionRedriven
             | EventType::PassStateEntered
             | EventType::TaskStateEntered
             | EventType::ChoiceStateEntered

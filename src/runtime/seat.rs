@@ -47,8 +47,17 @@ pub(crate) struct Resumption<'a> {
     /// What it was frozen to at its last checkpoint.
     pub(crate) blob: &'a [u8],
     pub(crate) input_bytes: u64,
-    /// Whether somebody who answers by its token has the task whose last event has that number.
-    pub(crate) is_taken: &'a dyn Fn(u64) -> bool,
+    pub(crate) how: How<'a>,
+}
+
+/// How an execution goes on.
+#[derive(Clone, Copy)]
+pub(crate) enum How<'a> {
+    /// From its last checkpoint. Says whether somebody who answers by its token has the task whose last event has that
+    /// number.
+    Resumed(&'a dyn Fn(u64) -> bool),
+    /// From where it failed, at that time.
+    Redriven(Timestamp),
 }
 
 /// The place that an execution's tokens name, and where it is.
@@ -146,35 +155,24 @@ impl Seat {
         let bound = &group.bound;
         let started_nanos = self.driver.tick();
         self.run.thaw(bound, &mut self.freezer, resumption.blob)?;
-        let execution = &mut self.run.execution;
-        let under_way: Vec<_> = execution.tasks_under_way().collect();
-        for (handle, event) in under_way {
-            let Ok(call) = execution.task(&bound.program, handle) else {
-                continue;
-            };
-            let begun = Begun {
-                task: call.id,
-                nanos: started_nanos,
-                due: call.timeout_at.min(call.heartbeat_at),
-            };
-            let handler = &bound.bindings.task(call.id).handler;
-            if matches!(handler, Some(Handler::Callback(_))) && (resumption.is_taken)(event) {
-                let pending = Pending::outside().begun(begun);
-                self.run.pending.push((handle, pending));
-            } else {
-                execution.yield_again(handle);
-            }
+        if let How::Resumed(is_taken) = resumption.how {
+            self.take_tasks_up(group, started_nanos, is_taken);
         }
-        let named = execution.place();
+        let named = self.run.execution.place();
         let meta = Meta {
             line: 0,
-            seed: execution.seed(),
+            seed: self.run.execution.seed(),
             started_nanos,
             input_bytes: resumption.input_bytes,
         };
         bound.writers[self.number].started(group.invocation);
         let mut moved = None;
         group.outlet.lend(self.number, &mut |receiver| {
+            let execution = &mut self.run.execution;
+            receiver.turn_to(&bound.identity, execution.given_name(), meta.seed);
+            if let How::Redriven(at) = resumption.how {
+                execution.redrive(&bound.program, at, &mut Observed(receiver));
+            }
             let held = shared.outside();
             let place = held.place();
             match self.turn(shared, group, meta, Some(held), receiver) {
@@ -186,6 +184,30 @@ impl Seat {
             admitted.keep();
         }
         Ok(moved)
+    }
+
+    /// Tasks that were under way are waited for, if somebody has them, and handed out again, if nobody has.
+    fn take_tasks_up(&mut self, group: &Group, nanos: u64, is_taken: &dyn Fn(u64) -> bool) {
+        let bound = &group.bound;
+        let execution = &mut self.run.execution;
+        let under_way: Vec<_> = execution.tasks_under_way().collect();
+        for (handle, event) in under_way {
+            let Ok(call) = execution.task(&bound.program, handle) else {
+                continue;
+            };
+            let begun = Begun {
+                task: call.id,
+                nanos,
+                due: call.timeout_at.min(call.heartbeat_at),
+            };
+            let handler = &bound.bindings.task(call.id).handler;
+            if matches!(handler, Some(Handler::Callback(_))) && is_taken(event) {
+                let pending = Pending::outside().begun(begun);
+                self.run.pending.push((handle, pending));
+            } else {
+                execution.yield_again(handle);
+            }
+        }
     }
 
     /// Calls `begin` with what receives the execution's events and end.

@@ -439,7 +439,7 @@ impl Ingest {
         };
         match self.mode {
             Mode::Asynchronous => {
-                let answer = self.start(number, &input);
+                let answer = self.start(number, &input).await;
                 self.done(answer).await
             }
             Mode::Synchronous => {
@@ -454,13 +454,17 @@ impl Ingest {
     }
 
     /// Starts an execution that nobody waits for.
-    fn start(&self, number: u64, input: &str) -> Answer {
+    async fn start(&self, number: u64, input: &str) -> Answer {
         let name = self.app.ids.uuid();
         let target = Aim::find(&self.app, &self.arn);
-        let started = target.and_then(|target| {
+        let begun = target.and_then(|target| {
             let request = target.request(self.trace.as_deref(), &name, input);
-            self.app.executor.start(request)
+            self.app.executor.begin(request)
         });
+        let started = match begun {
+            Ok(begun) => begun.acknowledged().await,
+            Err(error) => Err(error),
+        };
         match started {
             Ok(Started::New { arn, .. }) => Answer::new(number, LineOutcome::Accepted, |o| {
                 o.string("status", "ACCEPTED");
