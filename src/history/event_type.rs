@@ -99,6 +99,7 @@ event_types! {
     MapIterationFailed = 54,
     MapIterationAborted = 55,
     EvaluationFailed = 56,
+    TaskSubmitFailed = 57,
 }
 
 impl EventType {
@@ -171,6 +172,7 @@ impl EventType {
             | EventType::MapStateAborted
             | EventType::ParallelStateFailed
             | EventType::TaskFailed
+            | EventType::TaskSubmitFailed
             | EventType::TaskTimedOut
             | EventType::ActivityFailed
             | EventType::ActivityTimedOut

@@ -51,6 +51,7 @@ const FREE_FRAMES: u64 = 1 << 6;
 const JOINS: u64 = 1 << 7;
 const READY: u64 = 1 << 8;
 const ATTEMPT: u64 = 1 << 9;
+const CREDENTIALS: u64 = 1 << 10;
 
 impl FrameStatus {
     const fn code(self) -> u64 {
@@ -146,6 +147,20 @@ impl Execution {
             put_time(out, timer.at, start);
             put(out, timer.frame.into());
         }
+        if self.credentials().next().is_some() {
+            put(out, self.credentials().count() as u64);
+            for (frame, credentials) in self.credentials() {
+                put(out, frame.into());
+                put(out, table.code(credentials));
+            }
+        }
+    }
+
+    /// The frames whose tasks have credentials.
+    fn credentials(&self) -> impl Iterator<Item = (u32, Val)> + '_ {
+        let frames = (0_u32..).zip(&self.frames);
+        let used = frames.filter(|(_, frame)| frame.status == FrameStatus::Task);
+        used.filter_map(|(index, frame)| Some((index, frame.credentials?)))
     }
 
     fn freeze_context(&self, table: &Table, out: &mut Vec<u8>) {
@@ -163,7 +178,8 @@ impl Execution {
                 | flag(!self.free_frames.is_empty(), FREE_FRAMES)
                 | flag(!self.joins.is_empty(), JOINS)
                 | flag(!self.ready.is_empty(), READY)
-                | flag(context.attempt > 1, ATTEMPT),
+                | flag(context.attempt > 1, ATTEMPT)
+                | flag(self.credentials().next().is_some(), CREDENTIALS),
         );
         out.extend_from_slice(&context.seed.to_le_bytes());
         put_signed(out, context.start_time.millis());
@@ -237,6 +253,12 @@ impl Execution {
                 frame,
                 generation,
             }));
+        }
+        if flags & CREDENTIALS != 0 {
+            for _ in 0..reader.length()? {
+                let frame = index(reader)? as usize;
+                self.frames[frame].credentials = Some(thawed.val(reader, &program.constants)?);
+            }
         }
         match reader.rest() {
             [] => Ok(()),
@@ -332,6 +354,7 @@ impl Frame {
             .into_iter()
             .chain(item)
             .chain(variables)
+            .chain(self.credentials)
     }
 }
 

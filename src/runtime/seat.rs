@@ -49,6 +49,8 @@ pub(crate) struct Resumption<'a> {
     pub(crate) input_bytes: u64,
     /// Whether somebody who answers by its token has the task whose last event has that number.
     pub(crate) is_taken: &'a dyn Fn(u64) -> bool,
+    /// What a service said when it accepted the task whose last event has that number.
+    pub(crate) submitted: &'a dyn Fn(u64) -> Option<Vec<u8>>,
 }
 
 /// The place that an execution's tokens name, and where it is.
@@ -157,11 +159,18 @@ impl Seat {
                 nanos: started_nanos,
                 due: call.timeout_at.min(call.heartbeat_at),
             };
-            let handler = &bound.bindings.task(call.id).handler;
-            if matches!(handler, Some(Handler::Callback(_))) && (resumption.is_taken)(event) {
+            let is_with_client = match &bound.bindings.task(call.id).handler {
+                Some(Handler::Callback(_)) => true,
+                Some(Handler::Service(_)) => call.resource.waits_for_token(),
+                _ => false,
+            };
+            if is_with_client && (resumption.is_taken)(event) {
                 let pending = Pending::outside().begun(begun);
                 self.run.pending.push((handle, pending));
             } else {
+                if let Some(answer) = (resumption.submitted)(event) {
+                    self.run.submitted.push((handle, answer));
+                }
                 execution.yield_again(handle);
             }
         }

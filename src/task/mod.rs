@@ -12,6 +12,8 @@ mod limit;
 pub mod mock;
 mod registry;
 mod reply;
+#[cfg(feature = "server")]
+mod service;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +27,9 @@ pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
 pub(crate) use registry::{Answers, Bindings, Fixed, Handler, Steps};
-pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, ThreadInbox, lock};
+pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, Said, ThreadInbox, lock};
+#[cfg(feature = "server")]
+pub(crate) use service::{LimitedService, ServiceHandler, ServiceTask, Services};
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///
@@ -148,6 +152,20 @@ impl<'a> TaskRequest<'a> {
     #[must_use]
     pub fn input_json(&self) -> String {
         self.call.values.to_json(self.call.input)
+    }
+
+    /// `RoleArn` of the state's `Credentials`.
+    #[cfg(feature = "server")]
+    pub(crate) fn role_arn(&self) -> Option<String> {
+        let values = self.call.values;
+        let role = values.get(self.call.credentials?, &crate::value::Name::new("RoleArn"))?;
+        values.string(role).map(|text| text.into_owned())
+    }
+
+    /// ARN of the execution.
+    #[cfg(feature = "server")]
+    pub(crate) fn execution_arn(&self) -> String {
+        self.execution.arn()
     }
 
     /// Copies what an asynchronous handler keeps.

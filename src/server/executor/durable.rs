@@ -18,7 +18,7 @@ use super::run::{Executor, group_of, qualifiers};
 use crate::history::Failure;
 use crate::interp::{Invocation, Status};
 use crate::runtime::seat::Resumption;
-use crate::stdx::{FixedSet, Timestamp, narrow};
+use crate::stdx::{FixedMap, Timestamp, narrow};
 use crate::store::{
     EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, Revision, RevisionRecord,
     StoreError, StoreErrorKind, Stored, StoredExecution,
@@ -133,18 +133,28 @@ fn ended_of(record: EndedRecord) -> Option<Ended> {
     })
 }
 
-/// The ids of the events after which a client has the task that they belong to.
-fn taken_by_clients(events: &[Box<[u8]>]) -> FixedSet<u64> {
+/// The ids of the events after which somebody has the task that they belong to, and what that service said then.
+type TakenTasks = FixedMap<u64, Option<String>>;
+
+fn taken_tasks(events: &[Box<[u8]>]) -> TakenTasks {
     #[derive(Deserialize)]
     struct Event<'a> {
         id: u64,
         #[serde(rename = "type")]
         event_type: &'a str,
+        #[serde(rename = "taskSubmittedEventDetails", default)]
+        submitted: Option<Submitted>,
+    }
+    #[derive(Deserialize)]
+    struct Submitted {
+        output: String,
     }
     let events = events.iter();
     let events = events.filter_map(|event| serde_json::from_slice::<Event<'_>>(event).ok());
     let taken = events.filter(|e| ["ActivityStarted", "TaskSubmitted"].contains(&e.event_type));
-    taken.map(|event| event.id).collect()
+    taken
+        .map(|event| (event.id, event.submitted.map(|details| details.output)))
+        .collect()
 }
 
 impl Executor {
@@ -211,7 +221,7 @@ impl Executor {
             Some(Err(_)) | None => None,
         };
         let program = keeping.revision.program;
-        let taken = taken_by_clients(&stored.events);
+        let taken = taken_tasks(&stored.events);
         let state = State::restored(
             History::restored(qualifiers(&origin), stored.events),
             record.ended.and_then(ended_of),
@@ -251,14 +261,15 @@ impl Executor {
         live: &Arc<Live>,
         deployed: &Deployed,
         blob: &[u8],
-        taken: &FixedSet<u64>,
+        taken: &TakenTasks,
     ) -> Result<(), String> {
         let group = group_of(live, deployed, Invocation::Asynchronous);
         self.resume_on_engine(&Resumption {
             group: &group,
             blob,
             input_bytes: live.input.len() as u64,
-            is_taken: &|event| taken.contains(&event),
+            is_taken: &|event| taken.contains_key(&event),
+            submitted: &|event| taken.get(&event)?.clone().map(String::into_bytes),
         })
     }
 }
