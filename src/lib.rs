@@ -48,6 +48,8 @@ mod journal;
 pub(crate) mod jsonata;
 pub mod log;
 pub mod metrics;
+#[cfg(feature = "server")]
+pub(crate) mod net;
 pub mod path;
 pub mod program;
 pub(crate) mod runtime;

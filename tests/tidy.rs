@@ -22,6 +22,8 @@ const MODULES: &[&str] = &[
     "history",
     "interp",
     "task",
+    "net",
+    "aws",
     "journal",
     "log",
     "metrics",

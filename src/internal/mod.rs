@@ -11,3 +11,9 @@ pub use lowered::{Bailed, Expression};
 pub mod journal {
     pub use crate::journal::*;
 }
+
+/// The client of HTTP/1.1 behind calls of other services.
+#[cfg(feature = "server")]
+pub mod net {
+    pub use crate::net::*;
+}
