@@ -42,6 +42,8 @@ pub mod engine;
 pub mod history;
 #[doc(hidden)]
 pub mod internal;
+#[cfg(feature = "server")]
+pub mod integration;
 pub mod interp;
 pub mod intrinsic;
 mod journal;

@@ -24,6 +24,7 @@ const MODULES: &[&str] = &[
     "task",
     "net",
     "aws",
+    "integration",
     "journal",
     "log",
     "metrics",

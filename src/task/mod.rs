@@ -26,6 +26,8 @@ pub use crate::history::Failure;
 pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
+#[cfg(feature = "server")]
+pub(crate) use registry::matches;
 pub(crate) use registry::{Answers, Bindings, Fixed, Handler, Steps};
 pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, Said, ThreadInbox, lock};
 #[cfg(feature = "server")]
@@ -160,12 +162,6 @@ impl<'a> TaskRequest<'a> {
         let values = self.call.values;
         let role = values.get(self.call.credentials?, &crate::value::Name::new("RoleArn"))?;
         values.string(role).map(|text| text.into_owned())
-    }
-
-    /// ARN of the execution.
-    #[cfg(feature = "server")]
-    pub(crate) fn execution_arn(&self) -> String {
-        self.execution.arn()
     }
 
     /// Copies what an asynchronous handler keeps.

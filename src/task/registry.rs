@@ -248,7 +248,7 @@ impl TaskRegistry {
 }
 
 /// Whether `*` in `pattern` can stand for texts that make it `text`.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(first) = parts.next() else {
         return text.is_empty();

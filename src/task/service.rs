@@ -41,7 +41,8 @@ impl LimitedService {
 #[derive(Debug)]
 pub(crate) struct ServiceTask {
     pub(crate) request: OwnedTaskRequest,
-    pub(crate) execution_arn: String,
+    /// What names the task.
+    pub(crate) token: String,
     /// `RoleArn` of the state's `Credentials`.
     pub(crate) role_arn: Option<String>,
     /// What the service said when it accepted the task, if another process had it do so: then only the end is to be awaited.
@@ -57,7 +58,7 @@ impl ServiceTask {
     ) -> ServiceTask {
         ServiceTask {
             request: request.to_owned(),
-            execution_arn: request.execution_arn(),
+            token: request.token().as_str().to_owned(),
             role_arn: request.role_arn(),
             submitted,
             reply,

@@ -125,10 +125,19 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
     let data = wants_data(fields)?;
     fields.finish()?;
     let live = find_any(app, arn)?;
+    Ok(shown(&live, data))
+}
+
+/// An execution as a description shows it, with its data.
+pub(in super::super) fn described(live: &Live) -> Vec<u8> {
+    shown(live, true)
+}
+
+fn shown(live: &Live, data: bool) -> Vec<u8> {
     let ended = live.ended();
     let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
-    Ok(object(|o| {
-        summary(o, &live, status);
+    object(|o| {
+        summary(o, live, status);
         if data {
             o.string("input", &live.input);
         }
@@ -155,7 +164,7 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
             redrivable(o, status);
         }
         o.maybe("traceHeader", live.trace_header.as_deref());
-    }))
+    })
 }
 
 /// Whether an execution can be redriven.

@@ -22,7 +22,7 @@ use super::request::Fields;
 
 pub(super) use activities::Poll;
 pub(super) use callbacks::ClientAnswer;
-pub(super) use executions::Stop;
+pub(super) use executions::{Stop, described};
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
