@@ -40,10 +40,10 @@ pub mod cli;
 pub mod compile;
 pub mod engine;
 pub mod history;
-#[doc(hidden)]
-pub mod internal;
 #[cfg(feature = "server")]
 pub mod integration;
+#[doc(hidden)]
+pub mod internal;
 pub mod interp;
 pub mod intrinsic;
 mod journal;

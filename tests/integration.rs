@@ -18,6 +18,8 @@ mod endpoint;
 mod http;
 #[path = "integration/recorded.rs"]
 mod recorded;
+#[path = "integration/services.rs"]
+mod services;
 #[path = "integration/states.rs"]
 mod states;
 #[path = "integration/support.rs"]

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod scrape;
 mod serve;
+mod services;
 mod stdout;
 pub mod validate;
 
@@ -26,6 +27,7 @@ pub use logging::{LogFormat, LogLevel};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 pub use serve::ServeArgs;
+pub use services::ServiceArgs;
 pub use stdout::refuse_without;
 
 use std::ffi::OsString;

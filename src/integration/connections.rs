@@ -270,7 +270,12 @@ impl HttpConnections {
     ///
     /// If it does not say what it has to.
     pub fn parse(text: &str) -> Result<HttpConnections, ConnectionsError> {
-        let line = |at: usize| 1 + text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count();
+        let line = |at: usize| {
+            1 + text.as_bytes()[..at]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+        };
         let file: File = toml::from_str(text).map_err(|error| {
             // Its own text would show the line, and with it secrets.
             let at = error.span().map_or(1, |span| line(span.start));
@@ -399,7 +404,13 @@ mod tests {
             let uri: hyper::Uri = address.parse().unwrap();
             assert_eq!(connections.allows(&uri), allowed, "{address}");
         }
-        for text in ["*", "ftp://a/", "https://a*b/", "https:///x", "https://a/*/b"] {
+        for text in [
+            "*",
+            "ftp://a/",
+            "https://a*b/",
+            "https:///x",
+            "https://a/*/b",
+        ] {
             assert_eq!(Allowed::parse(text), None, "{text}");
         }
     }

@@ -69,9 +69,9 @@ impl HttpTasks {
         request: &Request<'_>,
         refused: Option<&str>,
     ) -> Result<(net::Response, String), Failure> {
-        let header = request.connection.header(refused, async |oauth| {
-            self.fetch_token(oauth).await
-        });
+        let header = request
+            .connection
+            .header(refused, async |oauth| self.fetch_token(oauth).await);
         let (name, value) = header.await?;
         let mut sent = net::Request::new(request.body.clone());
         *sent.method_mut() = request.method.clone();
@@ -104,7 +104,8 @@ impl HttpTasks {
             .find_map(|name| parameters.value(name).ok().flatten())
             .and_then(|value| Some(value.get("ConnectionArn")?.as_str()?.to_owned()))
             .ok_or_else(|| {
-                parameters.wrong("The field \"Authentication.ConnectionArn\" is required but was missing")
+                parameters
+                    .wrong("The field \"Authentication.ConnectionArn\" is required but was missing")
             })?;
         const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
         if !METHODS.contains(&&*method) {
@@ -246,15 +247,15 @@ fn headers(
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
     let mut headers = Vec::new();
     let agent = concat!("quickstep/", env!("CARGO_PKG_VERSION"), " HttpInvoke");
-    headers.push((
-        hyper::header::USER_AGENT,
-        HeaderValue::from_static(agent),
-    ));
+    headers.push((hyper::header::USER_AGENT, HeaderValue::from_static(agent)));
     let mut put = |name: &str, value: &str| {
         let named = HeaderName::try_from(name)
             .map_err(|_| parameters.wrong(&format!("{name} is no name of a header")))?;
-        let value = HeaderValue::try_from(value)
-            .map_err(|_| parameters.wrong(&format!("The header {name} has characters that no header can have")))?;
+        let value = HeaderValue::try_from(value).map_err(|_| {
+            parameters.wrong(&format!(
+                "The header {name} has characters that no header can have"
+            ))
+        })?;
         headers.retain(|(other, _)| *other != named);
         headers.push((named, value));
         Ok::<(), Failure>(())
@@ -267,7 +268,9 @@ fn headers(
                     .iter()
                     .any(|prefix| lower.starts_with(prefix));
             if is_forbidden {
-                return Err(parameters.wrong(&format!("The header {name} is not supported in HTTP tasks")));
+                return Err(
+                    parameters.wrong(&format!("The header {name} is not supported in HTTP tasks"))
+                );
             }
             put(name, &encode::plain(value))?;
         }
@@ -486,9 +489,18 @@ mod tests {
     #[test]
     fn requests_that_are_refused() {
         for (members, problem) in [
-            (r#""ApiEndpoint":"https://elsewhere.example/","Method":"GET""#, "is not among the addresses"),
-            (r#""ApiEndpoint":"https://api.example.com/","Method":"TRACE""#, "TRACE is not a Method"),
-            (r#""Method":"GET""#, "The field \"ApiEndpoint\" is required but was missing"),
+            (
+                r#""ApiEndpoint":"https://elsewhere.example/","Method":"GET""#,
+                "is not among the addresses",
+            ),
+            (
+                r#""ApiEndpoint":"https://api.example.com/","Method":"TRACE""#,
+                "TRACE is not a Method",
+            ),
+            (
+                r#""Method":"GET""#,
+                "The field \"ApiEndpoint\" is required but was missing",
+            ),
             (
                 r#""ApiEndpoint":"https://api.example.com/","Method":"GET","Headers":{"Host":"x"}"#,
                 "The header Host is not supported",
@@ -506,9 +518,13 @@ mod tests {
             let connection = r#""Authentication":{"ConnectionArn":"plain"}"#;
             let failure = request(&format!("{{{members},{connection}}}")).unwrap_err();
             assert_eq!(failure.error_name(), "States.Runtime");
-            assert!(failure.cause.as_deref().unwrap().contains(problem), "{failure:?}");
+            assert!(
+                failure.cause.as_deref().unwrap().contains(problem),
+                "{failure:?}"
+            );
         }
-        let failure = request(r#"{"ApiEndpoint":"https://api.example.com/","Method":"GET"}"#).unwrap_err();
+        let failure =
+            request(r#"{"ApiEndpoint":"https://api.example.com/","Method":"GET"}"#).unwrap_err();
         assert!(failure.cause.unwrap().contains("ConnectionArn"));
     }
 
@@ -530,7 +546,10 @@ mod tests {
         );
         for (kind, body) in [("text/plain", "{}"), ("application/json", "{")] {
             let shown = String::from_utf8(result(&answer(201, kind, body)).unwrap()).unwrap();
-            assert!(shown.contains(&format!(r#""ResponseBody":"{body}""#)), "{shown}");
+            assert!(
+                shown.contains(&format!(r#""ResponseBody":"{body}""#)),
+                "{shown}"
+            );
         }
         assert_eq!(
             result(&answer(404, "text/plain", "gone")).unwrap_err(),

@@ -32,7 +32,12 @@ mod tests {
     #[test]
     fn as_recorded() {
         let mut members = Members::default();
-        put(&mut members, &[("A", "1"), ("B", "x"), ("A", "2")], 201, "id");
+        put(
+            &mut members,
+            &[("A", "1"), ("B", "x"), ("A", "2")],
+            201,
+            "id",
+        );
         assert_eq!(
             members.to_text(),
             r#"{"SdkHttpMetadata":{"AllHttpHeaders":{"A":["1","2"],"B":["x"]},"HttpHeaders":{"A":"2","B":"x"},"HttpStatusCode":201},"SdkResponseMetadata":{"RequestId":"id"}}"#

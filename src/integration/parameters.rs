@@ -49,11 +49,8 @@ impl<'a> Parameters<'a> {
 
     /// The text of a member that has to be there.
     pub(super) fn required_text(&self, name: &str) -> Result<String, Failure> {
-        self.text(name)?.ok_or_else(|| {
-            self.wrong(&format!(
-                "The field \"{name}\" is required but was missing"
-            ))
-        })
+        self.text(name)?
+            .ok_or_else(|| self.wrong(&format!("The field \"{name}\" is required but was missing")))
     }
 
     /// A member's value.
@@ -180,7 +177,10 @@ mod tests {
                  [The field \"B\" is required but was missing]"
             )
         );
-        assert_eq!(parameters.text("N").unwrap_err().error_name(), "States.Runtime");
+        assert_eq!(
+            parameters.text("N").unwrap_err().error_name(),
+            "States.Runtime"
+        );
         assert!(Parameters::read("[1]").is_err());
     }
 

@@ -112,7 +112,10 @@ impl StartExecution {
         let request = serde_json::json!({ "stateMachineArn": arn.join(":") });
         let described = self
             .machines
-            .call("DescribeStateMachine".to_owned(), request.to_string().into())
+            .call(
+                "DescribeStateMachine".to_owned(),
+                request.to_string().into(),
+            )
             .await;
         let kind = described.ok().and_then(|json| {
             let members = Members::read(&json).ok()?;
@@ -222,8 +225,8 @@ impl SdkAction {
         let operation = upper(&self.action);
         let request = Value::Object(body).to_string().into_bytes();
         let answer = self.machines.call(operation, request).await;
-        let answer = answer
-            .map_err(|refusal| refused(refusal, Style::Sdk, &self.machines.request_id()))?;
+        let answer =
+            answer.map_err(|refusal| refused(refusal, Style::Sdk, &self.machines.request_id()))?;
         Ok(translated(&answer, Style::Sdk).write())
     }
 }
@@ -354,7 +357,8 @@ mod tests {
 
     #[test]
     fn names_and_times() {
-        let answer = br#"{"executionArn":"e","startDate":1700000000.005,"inputDetails":{"included":true},
+        let answer =
+            br#"{"executionArn":"e","startDate":1700000000.005,"inputDetails":{"included":true},
             "events":[{"timestamp":0.001}],"output":"{\"a\":1}"}"#;
         assert_eq!(
             translated(answer, Style::Optimised).to_text(),

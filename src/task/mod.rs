@@ -164,6 +164,12 @@ impl<'a> TaskRequest<'a> {
         values.string(role).map(|text| text.into_owned())
     }
 
+    /// ARN of the execution.
+    #[cfg(feature = "server")]
+    pub(crate) fn execution_arn(&self) -> String {
+        self.execution.arn()
+    }
+
     /// Copies what an asynchronous handler keeps.
     #[must_use]
     pub fn to_owned(&self) -> OwnedTaskRequest {
@@ -304,7 +310,8 @@ pub(crate) fn unhandled(resource: &str, state: &str) -> Failure {
         "States.Runtime",
         format!(
             "Nothing answers for the Resource {resource} of the state {state}. Give it a handler with \
-             Engine::builder().task(…), or on the command line an answer with --tasks FILE."
+             Engine::builder().task(…), or on the command line an answer with --tasks FILE; a service of AWS is called with \
+             --endpoint URL or --aws, an HTTP endpoint with --http-connections FILE."
         ),
     )
 }

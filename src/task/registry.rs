@@ -354,8 +354,7 @@ impl Bindings {
     ) -> Pending {
         let Some(runtime) = &self.runtime else {
             let cause = "the engine has no tokio runtime for calls of services";
-            task.reply
-                .send(Err(Failure::new("States.Runtime", cause)));
+            task.reply.send(Err(Failure::new("States.Runtime", cause)));
             return Pending::outside();
         };
         let handler = Arc::clone(&service.handler);

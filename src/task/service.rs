@@ -43,6 +43,7 @@ pub(crate) struct ServiceTask {
     pub(crate) request: OwnedTaskRequest,
     /// What names the task.
     pub(crate) token: String,
+    pub(crate) execution_arn: String,
     /// `RoleArn` of the state's `Credentials`.
     pub(crate) role_arn: Option<String>,
     /// What the service said when it accepted the task, if another process had it do so: then only the end is to be awaited.
@@ -59,6 +60,7 @@ impl ServiceTask {
         ServiceTask {
             request: request.to_owned(),
             token: request.token().as_str().to_owned(),
+            execution_arn: request.execution_arn(),
             role_arn: request.role_arn(),
             submitted,
             reply,

@@ -1,7 +1,5 @@
 //! HTTP tasks, against an endpoint of the tests' own.
 
-use std::sync::Arc;
-
 use quickstep::integration::{HttpConnections, IntegrationOptions};
 use quickstep::server::ServerOptions;
 use serde_json::{Value, json};
@@ -70,13 +68,27 @@ fn a_call_and_its_result() {
         "Method": "POST", "Headers": {"X-A": "b"}, "QueryParameters": {"q": "a b"},
         "RequestBody": {"a": [1]},
     });
-    let machine = create(&mut connection, "m", "EXPRESS", &task(&endpoint, "key", more));
+    let machine = create(
+        &mut connection,
+        "m",
+        "EXPRESS",
+        &task(&endpoint, "key", more),
+    );
     let params = json!({"stateMachineArn": machine, "input": "{}"});
     let (_, described) = connection.call("StartSyncExecution", &params);
     let text = described["output"].as_str().unwrap();
-    assert!(text.contains(r#""ResponseBody":{"n":1.50,"big":1e400}"#), "{text}");
-    assert!(text.contains(r#""StatusCode":201,"StatusText":"Created""#), "{text}");
-    assert!(text.contains(r#""x-seen":["POST /x?q=a%20b&version=2"]"#), "{text}");
+    assert!(
+        text.contains(r#""ResponseBody":{"n":1.50,"big":1e400}"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#""StatusCode":201,"StatusText":"Created""#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#""x-seen":["POST /x?q=a%20b&version=2"]"#),
+        "{text}"
+    );
     let asked = endpoint.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].header("x-api-key"), Some("k"));
@@ -133,7 +145,13 @@ fn tokens_are_asked_for_once_and_again_when_refused() {
         let described = run(&mut connection, &machine, &json!(n));
         assert_eq!(output(&described)["StatusCode"], 200);
     }
-    let tokens = || endpoint.asked().iter().filter(|a| a.line == "POST /token").count();
+    let tokens = || {
+        endpoint
+            .asked()
+            .iter()
+            .filter(|a| a.line == "POST /token")
+            .count()
+    };
     assert_eq!(tokens(), 1);
     let (error, _) = failure(&run(&mut connection, &machine, &json!("refused")));
     assert_eq!(error, "States.Http.StatusCode.401");
@@ -143,7 +161,9 @@ fn tokens_are_asked_for_once_and_again_when_refused() {
 #[test]
 fn what_goes_wrong_on_the_way() {
     let endpoint = Endpoint::start(|_, asked| match asked.line.as_str() {
-        "GET /x?q=reset" => Reaction::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab".to_vec()),
+        "GET /x?q=reset" => {
+            Reaction::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab".to_vec())
+        }
         "GET /x?q=garbage" => Reaction::Bytes(b"\x00\x01 what is this\r\n\r\n".to_vec()),
         "GET /x?q=large" => answer(200, "x".repeat(300 * 1024)),
         _ => Reaction::Silence,
@@ -173,7 +193,12 @@ fn a_call_ends_with_its_execution() {
     let endpoint = Endpoint::start(|_, _| Reaction::Silence);
     let host = host(&endpoint, true);
     let mut connection = host.connect();
-    let machine = create(&mut connection, "m", "STANDARD", &task(&endpoint, "basic", json!({})));
+    let machine = create(
+        &mut connection,
+        "m",
+        "STANDARD",
+        &task(&endpoint, "basic", json!({})),
+    );
     let execution = start(&mut connection, &machine, &json!({}));
     until(|| (endpoint.open() == 1).then_some(()));
     connection.call("StopExecution", &json!({"executionArn": execution}));
@@ -188,7 +213,10 @@ fn addresses_that_are_not_allowed_are_not_called() {
     let mut connection = host.connect();
     for (i, (more, problem)) in [
         (json!({}), "allow_private_addresses"),
-        (json!({"ApiEndpoint": "http://localhost:1/"}), "is not among the addresses"),
+        (
+            json!({"ApiEndpoint": "http://localhost:1/"}),
+            "is not among the addresses",
+        ),
         (
             json!({"ApiEndpoint": "http://169.254.169.254/latest/meta-data/"}),
             "is not among the addresses",

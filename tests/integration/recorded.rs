@@ -12,11 +12,31 @@ use crate::support::{create, describe, ended, events, ok};
 
 /// The cases that need nothing else, and how their parents end.
 const CASES: [(&str, &str, &str); 5] = [
-    ("services", "TestCallback::test_start_execution_sync#0", "SUCCEEDED"),
-    ("services", "TestCallback::test_start_execution_sync_delegate_failure#0", "FAILED"),
-    ("errors", "TestTaskServiceSfn::test_start_execution_no_such_arn#0", "FAILED"),
-    ("services", "test_sfn_send_task_outcome_with_no_such_token[state_machine_template0]#0", "FAILED"),
-    ("services", "test_sfn_send_task_outcome_with_no_such_token[state_machine_template1]#0", "FAILED"),
+    (
+        "services",
+        "TestCallback::test_start_execution_sync#0",
+        "SUCCEEDED",
+    ),
+    (
+        "services",
+        "TestCallback::test_start_execution_sync_delegate_failure#0",
+        "FAILED",
+    ),
+    (
+        "errors",
+        "TestTaskServiceSfn::test_start_execution_no_such_arn#0",
+        "FAILED",
+    ),
+    (
+        "services",
+        "test_sfn_send_task_outcome_with_no_such_token[state_machine_template0]#0",
+        "FAILED",
+    ),
+    (
+        "services",
+        "test_sfn_send_task_outcome_with_no_such_token[state_machine_template1]#0",
+        "FAILED",
+    ),
 ];
 
 /// Texts that hold JSON objects, parsed; what a recording cannot fix as the recording has it.
@@ -26,7 +46,10 @@ fn readable(recorded: &Value, ours: &Value) -> Value {
             let members = ours.iter().map(|(name, member)| {
                 let recorded = recorded.get(name).unwrap_or(&Value::Null);
                 let member = match name.as_str() {
-                    "SdkHttpMetadata" | "SdkResponseMetadata" | "StartDate" | "StopDate"
+                    "SdkHttpMetadata"
+                    | "SdkResponseMetadata"
+                    | "StartDate"
+                    | "StopDate"
                     | "timestamp" => recorded.clone(),
                     _ => readable(recorded, member),
                 };
@@ -40,7 +63,9 @@ fn readable(recorded: &Value, ours: &Value) -> Value {
         }
         (Value::Array(recorded), Value::Array(ours)) => {
             let pairs = recorded.iter().zip(ours);
-            pairs.map(|(recorded, ours)| readable(recorded, ours)).collect()
+            pairs
+                .map(|(recorded, ours)| readable(recorded, ours))
+                .collect()
         }
         _ => ours.clone(),
     }
@@ -78,8 +103,16 @@ fn check(group: &str, id: &str, status: &str) {
     let ours = Value::Array(events(&mut connection, &execution));
     let mut differences = Differences::default();
     let recorded = &case["history"];
-    assert_eq!(recorded.as_array().unwrap().len(), ours.as_array().unwrap().len());
-    bindings.compare(recorded, &readable(recorded, &ours), "history", &mut differences);
+    assert_eq!(
+        recorded.as_array().unwrap().len(),
+        ours.as_array().unwrap().len()
+    );
+    bindings.compare(
+        recorded,
+        &readable(recorded, &ours),
+        "history",
+        &mut differences,
+    );
     assert!(differences.is_empty(), "{id}:\n  {}", differences.text());
 }
 

@@ -46,7 +46,12 @@ fn a_start_is_answered_as_aws_does() {
     let members: Vec<&String> = answer.as_object().unwrap().keys().collect();
     assert_eq!(
         members,
-        ["ExecutionArn", "SdkHttpMetadata", "SdkResponseMetadata", "StartDate"]
+        [
+            "ExecutionArn",
+            "SdkHttpMetadata",
+            "SdkResponseMetadata",
+            "StartDate"
+        ]
     );
     assert_eq!(answer["SdkHttpMetadata"]["HttpStatusCode"], 200);
     assert!(answer["StartDate"].as_u64().unwrap() > 1_600_000_000_000);
@@ -74,17 +79,26 @@ fn the_end_of_a_child_is_the_result() {
         let result = output(&ended(&mut connection, &execution));
         assert_eq!(result["Status"], "SUCCEEDED");
         assert_eq!(result["InputDetails"], json!({"Included": true}));
-        let text =
-            format!(r#"{{"given":[1.1],"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID":{execution}}}"#);
+        let text = format!(
+            r#"{{"given":[1.1],"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID":{execution}}}"#
+        );
         match output_is_parsed {
-            true => assert_eq!(result["Output"], serde_json::from_str::<Value>(&text).unwrap()),
+            true => assert_eq!(
+                result["Output"],
+                serde_json::from_str::<Value>(&text).unwrap()
+            ),
             false => assert_eq!(result["Output"], text),
         }
         assert_eq!(result["Input"], text);
         let events = events(&mut connection, &execution);
         assert_eq!(
             types(&events)[2..6],
-            ["TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskSucceeded"]
+            [
+                "TaskScheduled",
+                "TaskStarted",
+                "TaskSubmitted",
+                "TaskSucceeded"
+            ]
         );
         let submitted = &events[4]["taskSubmittedEventDetails"];
         assert_eq!(submitted["resource"], format!("startExecution{pattern}"));
@@ -97,7 +111,8 @@ fn the_end_of_a_child_is_the_result() {
 fn a_child_that_fails_fails_its_task() {
     let host = host();
     let mut connection = host.connect();
-    let fail = json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "C"}}});
+    let fail =
+        json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "C"}}});
     let child = create(&mut connection, "child", "STANDARD", &fail);
     let mut definition = parent(".sync", &child);
     definition["States"]["T"]["Retry"] =
@@ -112,7 +127,10 @@ fn a_child_that_fails_fails_its_task() {
         ["FAILED", "E", "C"]
     );
     let events = events(&mut connection, &execution);
-    let failed = types(&events).iter().filter(|t| **t == "TaskFailed").count();
+    let failed = types(&events)
+        .iter()
+        .filter(|t| **t == "TaskFailed")
+        .count();
     assert_eq!(failed, 2, "one retry, with a child of its own");
     let listed = ok(connection.call("ListExecutions", &json!({"stateMachineArn": child})));
     assert_eq!(listed["executions"].as_array().unwrap().len(), 2);
@@ -125,8 +143,18 @@ fn a_child_that_cannot_be_started_fails_the_submission() {
     let none = json!("arn:aws:states:us-east-1:123456789012:stateMachine:none");
     let express = create(&mut connection, "express", "EXPRESS", &echo());
     for (pattern, child, event, error) in [
-        ("", &none, "TaskFailed", "StepFunctions.StateMachineDoesNotExistException"),
-        (".sync", &none, "TaskSubmitFailed", "StepFunctions.StateMachineDoesNotExistException"),
+        (
+            "",
+            &none,
+            "TaskFailed",
+            "StepFunctions.StateMachineDoesNotExistException",
+        ),
+        (
+            ".sync",
+            &none,
+            "TaskSubmitFailed",
+            "StepFunctions.StateMachineDoesNotExistException",
+        ),
         (
             ".waitForTaskToken",
             &none,
@@ -150,7 +178,10 @@ fn a_child_that_cannot_be_started_fails_the_submission() {
         let execution = start(&mut connection, &machine, &json!({}));
         let (found, cause) = failure(&ended(&mut connection, &execution));
         assert_eq!(found, error);
-        assert!(cause.contains("(Service: AWSStepFunctions; Status Code: 400; "), "{cause}");
+        assert!(
+            cause.contains("(Service: AWSStepFunctions; Status Code: 400; "),
+            "{cause}"
+        );
         let events = events(&mut connection, &execution);
         assert_eq!(types(&events)[4], event, "{pattern}");
         let details = match event {
@@ -169,8 +200,18 @@ fn children_are_stopped_with_their_parents() {
     let host = host();
     let mut connection = host.connect();
     let grandchild = create(&mut connection, "grandchild", "STANDARD", &wait());
-    let child = create(&mut connection, "child", "STANDARD", &parent(".sync", &grandchild));
-    let machine = create(&mut connection, "parent", "STANDARD", &parent(".sync", &child));
+    let child = create(
+        &mut connection,
+        "child",
+        "STANDARD",
+        &parent(".sync", &grandchild),
+    );
+    let machine = create(
+        &mut connection,
+        "parent",
+        "STANDARD",
+        &parent(".sync", &child),
+    );
     let execution = start(&mut connection, &machine, &json!({}));
     let all = json!({"stateMachineArn": grandchild});
     let found = until(|| {
@@ -279,7 +320,12 @@ fn children_are_waited_for_after_a_restart() {
         json!({"QueueUrl": "none", "MessageBody": {"token.$": "$$.Task.Token"}}),
     );
     let child = create(&mut connection, "child", "STANDARD", &ask);
-    let machine = create(&mut connection, "parent", "STANDARD", &parent(".sync:2", &child));
+    let machine = create(
+        &mut connection,
+        "parent",
+        "STANDARD",
+        &parent(".sync:2", &child),
+    );
     let execution = start(&mut connection, &machine, &json!({}));
     until(|| (last_type(&mut connection, &execution) == "TaskSubmitted").then_some(()));
     let all = json!({"stateMachineArn": child});
@@ -305,7 +351,10 @@ fn children_are_waited_for_after_a_restart() {
     let listed = ok(connection.call("ListExecutions", &all));
     assert_eq!(listed["executions"].as_array().unwrap().len(), 1);
     let events = events(&mut connection, &execution);
-    let submitted = types(&events).iter().filter(|t| **t == "TaskSubmitted").count();
+    let submitted = types(&events)
+        .iter()
+        .filter(|t| **t == "TaskSubmitted")
+        .count();
     assert_eq!(submitted, 1);
     drop(host);
     std::fs::remove_dir_all(&directory).unwrap();
