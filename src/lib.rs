@@ -36,6 +36,8 @@
 
 pub mod asl;
 #[cfg(feature = "server")]
+pub(crate) mod aws;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod compile;
 pub mod engine;

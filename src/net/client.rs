@@ -276,7 +276,7 @@ mod tests {
     use crate::net::ErrorKind;
 
     fn request(address: &str) -> Request {
-        Request::get(address).body(Bytes::new()).unwrap()
+        hyper::Request::get(address).body(Bytes::new()).unwrap()
     }
 
     #[test]
