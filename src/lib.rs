@@ -36,12 +36,16 @@
 
 pub mod asl;
 #[cfg(feature = "server")]
+pub(crate) mod aws;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod compile;
 #[cfg(feature = "server")]
 pub mod cost;
 pub mod engine;
 pub mod history;
+#[cfg(feature = "server")]
+pub mod integration;
 #[doc(hidden)]
 pub mod internal;
 pub mod interp;
@@ -50,6 +54,8 @@ mod journal;
 pub(crate) mod jsonata;
 pub mod log;
 pub mod metrics;
+#[cfg(feature = "server")]
+pub(crate) mod net;
 pub mod path;
 pub mod program;
 pub(crate) mod runtime;

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod scrape;
 mod serve;
+mod services;
 mod stdout;
 pub mod validate;
 
@@ -28,6 +29,7 @@ pub use logging::{LogFormat, LogLevel};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 pub use serve::ServeArgs;
+pub use services::ServiceArgs;
 pub use stdout::refuse_without;
 
 use std::ffi::OsString;

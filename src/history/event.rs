@@ -197,6 +197,10 @@ pub enum Details<'a> {
         resource: &'a Resource,
         failure: &'a Failure,
     },
+    TaskSubmitFailed {
+        resource: &'a Resource,
+        failure: &'a Failure,
+    },
     EvaluationFailed {
         failure: &'a Failure,
         location: Option<&'a str>,
@@ -259,6 +263,7 @@ impl Details<'_> {
             Details::TaskSucceeded { .. } => EventType::TaskSucceeded,
             Details::TaskFailed { .. } => EventType::TaskFailed,
             Details::TaskTimedOut { .. } => EventType::TaskTimedOut,
+            Details::TaskSubmitFailed { .. } => EventType::TaskSubmitFailed,
             Details::EvaluationFailed { .. } => EventType::EvaluationFailed,
             Details::ParallelStateStarted => EventType::ParallelStateStarted,
             Details::ParallelStateSucceeded => EventType::ParallelStateSucceeded,

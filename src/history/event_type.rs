@@ -100,6 +100,7 @@ event_types! {
     MapIterationAborted = 55,
     EvaluationFailed = 56,
     ExecutionRedriven = 57,
+    TaskSubmitFailed = 58,
 }
 
 impl EventType {
@@ -172,6 +173,7 @@ impl EventType {
             | EventType::MapStateAborted
             | EventType::ParallelStateFailed
             | EventType::TaskFailed
+            | EventType::TaskSubmitFailed
             | EventType::TaskTimedOut
             | EventType::ActivityFailed
             | EventType::ActivityTimedOut

@@ -135,7 +135,8 @@ impl HistoryEvent<'_> {
             | Details::TaskSubmitted { .. }
             | Details::TaskSucceeded { .. }
             | Details::TaskFailed { .. }
-            | Details::TaskTimedOut { .. } => self.tell_task(data, fields),
+            | Details::TaskTimedOut { .. }
+            | Details::TaskSubmitFailed { .. } => self.tell_task(data, fields),
             Details::EvaluationFailed {
                 failure,
                 location,
@@ -235,7 +236,8 @@ impl HistoryEvent<'_> {
                 }
             }
             Details::TaskFailed { resource, failure }
-            | Details::TaskTimedOut { resource, failure } => {
+            | Details::TaskTimedOut { resource, failure }
+            | Details::TaskSubmitFailed { resource, failure } => {
                 tell_resource(resource, fields);
                 tell_failure(failure, fields);
             }

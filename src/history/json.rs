@@ -126,6 +126,7 @@ fn details_member(details: &Details<'_>) -> Option<&'static str> {
         Details::TaskSucceeded { .. } => "taskSucceededEventDetails",
         Details::TaskFailed { .. } => "taskFailedEventDetails",
         Details::TaskTimedOut { .. } => "taskTimedOutEventDetails",
+        Details::TaskSubmitFailed { .. } => "taskSubmitFailedEventDetails",
         Details::EvaluationFailed { .. } => "evaluationFailedEventDetails",
         Details::MapStateStarted { .. } => "mapStateStartedEventDetails",
         Details::MapIterationStarted { .. } => "mapIterationStartedEventDetails",

@@ -11,3 +11,15 @@ pub use lowered::{Bailed, Expression};
 pub mod journal {
     pub use crate::journal::*;
 }
+
+/// The client of AWS's services.
+#[cfg(feature = "server")]
+pub mod aws {
+    pub use crate::aws::*;
+}
+
+/// The client of HTTP/1.1 behind calls of other services.
+#[cfg(feature = "server")]
+pub mod net {
+    pub use crate::net::*;
+}

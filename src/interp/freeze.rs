@@ -52,6 +52,7 @@ const JOINS: u64 = 1 << 7;
 const READY: u64 = 1 << 8;
 const ATTEMPT: u64 = 1 << 9;
 const REDRIVEN: u64 = 1 << 10;
+const CREDENTIALS: u64 = 1 << 11;
 
 impl FrameStatus {
     const fn code(self) -> u64 {
@@ -153,6 +154,20 @@ impl Execution {
             put_time(out, timer.at, start);
             put(out, timer.frame.into());
         }
+        if self.credentials().next().is_some() {
+            put(out, self.credentials().count() as u64);
+            for (frame, credentials) in self.credentials() {
+                put(out, frame.into());
+                put(out, table.code(credentials));
+            }
+        }
+    }
+
+    /// The frames whose tasks have credentials.
+    fn credentials(&self) -> impl Iterator<Item = (u32, Val)> + '_ {
+        let frames = (0_u32..).zip(&self.frames);
+        let used = frames.filter(|(_, frame)| frame.status == FrameStatus::Task);
+        used.filter_map(|(index, frame)| Some((index, frame.credentials?)))
     }
 
     fn freeze_context(&self, table: &Table, out: &mut Vec<u8>) {
@@ -171,7 +186,8 @@ impl Execution {
                 | flag(!self.joins.is_empty(), JOINS)
                 | flag(!self.ready.is_empty(), READY)
                 | flag(context.attempt > 1, ATTEMPT)
-                | flag(context.redrives > 0, REDRIVEN),
+                | flag(context.redrives > 0, REDRIVEN)
+                | flag(self.credentials().next().is_some(), CREDENTIALS),
         );
         out.extend_from_slice(&context.seed.to_le_bytes());
         put_signed(out, context.start_time.millis());
@@ -249,6 +265,12 @@ impl Execution {
                 frame,
                 generation,
             }));
+        }
+        if flags & CREDENTIALS != 0 {
+            for _ in 0..reader.length()? {
+                let frame = index(reader)? as usize;
+                self.frames[frame].credentials = Some(thawed.val(reader, &program.constants)?);
+            }
         }
         match reader.rest() {
             [] => Ok(()),
@@ -349,6 +371,7 @@ impl Frame {
             .into_iter()
             .chain(item)
             .chain(variables)
+            .chain(self.credentials)
     }
 }
 

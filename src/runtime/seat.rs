@@ -53,11 +53,19 @@ pub(crate) struct Resumption<'a> {
 /// How an execution goes on.
 #[derive(Clone, Copy)]
 pub(crate) enum How<'a> {
-    /// From its last checkpoint. Says whether somebody who answers by its token has the task whose last event has that
-    /// number.
-    Resumed(&'a dyn Fn(u64) -> bool),
+    /// From its last checkpoint.
+    Resumed(UnderWay<'a>),
     /// From where it failed, at that time.
     Redriven(Timestamp),
+}
+
+/// What is known of the tasks under way, by the number of a task's last event.
+#[derive(Clone, Copy)]
+pub(crate) struct UnderWay<'a> {
+    /// Whether somebody who answers by its token has the task.
+    pub(crate) is_taken: &'a dyn Fn(u64) -> bool,
+    /// What a service said when it accepted the task.
+    pub(crate) submitted: &'a dyn Fn(u64) -> Option<Vec<u8>>,
 }
 
 /// The place that an execution's tokens name, and where it is.
@@ -155,8 +163,8 @@ impl Seat {
         let bound = &group.bound;
         let started_nanos = self.driver.tick();
         self.run.thaw(bound, &mut self.freezer, resumption.blob)?;
-        if let How::Resumed(is_taken) = resumption.how {
-            self.take_tasks_up(group, started_nanos, is_taken);
+        if let How::Resumed(known) = resumption.how {
+            self.take_tasks_up(group, started_nanos, known);
         }
         let named = self.run.execution.place();
         let meta = Meta {
@@ -187,7 +195,7 @@ impl Seat {
     }
 
     /// Tasks that were under way are waited for, if somebody has them, and handed out again, if nobody has.
-    fn take_tasks_up(&mut self, group: &Group, nanos: u64, is_taken: &dyn Fn(u64) -> bool) {
+    fn take_tasks_up(&mut self, group: &Group, nanos: u64, known: UnderWay<'_>) {
         let bound = &group.bound;
         let execution = &mut self.run.execution;
         let under_way: Vec<_> = execution.tasks_under_way().collect();
@@ -200,11 +208,18 @@ impl Seat {
                 nanos,
                 due: call.timeout_at.min(call.heartbeat_at),
             };
-            let handler = &bound.bindings.task(call.id).handler;
-            if matches!(handler, Some(Handler::Callback(_))) && is_taken(event) {
+            let is_with_client = match &bound.bindings.task(call.id).handler {
+                Some(Handler::Callback(_)) => true,
+                Some(Handler::Service(_)) => call.resource.waits_for_token(),
+                _ => false,
+            };
+            if is_with_client && (known.is_taken)(event) {
                 let pending = Pending::outside().begun(begun);
                 self.run.pending.push((handle, pending));
             } else {
+                if let Some(answer) = (known.submitted)(event) {
+                    self.run.submitted.push((handle, answer));
+                }
                 execution.yield_again(handle);
             }
         }

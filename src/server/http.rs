@@ -40,6 +40,7 @@ impl Server {
     /// If the catalogue, the file of answers or the address cannot be used.
     pub async fn bind(options: ServerOptions) -> Result<Server, StartError> {
         let app = Arc::new(super::app(&options)?);
+        app.machines.are_of(&app);
         let wrong = |error| StartError::Listen(options.addr, error);
         let listener = TcpListener::bind(options.addr).await.map_err(wrong)?;
         let addr = listener.local_addr().map_err(wrong)?;

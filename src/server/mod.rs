@@ -24,6 +24,7 @@ mod http;
 mod ids;
 mod ingest;
 pub mod limits;
+mod local;
 mod metrics;
 mod operations;
 mod page;
@@ -41,6 +42,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::engine::{Clock, Limits, SystemClock};
+use crate::integration::{IntegrationOptions, Integrations, StateMachines};
 use crate::log::Rotation;
 use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
@@ -66,6 +68,8 @@ pub struct ServerOptions {
     pub tasks: TaskRegistry,
     /// A file of answers for tasks, which win over handlers.
     pub mocks: Option<MockSource>,
+    /// What the other tasks are done with. Step Functions itself is always in reach: it is this server.
+    pub integrations: IntegrationOptions,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
@@ -124,6 +128,7 @@ impl Default for ServerOptions {
             account: "123456789012".to_owned(),
             tasks: TaskRegistry::new(),
             mocks: None,
+            integrations: IntegrationOptions::default(),
             data_dir: None,
             credentials: None,
             tls: None,
@@ -186,11 +191,6 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         None => None,
         Some(mocks) => mocks.machines().map_err(StartError::Tasks)?,
     };
-    let tasks = executor::TaskSource {
-        registry: options.tasks.clone(),
-        mocks: options.mocks.clone(),
-        mocked,
-    };
     let logs = match (options.logs, &options.data_dir) {
         (LogOutput::Stdout, _) => LogTarget::Stdout,
         (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
@@ -204,6 +204,16 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         }
     };
     let ids = Arc::new(ids::Ids::new());
+    let machines = Arc::new(local::LocalMachines::new(&ids));
+    let tasks = executor::TaskSource {
+        registry: options.tasks.clone(),
+        mocks: options.mocks.clone(),
+        mocked,
+        services: Some(Arc::new(Integrations::new(
+            &options.integrations,
+            Some(Arc::clone(&machines) as Arc<dyn StateMachines>),
+        ))),
+    };
     let executor = Executor::new(ExecutorOptions {
         ids: Arc::clone(&ids),
         clock: Arc::clone(&options.clock),
@@ -223,6 +233,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     Ok(app::App {
         catalogue,
         executor,
+        machines,
         ids,
         clock: Arc::clone(&options.clock),
         verifier: options

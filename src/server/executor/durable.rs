@@ -19,8 +19,8 @@ use super::run::{Executor, group_of, qualifiers};
 use crate::engine;
 use crate::history::Failure;
 use crate::interp::{Invocation, Status};
-use crate::runtime::seat::{How, Resumption};
-use crate::stdx::{FixedSet, Timestamp, narrow};
+use crate::runtime::seat::{How, Resumption, UnderWay};
+use crate::stdx::{FixedMap, Timestamp, narrow};
 use crate::store::{
     Chunk, EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, RedrivenRecord,
     Revision, RevisionRecord, Standing, StoreError, StoreErrorKind, Stored, StoredExecution,
@@ -246,18 +246,28 @@ fn ended_of(record: EndedRecord) -> Option<Ended> {
     })
 }
 
-/// The ids of the events after which a client has the task that they belong to.
-fn taken_by_clients(events: &[Box<[u8]>]) -> FixedSet<u64> {
+/// The ids of the events after which somebody has the task that they belong to, and what that service said then.
+type TakenTasks = FixedMap<u64, Option<String>>;
+
+fn taken_tasks(events: &[Box<[u8]>]) -> TakenTasks {
     #[derive(Deserialize)]
     struct Event<'a> {
         id: u64,
         #[serde(rename = "type")]
         event_type: &'a str,
+        #[serde(rename = "taskSubmittedEventDetails", default)]
+        submitted: Option<Submitted>,
+    }
+    #[derive(Deserialize)]
+    struct Submitted {
+        output: String,
     }
     let events = events.iter();
     let events = events.filter_map(|event| serde_json::from_slice::<Event<'_>>(event).ok());
     let taken = events.filter(|e| ["ActivityStarted", "TaskSubmitted"].contains(&e.event_type));
-    taken.map(|event| event.id).collect()
+    taken
+        .map(|event| (event.id, event.submitted.map(|details| details.output)))
+        .collect()
 }
 
 impl Executor {
@@ -351,7 +361,7 @@ impl Executor {
         });
         let log = deployed.as_ref().ok().and_then(|it| it.log.clone());
         let program = keeping.revision.program;
-        let taken = taken_by_clients(&stored.events);
+        let taken = taken_tasks(&stored.events);
         let history = History::restored(qualifiers(&origin), stored.events);
         let mut state = State::restored(history, None);
         state.redriven = record.redriven.clone().map(redriven_of);
@@ -378,14 +388,17 @@ impl Executor {
         live: &Arc<Live>,
         deployed: &Deployed,
         blob: &[u8],
-        taken: &FixedSet<u64>,
+        taken: &TakenTasks,
     ) -> Result<(), engine::Error> {
         let group = group_of(live, deployed, Invocation::Asynchronous);
         self.resume_on_engine(&Resumption {
             group: &group,
             blob,
             input_bytes: live.input.len() as u64,
-            how: How::Resumed(&|event| taken.contains(&event)),
+            how: How::Resumed(UnderWay {
+                is_taken: &|event| taken.contains_key(&event),
+                submitted: &|event| taken.get(&event)?.clone().map(String::into_bytes),
+            }),
         })
     }
 }

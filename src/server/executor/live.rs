@@ -518,7 +518,7 @@ impl Live {
     }
 
     /// Waits for its end.
-    pub(super) async fn wait(&self) -> Ended {
+    pub(crate) async fn wait(&self) -> Ended {
         self.wait_for(|state| state.ended.clone()).await
     }
 

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::stdx::Timestamp;
 use crate::store::{MachineKind, Revision};
 
-pub(crate) use clients::TokenError;
+pub(crate) use clients::{TokenError, is_token};
 pub(crate) use deploy::{Deployed, Home, MachineKey, TaskSource};
 pub(crate) use live::{Ended, Live};
 pub(crate) use logs::LogTarget;

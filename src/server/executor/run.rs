@@ -180,6 +180,7 @@ impl Executor {
     /// Takes nothing in any more, gives up what is under way, and writes what was logged. Returns how many executions
     /// had not ended and are lost.
     pub(crate) fn close(&self) -> usize {
+        self.deployments.close();
         let left = self.engine.shutdown(Duration::ZERO).left;
         self.logs.close();
         match &self.store {
@@ -544,6 +545,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
+        self.deployments.close();
         // What is under way refers to the engine: it would never end.
         self.engine.shutdown(Duration::ZERO);
         if let Some(store) = &self.store {

@@ -104,7 +104,7 @@ pub(super) fn find(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
 }
 
 /// The execution that an ARN names, to be looked at: also an EXPRESS one, if histories of these are kept.
-pub(super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
+pub(in super::super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
     match Arn::parse(arn)? {
         Arn::Express { .. } if app.executor.keeps_express() => known(app, arn),
         _ => find(app, arn),
@@ -147,11 +147,20 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
     let data = wants_data(fields)?;
     fields.finish()?;
     let live = find_any(app, arn)?;
+    Ok(shown(app, &live, data))
+}
+
+/// An execution as a description shows it, with its data.
+pub(in super::super) fn described(app: &App, live: &Live) -> Vec<u8> {
+    shown(app, live, true)
+}
+
+fn shown(app: &App, live: &Live, data: bool) -> Vec<u8> {
     let ended = live.ended();
     let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
-    let not_redrivable = live.not_redrivable(app.now(), machine_exists(app, &live));
-    Ok(object(|o| {
-        summary(o, &live, status);
+    let not_redrivable = live.not_redrivable(app.now(), machine_exists(app, live));
+    object(|o| {
+        summary(o, live, status);
         if data {
             o.string("input", &live.input);
         }
@@ -178,7 +187,7 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
             redrivable(o, not_redrivable.as_deref());
         }
         o.maybe("traceHeader", live.trace_header.as_deref());
-    }))
+    })
 }
 
 /// Whether an execution can be redriven, and if not, why.

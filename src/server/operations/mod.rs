@@ -23,7 +23,7 @@ use super::request::Fields;
 
 pub(super) use activities::Poll;
 pub(super) use callbacks::ClientAnswer;
-pub(super) use executions::{Redrive, Stop};
+pub(super) use executions::{Redrive, Stop, described, find_any};
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
