@@ -25,7 +25,7 @@ import botocore.exceptions
 from boto3_test import Server
 from botocore import xform_name
 
-from recorded import TIME, Bindings, compare_histories, details, load, parsed, readable, same, without
+from recorded import TIME, Bindings, compare_histories, details, load, parsed, same, without
 from replay import SUCCEEDED, Replay, Replays
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
@@ -71,7 +71,6 @@ class Execution:
         self.name, self.figure = f"execution/{group} {case['id']}", f"execution/{group}"
         self.group, self.case = group, case
         self.execution = f"case-{number:04}"
-        self.differences_of_log = []
 
     def run(self, world):
         self.adapt()
@@ -240,7 +239,7 @@ class Worker:
             named = details(started)
             task = self.sfn.get_activity_task(activityArn=self.activity, **named)
             given = next(event for event in self.history if event["type"] == "ActivityScheduled")
-            if not same(json.loads(task["input"]), readable(details(given)["input"], details(given)["input"])):
+            if not same(json.loads(task["input"]), details(given)["input"]):
                 raise Failed(f"the worker is given {task['input']}")
             if "heartbeatInSeconds" in details(given):
                 self.sfn.send_task_heartbeat(taskToken=task["taskToken"])
