@@ -32,9 +32,13 @@ CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 ACCOUNT = "111111111111"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/conformance"
 LOG_GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:"
-THREADS = 24
+THREADS = 12
 # A case that has not ended by then hangs.
 CASE_SECONDS_MAX = 120
+# Cases whose task has a second, in which the relay has to be started, too: a busy machine may be late. They have further
+# attempts.
+TIGHT = ("test_base_task[TIMEOUT_SECONDS]",)
+TIGHT_ATTEMPTS = 4
 # What the guide's table of log levels has at FATAL, and besides at ERROR, of the types in the recorded logs.
 FATALS = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut")
 ERRORS = (*FATALS, "FailStateEntered")
@@ -74,6 +78,15 @@ class Execution:
 
     def run(self, world):
         self.adapt()
+        for again in range(TIGHT_ATTEMPTS if any(tight in self.name for tight in TIGHT) else 1, 0, -1):
+            try:
+                return self.once(world)
+            except Failed:
+                if again == 1:
+                    raise
+                self.execution += "-again"
+
+    def once(self, world):
         sfn, case = world.sfn, self.case
         machine = {
             "name": self.execution,
