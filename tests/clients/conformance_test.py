@@ -25,16 +25,20 @@ import botocore.exceptions
 from boto3_test import Server
 from botocore import xform_name
 
-from recorded import TIME, Bindings, compare_histories, details, load, parsed, readable, same, without
+from recorded import TIME, Bindings, compare_histories, details, load, parsed, same, without
 from replay import SUCCEEDED, Replay, Replays
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 ACCOUNT = "111111111111"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/conformance"
 LOG_GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:"
-THREADS = 24
+THREADS = 12
 # A case that has not ended by then hangs.
 CASE_SECONDS_MAX = 120
+# Cases whose task has a second, in which the relay has to be started, too: a busy machine may be late. They have further
+# attempts.
+TIGHT = ("test_base_task[TIMEOUT_SECONDS]",)
+TIGHT_ATTEMPTS = 4
 # What the guide's table of log levels has at FATAL, and besides at ERROR, of the types in the recorded logs.
 FATALS = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut")
 ERRORS = (*FATALS, "FailStateEntered")
@@ -71,10 +75,18 @@ class Execution:
         self.name, self.figure = f"execution/{group} {case['id']}", f"execution/{group}"
         self.group, self.case = group, case
         self.execution = f"case-{number:04}"
-        self.differences_of_log = []
 
     def run(self, world):
         self.adapt()
+        for again in range(TIGHT_ATTEMPTS if any(tight in self.name for tight in TIGHT) else 1, 0, -1):
+            try:
+                return self.once(world)
+            except Failed:
+                if again == 1:
+                    raise
+                self.execution += "-again"
+
+    def once(self, world):
         sfn, case = world.sfn, self.case
         machine = {
             "name": self.execution,
@@ -240,7 +252,7 @@ class Worker:
             named = details(started)
             task = self.sfn.get_activity_task(activityArn=self.activity, **named)
             given = next(event for event in self.history if event["type"] == "ActivityScheduled")
-            if not same(json.loads(task["input"]), readable(details(given)["input"], details(given)["input"])):
+            if not same(json.loads(task["input"]), details(given)["input"]):
                 raise Failed(f"the worker is given {task['input']}")
             if "heartbeatInSeconds" in details(given):
                 self.sfn.send_task_heartbeat(taskToken=task["taskToken"])
