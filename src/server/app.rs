@@ -20,7 +20,7 @@ use crate::store::{Catalogue, Machine, Revision};
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) catalogue: Catalogue,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Checks signatures, if requests have to be signed.

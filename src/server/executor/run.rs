@@ -1,6 +1,7 @@
 //! [`Executor`]: starts executions on the engine, knows those of which a history is kept, takes in answers.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,11 +13,14 @@ use super::super::ids::Ids;
 use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
+use super::express::Express;
 use super::live::{Ended, History, Live, LiveParts, State};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
-use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit, Limits};
+use crate::engine::{
+    self, Clock, DurabilityMode, Engine, ErrorKind, ExecutionResult, JournalOptions, Limit, Limits,
+};
 use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
@@ -44,6 +48,8 @@ pub(crate) struct Executor {
     places: Arc<Places>,
     /// Where STANDARD executions are kept, if they are to outlive the process.
     store: Option<Arc<ExecutionStore>>,
+    /// What is kept of EXPRESS executions that nobody waits for, if they are to outlive the process.
+    express: Option<Express>,
     /// How many EXPRESS executions are known after their end: 0 if their histories are not kept.
     express_max: usize,
     serial: AtomicU64,
@@ -61,6 +67,14 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) rotation: Rotation,
     pub(crate) express_history: usize,
     pub(crate) store: Option<Arc<ExecutionStore>>,
+    pub(crate) express: Option<ExpressOptions<'a>>,
+}
+
+/// Where EXPRESS executions that nobody waits for are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpressOptions<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) journal: JournalOptions,
 }
 
 /// A task that an activity worker has taken.
@@ -84,6 +98,12 @@ impl Executor {
                 threads * WAITING_FACTOR,
             ),
         };
+        let builder = match &options.express {
+            None => builder,
+            Some(express) => builder
+                .durability(DurabilityMode::Durable(express.directory.join("journal")))
+                .journal_options(express.journal),
+        };
         let engine = builder
             .clock(Arc::clone(&options.clock))
             .limits(options.limits)
@@ -91,6 +111,11 @@ impl Executor {
             .seats(seats)
             .build()?;
         engine.launch()?;
+        let express = options.express.map(|express| {
+            let opened = Express::open(express.directory, engine.found_unfinished());
+            opened.map_err(|error| engine::Error::new(ErrorKind::Journal, error.to_string()))
+        });
+        let express = express.transpose()?;
         let recorders = engine.threads();
         let logs = LogGroups::new(options.logs, options.rotation, &options.clock, recorders);
         let logs = Arc::new(logs);
@@ -127,6 +152,7 @@ impl Executor {
             logs,
             places,
             store: options.store,
+            express,
             express_max: options.express_history,
             serial: AtomicU64::new(1),
         })
@@ -155,8 +181,10 @@ impl Executor {
     /// Takes nothing in any more, gives up what is under way, and writes what was logged. Returns how many executions
     /// had not ended and are lost.
     pub(crate) fn close(&self) -> usize {
-        let left = self.engine.shutdown(Duration::ZERO).left;
+        let report = self.engine.shutdown(Duration::ZERO);
         self.logs.close();
+        let unfinished = report.journal.map_or(0, |journal| journal.unfinished);
+        let left = report.left.saturating_sub(self.kept_under_way(unfinished));
         match &self.store {
             None => left,
             Some(store) => {
@@ -254,6 +282,9 @@ impl Executor {
 
     /// Starts an execution that nobody waits for.
     pub(crate) fn start(&self, request: StartRequest<'_>) -> Result<Started, ApiError> {
+        if request.origin.kind == MachineKind::Express && self.express.is_some() {
+            return self.start_one_kept(&request);
+        }
         let limit = |error: &engine::Error| of_start(error, "ExecutionLimitExceeded");
         let input = request.input.as_bytes();
         let admitted = self
@@ -312,7 +343,33 @@ impl Executor {
         Ok(Started::New { arn, at })
     }
 
-    fn live(&self, request: &StartRequest<'_>, arn: &str, started: Timestamp) -> Arc<Live> {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn express(&self) -> Option<&Express> {
+        self.express.as_ref()
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What an execution's randomness is to come from.
+    pub(super) fn seed(&self) -> u64 {
+        self.ids.seed()
+    }
+
+    pub(super) fn machine_arn(&self, name: &str) -> String {
+        self.deployments.machine_arn(name)
+    }
+
+    pub(super) fn live(
+        &self,
+        request: &StartRequest<'_>,
+        arn: &str,
+        started: Timestamp,
+    ) -> Arc<Live> {
         let deployed = &request.deployed;
         let keeping = match (request.origin.kind, &self.store) {
             (MachineKind::Standard, Some(store)) => {
@@ -474,7 +531,7 @@ pub(super) fn group_of(
 }
 
 /// Does what may wait for the disk, while others see to the requests of this thread.
-fn waiting<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
@@ -493,12 +550,12 @@ async fn ended(ticket: &Ticket) -> Result<ExecutionResult, ApiError> {
     })
 }
 
-fn closing() -> ApiError {
+pub(super) fn closing() -> ApiError {
     ApiError::new("ServiceUnavailable", "The server is shutting down").with_status(503)
 }
 
 /// Why an execution was not started. `too_many` is the error for too many at a time.
-fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
+pub(super) fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
     match (error.kind(), error.throttled()) {
         (_, Some(throttled)) => match throttled.limit {
             Limit::Executions => {
@@ -523,7 +580,7 @@ fn invalid_input(error: &str) -> ApiError {
 }
 
 /// Whether an execution can be started with an input.
-fn check_input(input: &str) -> Result<(), ApiError> {
+pub(super) fn check_input(input: &str) -> Result<(), ApiError> {
     let mut doc = Doc::new();
     let val = doc.ingest(input.as_bytes());
     let val = val.map_err(|error| invalid_input(&error.to_string()))?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::super::app::{App, Target};
 use super::super::arn::{Arn, Qualifier, is_name};
 use super::super::error::ApiError;
-use super::super::executor::{Live, Origin, StartRequest, Started};
+use super::super::executor::{Kept, Live, Origin, StartRequest, Started};
 use super::super::page;
 use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
 use super::super::write::{Object, object};
-use super::Headers;
 use super::machines::{ANY, wants_data};
+use super::{Headers, Reply};
 use crate::history::Failure;
 use crate::interp::Status;
 use crate::store::MachineKind;
@@ -68,23 +68,43 @@ impl<'i> Begin<'i> {
     }
 }
 
-pub(super) fn start(
+/// A start that is answered once it is on the disk.
+#[derive(Debug)]
+pub(in super::super) struct KeptStart {
+    body: Vec<u8>,
+    kept: Kept,
+}
+
+pub(super) fn start<'i>(
     app: &App,
-    fields: &Fields<'_, '_>,
+    fields: &Fields<'_, 'i>,
     headers: Headers<'_>,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Reply<'i>, ApiError> {
     let begin = Begin::read(app, fields, headers)?;
     let origin = app.origin(begin.target)?;
-    match app.executor.start(begin.request(app, &origin)?)? {
-        Started::New { arn, at } => Ok(object(|o| {
-            o.string("executionArn", &arn);
+    let accepted = |arn: &str, at| {
+        object(|o| {
+            o.string("executionArn", arn);
             o.time("startDate", at);
+        })
+    };
+    match app.executor.start(begin.request(app, &origin)?)? {
+        Started::New { arn, at } => Ok(Reply::Now(accepted(&arn, at))),
+        Started::Kept { arn, at, kept } => Ok(Reply::Kept(KeptStart {
+            body: accepted(&arn, at),
+            kept,
         })),
         Started::Taken { arn } => {
             let message = format!("Execution Already Exists: '{arn}'");
             Err(ApiError::new("ExecutionAlreadyExists", message))
         }
     }
+}
+
+pub(super) async fn kept(start: KeptStart) -> Result<Vec<u8>, ApiError> {
+    let KeptStart { body, mut kept } = start;
+    kept.wait().await?;
+    Ok(body)
 }
 
 /// The STANDARD execution that an ARN names.

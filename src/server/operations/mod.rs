@@ -22,7 +22,7 @@ use super::request::Fields;
 
 pub(super) use activities::Poll;
 pub(super) use callbacks::ClientAnswer;
-pub(super) use executions::Stop;
+pub(super) use executions::{KeptStart, Stop};
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
@@ -32,6 +32,8 @@ pub(super) enum Reply<'i> {
     Now(Vec<u8>),
     /// The end of an execution.
     Execution(Box<SyncStart<'i>>),
+    /// A start that is on its way to the disk.
+    Kept(KeptStart),
     /// The end of an execution that is stopped.
     Stop(Stop),
     /// What a client says of a task.
@@ -122,7 +124,7 @@ pub(super) fn perform<'i>(
         "TagResource" => tags::tag(app, fields)?,
         "UntagResource" => tags::untag(app, fields)?,
         "ListTagsForResource" => tags::list(app, fields)?,
-        "StartExecution" => executions::start(app, fields, headers)?,
+        "StartExecution" => return executions::start(app, fields, headers),
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
         "RedriveExecution" => executions::redrive(app, fields)?,
@@ -158,6 +160,7 @@ pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiEr
     match reply {
         Reply::Now(body) => Ok(body),
         Reply::Execution(start) => sync::finish(app, *start).await,
+        Reply::Kept(start) => executions::kept(start).await,
         // What is rare has memory of its own: the future of a request is kept for each connection.
         Reply::Stop(stop) => Box::pin(executions::stopped(app, stop)).await,
         Reply::Answer(answer) => Box::pin(callbacks::told(app, answer)).await,
