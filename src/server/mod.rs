@@ -142,7 +142,11 @@ impl Default for ServerOptions {
             mocks: None,
             data_dir: None,
             durability: Durability::default(),
-            journal: JournalOptions::default(),
+            journal: JournalOptions {
+                segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+                buffer_bytes: limits::JOURNAL_BUFFER_BYTES,
+                ..JournalOptions::default()
+            },
             credentials: None,
             tls: None,
             open_metrics: false,
