@@ -459,6 +459,30 @@ fn signatures_are_those_that_the_server_checks() {
 }
 
 #[test]
+fn servers_are_reached_over_tls() {
+    let place = Place::new("tls");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (place.at("certificate.pem"), place.at("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let serve = ["--tls-cert", &certificate, "--tls-key", &key]
+        .into_iter()
+        .flat_map(|argument| ["--serve-arg", argument]);
+    let serve: Vec<&str> = serve.collect();
+    for mode in ["sync", "standard", "ingest"] {
+        let target = format!("{SERVER},mode={mode}");
+        let load = ["--target", &target, "--rate", "200", "--duration", "1s"];
+        let arguments = [&load[..], &serve, &["--ca", &certificate]].concat();
+        let (output, report) = order("run", &place, "reference", &arguments);
+        assert_eq!(output.status.code(), Some(0), "{mode}: {}", text(&output));
+        check_run(&report["runs"][0], 220);
+        // Nobody else vouches for it.
+        let (output, _) = order("run", &place, "reference", &[&load[..], &serve].concat());
+        assert_eq!(output.status.code(), Some(2), "{mode}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_sweep_finds_a_rate() {
     let place = Place::new("sweep");
     let arguments = [
