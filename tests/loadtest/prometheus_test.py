@@ -82,6 +82,13 @@ class Prometheus:
     def __init__(self, url):
         self.url = url
 
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=PATIENCE) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
+
     def get(self, path, **params):
         query = urllib.parse.urlencode(params)
         try:
@@ -147,6 +154,7 @@ def test(quickstep, loadtest, directory):
         )
         # It says the port that the system has chosen.
         prometheus = Prometheus("http://" + listening(scraper, r"Listening on\" address=(\S+)"))
+        until("readiness", prometheus.is_ready)
         until("scrape", lambda: prometheus.value('up{job="quickstep"}') == 1)
         check_counts(Api(url), prometheus, loadtest, directory, url)
         # Tasks have figures once there are tasks.
