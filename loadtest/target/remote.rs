@@ -156,7 +156,8 @@ impl Driver<'_, '_, '_> {
                 self.poll(at, polled, now);
                 continue;
             }
-            let under_way = self.polled.len();
+            let busy = self.connections.iter().filter(|other| other.job.is_some());
+            let under_way = self.polled.len() + busy.count();
             if under_way >= POLLED_MAX || under_way >= self.work.in_flight_max {
                 return Next::At(now + LOOK);
             }
