@@ -350,7 +350,13 @@ fn origin(out: &mut String, number: usize, test: &Test, count: usize) {
                 .unwrap_or_else(|| "not known".to_owned()),
         ),
         ("Processor", processor),
-        ("Memory", bytes(machine.memory_bytes)),
+        (
+            "Memory",
+            format!(
+                "{:.1} GiB",
+                machine.memory_bytes as f64 / f64::from(1 << 30)
+            ),
+        ),
         ("System", machine.system.clone()),
     ] {
         let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
