@@ -303,7 +303,8 @@ struct Watch<'r> {
     first: Usage,
     last: Usage,
     total: Slice,
-    spare: Vec<Box<Slice>>,
+    /// What shards are given in place of what they had: an empty one, which goes round.
+    spare: Option<Box<Slice>>,
     merged: Slice,
     rows: Vec<Row>,
     from: Nanos,
@@ -326,7 +327,7 @@ impl<'r> Watch<'r> {
             last: usage,
             sampler,
             total: Slice::new(),
-            spare: shards.iter().map(|_| Box::new(Slice::new())).collect(),
+            spare: None,
             merged: Slice::new(),
             rows: Vec::new(),
             from: nanos(load.warm_up),
@@ -363,11 +364,11 @@ impl<'r> Watch<'r> {
     fn interval(&mut self, watcher: &mut dyn Watcher) {
         self.merged.clear();
         for shard in self.shards {
-            let empty = self.spare.pop().unwrap_or_else(|| Box::new(Slice::new()));
+            let empty = self.spare.take().unwrap_or_else(|| Box::new(Slice::new()));
             let mut taken = shard.take(empty);
             self.merged.add(&taken);
             taken.clear();
-            self.spare.push(taken);
+            self.spare = Some(taken);
         }
         self.total.add(&self.merged);
         let now = self.pacer.now();

@@ -200,6 +200,32 @@ impl RunReport {
         }
     }
 
+    /// The percentiles, for people.
+    fn table(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "  {:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "", "p50", "p90", "p99", "p99.9", "max"
+        );
+        let is_open = matches!(self.pace, Pace::Open { .. });
+        let rows = [
+            ("latency, from when due", &self.latency, is_open),
+            ("naive, from when sent", &self.naive, true),
+            ("sent late by", &self.lateness, is_open),
+        ];
+        for (name, times, _) in rows.iter().filter(|(_, _, is_shown)| *is_shown) {
+            let _ = writeln!(
+                out,
+                "  {name:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                time(times.p50_ns),
+                time(times.p90_ns),
+                time(times.p99_ns),
+                time(times.p999_ns),
+                time(times.max_ns)
+            );
+        }
+    }
+
     /// For people.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
@@ -234,28 +260,7 @@ impl RunReport {
             self.unanswered,
             self.unsent
         );
-        let _ = writeln!(
-            out,
-            "  {:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            "", "p50", "p90", "p99", "p99.9", "max"
-        );
-        let is_open = matches!(self.pace, Pace::Open { .. });
-        let rows = [
-            ("latency, from when due", &self.latency, is_open),
-            ("naive, from when sent", &self.naive, true),
-            ("sent late by", &self.lateness, is_open),
-        ];
-        for (name, times, _) in rows.iter().filter(|(_, _, is_shown)| *is_shown) {
-            let _ = writeln!(
-                out,
-                "  {name:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
-                time(times.p50_ns),
-                time(times.p90_ns),
-                time(times.p99_ns),
-                time(times.p999_ns),
-                time(times.max_ns)
-            );
-        }
+        self.table(&mut out);
         let usage = &self.usage;
         let _ = writeln!(
             out,
