@@ -153,6 +153,18 @@ class Pages(unittest.TestCase):
                 pages = len(re.findall(rb"/Type\s*/Page\b", data))
                 self.assertTrue(1 <= pages <= 8, pages)
 
+    def test_what_a_month_costs_is_told(self):
+        text = self.pages["sweep"].read_text(encoding="utf-8")
+        for present in ("The same load on AWS", "STANDARD", "a call of a task is taken to last 80 ms", "us-east-1"):
+            self.assertIn(present, text)
+        # Each of its runs has both bills.
+        rows = re.findall(r"(<td>\$[0-9,.]+</td>){2}</tr>", text)
+        self.assertGreaterEqual(len(rows), 2)
+        self.assertNotIn("The same load on AWS", self.pages["run"].read_text(encoding="utf-8"))
+        words = [self.loadtest, "report", str(self.folder / "run.json"), "-o", str(self.folder / "none.html"), *map(str, ORDER)]
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertTrue(ran.returncode == 2 and "--task-ms" in ran.stderr, ran.stderr)
+
     def test_what_is_no_result_is_refused(self):
         wrong = self.folder / "wrong.json"
         for text, expected in (("{}", "it has no schema"), ("", "no result of a test"), ('{"schema": "x/2"}', "this version reads")):
