@@ -29,7 +29,7 @@ use self::lines::{Line, Lines};
 use super::app::{App, Target};
 use super::auth::Payload;
 use super::error::ApiError;
-use super::executor::{Deployed, Finished, Origin, StartRequest, Started};
+use super::executor::{Begun, Deployed, Finished, Origin, StartRequest, Started};
 use super::metrics::LineOutcome;
 use super::write::{Object, object};
 use crate::interp::Status;
@@ -427,8 +427,17 @@ impl Ingest {
         };
         match self.mode {
             Mode::Asynchronous => {
-                let answer = self.start(number, &input).await;
-                self.done(answer).await
+                let started = match self.start(&input) {
+                    Ok(begun) if begun.has_to_wait() => {
+                        let running = async move { answer(number, begun.acknowledged().await) };
+                        let running = UnderWay::Running(tokio::spawn(running), number);
+                        self.under_way.push_back(running);
+                        return Ok(());
+                    }
+                    Ok(begun) => begun.acknowledged().await,
+                    Err(error) => Err(error),
+                };
+                self.done(answer(number, started)).await
             }
             Mode::Synchronous => {
                 self.under_way_bytes += input.len();
@@ -442,29 +451,11 @@ impl Ingest {
     }
 
     /// Starts an execution that nobody waits for.
-    async fn start(&self, number: u64, input: &str) -> Answer {
+    fn start(&self, input: &str) -> Result<Begun, ApiError> {
         let name = self.app.ids.uuid();
-        let target = Aim::find(&self.app, &self.arn);
-        let begun = target.and_then(|target| {
-            let request = target.request(self.trace.as_deref(), &name, input);
-            self.app.executor.begin(request)
-        });
-        let started = match begun {
-            Ok(begun) => begun.acknowledged().await,
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(Started::New { arn, .. }) => Answer::new(number, LineOutcome::Accepted, |o| {
-                o.string("status", "ACCEPTED");
-                o.string("executionArn", &arn);
-            }),
-            // Its name is new.
-            Ok(Started::Taken { .. }) => {
-                let error = ApiError::new("ExecutionAlreadyExists", "Execution Already Exists");
-                Answer::refused(number, &error)
-            }
-            Err(error) => Answer::refused(number, &error),
-        }
+        let target = Aim::find(&self.app, &self.arn)?;
+        let request = target.request(self.trace.as_deref(), &name, input);
+        self.app.executor.begin(request)
     }
 
     /// Takes in an answer, which those of the lines before it may have to precede.
@@ -541,6 +532,22 @@ async fn front(under_way: &mut VecDeque<UnderWay>) -> Answer {
     };
     under_way.pop_front();
     answer
+}
+
+/// The answer to a start that nobody waits for.
+fn answer(number: u64, started: Result<Started, ApiError>) -> Answer {
+    match started {
+        Ok(Started::New { arn, .. }) => Answer::new(number, LineOutcome::Accepted, |o| {
+            o.string("status", "ACCEPTED");
+            o.string("executionArn", &arn);
+        }),
+        // Its name is new.
+        Ok(Started::Taken { .. }) => {
+            let error = ApiError::new("ExecutionAlreadyExists", "Execution Already Exists");
+            Answer::refused(number, &error)
+        }
+        Err(error) => Answer::refused(number, &error),
+    }
 }
 
 /// The text of an input.
