@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -33,8 +33,11 @@ use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecor
 use crate::task::{TaskAnswer, lock};
 use crate::value::Doc;
 
-/// Threads that may wait for the disk, for each that there would be otherwise.
-const WAITING_FACTOR: usize = 16;
+/// Threads that may wait for the disk at a time, where there are few.
+const WAITING_MIN: usize = 64;
+
+/// The same for each thread that there would be otherwise: at most, and where there are many.
+const WAITING_FACTORS: (usize, usize) = (16, 4);
 
 /// How long executions that have ended are kept on the disk: as long as AWS keeps them.
 const RETENTION_MILLIS: i64 = 90 * 24 * 60 * 60 * 1_000;
@@ -104,10 +107,11 @@ impl Executor {
         let (builder, seats) = match &options.store {
             None => (builder, threads),
             // These wait for the disk now and then, and several that wait share one write.
-            Some(_) => (
-                builder.workers(threads * WAITING_FACTOR),
-                threads * WAITING_FACTOR,
-            ),
+            Some(_) => {
+                let (most, many) = WAITING_FACTORS;
+                let waiting = (threads * most).min(WAITING_MIN).max(threads * many);
+                (builder.workers(waiting), waiting)
+            }
         };
         let builder = match &options.express {
             None => builder,
@@ -148,17 +152,10 @@ impl Executor {
             }
         });
         if let Some(store) = &options.store {
-            let (store, clock) = (Arc::downgrade(store), Arc::clone(&options.clock));
-            tokio::spawn(async move {
-                let mut interval = tokio::time::interval(RETENTION_INTERVAL);
-                loop {
-                    interval.tick().await;
-                    let Some(store) = store.upgrade() else {
-                        return;
-                    };
-                    store.remove_before(clock.timestamp().millis() - RETENTION_MILLIS);
-                }
-            });
+            tokio::spawn(remove_old(
+                Arc::downgrade(store),
+                Arc::clone(&options.clock),
+            ));
         }
         let activities = Arc::<Activities>::default();
         let places = Arc::<Places>::default();
@@ -512,7 +509,7 @@ impl Executor {
             return Ok(found);
         };
         match store.find(arn)? {
-            Some((serial, record)) => self.from_disk(serial, record),
+            Some((serial, record)) => self.of_disk(serial, record),
             None => Ok(None),
         }
     }
@@ -535,9 +532,9 @@ impl Executor {
             let known = self.registry.get(&record.arn);
             let live = match known.filter(|live| live.serial == serial) {
                 Some(live) => Some(live),
-                None if record.ended.is_some() => self.from_disk(serial, record)?,
+                None if record.ended.is_some() => self.of_disk(serial, record)?,
                 None => match store.find(&record.arn)? {
-                    Some((again, record)) if again == serial => self.from_disk(serial, record)?,
+                    Some((again, record)) if again == serial => self.of_disk(serial, record)?,
                     _ => None,
                 },
             };
@@ -620,6 +617,18 @@ pub(super) fn group_of(
     })
 }
 
+/// Removes what has ended long enough ago, until the store is gone.
+async fn remove_old(store: Weak<ExecutionStore>, clock: Arc<dyn Clock>) {
+    let mut interval = tokio::time::interval(RETENTION_INTERVAL);
+    loop {
+        interval.tick().await;
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        store.remove_before(clock.timestamp().millis() - RETENTION_MILLIS);
+    }
+}
+
 /// A start, until it can be acknowledged.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -656,6 +665,15 @@ impl Begun {
         Begun {
             started,
             on_disk: OnDiskFirst::Nothing,
+        }
+    }
+
+    /// Whether something has to be on the disk before it is acknowledged.
+    pub(crate) fn has_to_wait(&self) -> bool {
+        match &self.on_disk {
+            OnDiskFirst::Nothing => false,
+            OnDiskFirst::Record(live) => live.keeping.is_some(),
+            OnDiskFirst::Journal(_) => true,
         }
     }
 

@@ -31,7 +31,7 @@ use super::app::{App, Target};
 use super::auth::Payload;
 use super::connection::Busy;
 use super::error::ApiError;
-use super::executor::{Deployed, Finished, Kept, Origin, StartRequest, Started};
+use super::executor::{Begun, Deployed, Finished, Kept, Origin, StartRequest, Started};
 use super::metrics::LineOutcome;
 use super::write::{Object, object};
 use crate::interp::Status;
@@ -501,8 +501,17 @@ impl Ingest {
                 }
             }
             Mode::Asynchronous => {
-                let answer = self.start(number, &input).await;
-                self.done(answer).await
+                let started = match self.start(&input) {
+                    Ok(begun) if begun.has_to_wait() => {
+                        let running = async move { answer(number, begun.acknowledged().await) };
+                        let running = UnderWay::Running(tokio::spawn(running), number);
+                        self.under_way.push_back(running);
+                        return Ok(());
+                    }
+                    Ok(begun) => begun.acknowledged().await,
+                    Err(error) => Err(error),
+                };
+                self.done(answer(number, started)).await
             }
             Mode::Synchronous => {
                 self.under_way_bytes += input.len();
@@ -574,27 +583,11 @@ impl Ingest {
     }
 
     /// Starts an execution that nobody waits for.
-    async fn start(&self, number: u64, input: &str) -> Answer {
+    fn start(&self, input: &str) -> Result<Begun, ApiError> {
         let name = self.app.ids.uuid();
-        let target = Aim::find(&self.app, &self.arn);
-        let begun = target.and_then(|target| {
-            let request = target.request(self.trace.as_deref(), &name, input);
-            self.app.executor.begin(request)
-        });
-        let started = match begun {
-            Ok(begun) => begun.acknowledged().await,
-            Err(error) => Err(error),
-        };
-        let arn = match started {
-            Ok(Started::New { arn, .. }) => Ok(arn),
-            // Its name is new.
-            Ok(Started::Taken { .. }) => Err(ApiError::new(
-                "ExecutionAlreadyExists",
-                "Execution Already Exists",
-            )),
-            Err(error) => Err(error),
-        };
-        Answer::accepted(number, arn.as_deref())
+        let target = Aim::find(&self.app, &self.arn)?;
+        let request = target.request(self.trace.as_deref(), &name, input);
+        self.app.executor.begin(request)
     }
 
     /// Takes in an answer, which those of the lines before it may have to precede.
@@ -699,6 +692,20 @@ async fn front(under_way: &mut VecDeque<UnderWay>) -> Next {
     };
     under_way.pop_front();
     answers
+}
+
+/// The answer to a start that nobody waits for.
+fn answer(number: u64, started: Result<Started, ApiError>) -> Answer {
+    let arn = match started {
+        Ok(Started::New { arn, .. }) => Ok(arn),
+        // Its name is new.
+        Ok(Started::Taken { .. }) => Err(ApiError::new(
+            "ExecutionAlreadyExists",
+            "Execution Already Exists",
+        )),
+        Err(error) => Err(error),
+    };
+    Answer::accepted(number, arn.as_deref())
 }
 
 /// The text of an input.
