@@ -128,10 +128,6 @@ impl Members {
         }
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = vec![b'{'];
         for (i, (name, raw)) in self.0.iter().enumerate() {
