@@ -195,7 +195,13 @@ impl Integrations {
             true => &*integration.service,
             false => services::of_resource(&integration.service)?.service,
         };
-        let action = services::ServiceAction::new(reach.client(service)?, integration)?;
+        // What there is not is told by the call.
+        let is_unknown = aws::Client::check(service, &integration.action).is_err();
+        let client = match is_unknown {
+            true => &reach.client,
+            false => reach.client(service)?,
+        };
+        let action = services::ServiceAction::new(client, integration)?;
         match integration.pattern {
             Pattern::RequestResponse | Pattern::WaitForTaskToken => Some(Action::Service(action)),
             Pattern::Sync | Pattern::Sync2 => jobs::Jobs::new(action).map(Action::Job),
