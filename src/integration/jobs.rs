@@ -475,11 +475,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn ends_of_jobs() {
+    type Case = (
+        &'static str,
+        &'static str,
+        Value,
+        Option<Result<Vec<u8>, Failure>>,
+    );
+
+    /// How jobs stand, and how their tasks end by that.
+    fn cases() -> Vec<Case> {
         let failed = |text: &str| Some(Err(Failure::new("States.TaskFailed", text)));
         let succeeded = |text: &str| Some(Ok(text.as_bytes().to_vec()));
-        for (service, action, description, expected) in [
+        vec![
             (
                 "glue",
                 "startJobRun",
@@ -537,7 +544,12 @@ mod tests {
                 json!({"Tasks": [{"LastStatus": "STOPPED", "Containers": [{"Reason": "no image"}]}]}),
                 failed(r#"{"Containers":[{"Reason":"no image"}],"LastStatus":"STOPPED"}"#),
             ),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn ends_of_jobs() {
+        for (service, action, description, expected) in cases() {
             let parsed = |result: Result<Vec<u8>, Failure>| match result {
                 Ok(json) => Ok(serde_json::from_slice::<Value>(&json).unwrap()),
                 Err(failure) => {
