@@ -1,5 +1,6 @@
 //! The client of HTTP/1.1: connections that last, and whatever may be wrong with them.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -37,7 +38,8 @@ async fn send(client: &Client, url: &str) -> Result<(u16, Bytes), Error> {
 fn one_connection_serves_one_call_after_the_other() {
     let server = Scripted::start(|n, _| Deed::Answer(answer(200 + n as u16 % 2, "", b"body")));
     let client = Client::default();
-    runtime().block_on(async {
+    let runtime = runtime();
+    runtime.block_on(async {
         for n in 0..20 {
             let (status, body) = send(&client, &server.url()).await.unwrap();
             assert_eq!((status, &*body), (200 + n % 2, &b"body"[..]));
@@ -269,9 +271,26 @@ fn who_does_not_listen_or_must_not_be_called() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unresolved, "{error}");
-        // TLS towards who does not speak it.
-        let url = format!("https://127.0.0.1:{port}/");
-        let error = send(&Client::default(), &url).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     });
+}
+
+#[test]
+fn who_does_not_speak_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
+        // It goes once the client has, so that what it said is not lost to a reset.
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let url = format!("https://{address}/");
+    let error = runtime().block_on(async {
+        let result = send(&Client::default(), &url).await;
+        result.unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    server.join().unwrap();
 }
