@@ -40,8 +40,12 @@ pub(crate) mod aws;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod compile;
+#[cfg(feature = "server")]
+pub mod cost;
 pub mod engine;
 pub mod history;
+#[cfg(feature = "server")]
+pub mod integration;
 #[doc(hidden)]
 pub mod internal;
 pub mod interp;

@@ -24,21 +24,24 @@ const MODULES: &[&str] = &[
     "task",
     "net",
     "aws",
+    "integration",
     "journal",
     "log",
     "metrics",
     "runtime",
     "engine",
     "internal",
+    "cost",
     "store",
     "server",
     "cli",
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE_FILES: [&str; 4] = [
+const UNSAFE_FILES: [&str; 5] = [
     "bin/quickstep.rs",
     "runtime/slab.rs",
+    "runtime/ticks.rs",
     "value/copy.rs",
     "value/ingest.rs",
 ];

@@ -130,6 +130,12 @@ impl Resource {
         }
     }
 
+    /// True for `.waitForTaskToken`.
+    #[must_use]
+    pub fn waits_for_token(&self) -> bool {
+        matches!(self, Resource::Service(i) if i.pattern == Pattern::WaitForTaskToken)
+    }
+
     /// The region that the ARN names, if it does.
     #[must_use]
     pub fn region(&self) -> Option<&str> {

@@ -194,11 +194,14 @@ fn show(
     let mut out = String::new();
     for (key, arg) in keys(settings) {
         let id = arg.get_id().as_str();
-        let value = matches.get_raw(id).and_then(|mut values| values.next());
+        let value = matches.get_raw(id).map(|values| {
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            values.join(",")
+        });
         let switched = matches!(arg.get_action(), ArgAction::SetTrue).then(|| matches.get_flag(id));
         let text = match (switched, value) {
             (Some(is), _) => is.to_string(),
-            (None, Some(value)) => quoted(&value.to_string_lossy()),
+            (None, Some(value)) => quoted(&value),
             (None, None) => {
                 // Writing to a string cannot fail.
                 let _ = writeln!(out, "# {key} is not set");

@@ -1,6 +1,7 @@
 //! The commands of the `quickstep` binary. They print, and return exit codes.
 
 mod config;
+mod cost;
 mod definition;
 mod deliver;
 mod disassemble;
@@ -15,9 +16,11 @@ mod report;
 mod run;
 mod scrape;
 mod serve;
+mod services;
 mod stdout;
 pub mod validate;
 
+pub use cost::CostArgs;
 pub use deliver::{AfterDoneArg, DeliverArgs};
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
@@ -26,6 +29,7 @@ pub use logging::{LogFormat, LogLevel};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
 pub use serve::ServeArgs;
+pub use services::ServiceArgs;
 pub use stdout::refuse_without;
 
 use std::ffi::OsString;
@@ -67,6 +71,7 @@ enum Command {
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
     Journal(JournalArgs),
+    Cost(Box<CostArgs>),
     Logs(LogsArgs),
 }
 
@@ -86,6 +91,11 @@ impl Cli {
             Command::Journal(args) => {
                 journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
+            Command::Cost(args) => cost::run(
+                args,
+                &mut io::stdout().lock(),
+                &mut Plain(io::stderr().lock()),
+            ),
             Command::Logs(args) => logs::run(args),
         }
     }

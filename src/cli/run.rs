@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::plain::Plain;
 use super::record::{Form, Label, LineRecorder, OnInvalid, Tally};
 use super::report::{self, Printer};
 use super::scrape;
+use super::services::ServiceArgs;
 use super::validate::TypeArg;
 use super::{
     EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_TROUBLE, definition,
@@ -24,6 +26,7 @@ use crate::engine::{
     Source, StateMachine, Stream, StreamEnd, StreamOptions, StreamReport, SystemClock, TimeMode,
     check_name,
 };
+use crate::integration::Integrations;
 use crate::log::LogCounters;
 use crate::metrics::LogFigures;
 use crate::task::TaskRegistry;
@@ -52,6 +55,9 @@ pub struct RunArgs {
     /// Answers for tasks: a file of answers by resource, or a MockConfigFile.json and one of its test cases.
     #[arg(long, value_name = "FILE[#TestCase]")]
     pub tasks: Option<String>,
+    /// What other tasks are done with.
+    #[command(flatten)]
+    pub services: ServiceArgs,
     /// The machine's name, of 1 to 80 characters; the definition's file name up to its first dot, unless given.
     #[arg(long)]
     pub name: Option<String>,
@@ -100,6 +106,7 @@ Examples:
   quickstep run order.asl.json --input-file order.json --tasks MockConfigFile.json#HappyPath
   quickstep run order.asl.json orders.ndjson --deliveries 3 --dead-letter failed.ndjson
   quickstep run order.asl.json incoming/ --watch 5
+  quickstep run order.asl.json orders.ndjson --endpoint lambda=http://127.0.0.1:9000
   quickstep run order.asl.json orders.ndjson --metrics 127.0.0.1:9464
   quickstep run order.asl.json orders.ndjson --time virtual --log events.ndjson --log-level ERROR
   quickstep run order.asl.json orders.ndjson --log events.qslog --log-format compact --log-rotate-bytes 100000000
@@ -164,7 +171,7 @@ fn attempt(args: &RunArgs, err: &mut impl Write) -> Attempt<u8> {
         let _ = writeln!(
             err,
             "warning: nothing answers for {resource} (state {state}); executions that call it fail. --tasks FILE \
-             gives answers, see `quickstep run --help`"
+             gives answers, --endpoint URL an address to call, see `quickstep run --help`"
         );
     }
     let source = open(args)?;
@@ -225,6 +232,10 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
         MockSource::parse(text)
             .load(machine.name(), &mut tasks)
             .map_err(|error| Trouble(error.to_string()))?;
+    }
+    if args.services.are_asked_for() {
+        let services = args.services.options(None).map_err(Trouble)?;
+        tasks.set_services(Arc::new(Integrations::new(&services, None)));
     }
     let time = match args.time {
         TimeArg::Real => TimeMode::Real,

@@ -9,6 +9,7 @@ use clap::builder::BoolishValueParser;
 
 use super::files;
 use super::logging::{self, LogFormat, LogLevel};
+use super::services::ServiceArgs;
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::log::Rotation;
 use crate::server::{Credentials, LogOutput, Server, ServerOptions, StartError, Tls, limits};
@@ -45,6 +46,9 @@ pub struct ServeArgs {
     /// client, as `stateMachineArn#TestCase`.
     #[arg(long, value_name = "FILE[#TestCase]", env = "QUICKSTEP_TASKS")]
     pub tasks: Option<String>,
+    /// What other tasks are done with.
+    #[command(flatten)]
+    pub services: ServiceArgs,
     /// Keep state machines, versions, aliases, tags, activities and STANDARD executions in this directory, and write the logs
     /// of state machines with a loggingConfiguration into logs/GROUP.ndjson in it. Without a directory, logs go to the
     /// standard output.
@@ -215,6 +219,7 @@ const EXAMPLES: &str = "\
 Examples:
   quickstep serve
   quickstep serve --tasks MockConfigFile.json --data-dir ./state
+  quickstep serve --endpoint http://127.0.0.1:5000 --endpoint lambda=http://127.0.0.1:9000
   quickstep serve --credentials credentials.toml --addr 0.0.0.0:8083
   quickstep serve --addr 0.0.0.0:8083 --allow-anonymous
   quickstep serve --config quickstep.toml --log-format json
@@ -279,6 +284,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         ),
         _ => None,
     };
+    let integrations = args.services.options(Some(&args.region))?;
     let fitting = files::make_room(args.max_connections.into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -289,6 +295,7 @@ fn attempt(args: &ServeArgs, err: &mut impl Write) -> Result<(), String> {
         let options = ServerOptions {
             credentials,
             tls,
+            integrations,
             ..options(args)
         };
         let server = Server::bind(options).await.map_err(|error| hint(&error))?;
@@ -465,11 +472,13 @@ boto3:
       config=botocore.config.Config(inject_host_prefix=False))
 
 AWS CLI:
-  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}
+  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_DEFAULT_REGION={region}
+  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}
   export AWS_DISABLE_HOST_PREFIX_INJECTION=true
   aws stepfunctions list-state-machines
 
-The last setting keeps clients from putting `sync-` before the host's name in StartSyncExecution and TestState.
+These variables are good for boto3, too. The SDK for JavaScript takes {{ disableHostPrefix: true }} in place of the last one,
+which keeps clients from putting `sync-` before the host's name in StartSyncExecution and TestState.
 ",
         version = env!("CARGO_PKG_VERSION"),
         account = args.account,

@@ -120,6 +120,9 @@ pub enum Details<'a> {
     ExecutionAborted {
         failure: &'a Failure,
     },
+    ExecutionRedriven {
+        count: u32,
+    },
     StateEntered {
         state_type: StateType,
         name: &'a str,
@@ -194,6 +197,10 @@ pub enum Details<'a> {
         resource: &'a Resource,
         failure: &'a Failure,
     },
+    TaskSubmitFailed {
+        resource: &'a Resource,
+        failure: &'a Failure,
+    },
     EvaluationFailed {
         failure: &'a Failure,
         location: Option<&'a str>,
@@ -236,6 +243,7 @@ impl Details<'_> {
             Details::ExecutionFailed { .. } => EventType::ExecutionFailed,
             Details::ExecutionTimedOut { .. } => EventType::ExecutionTimedOut,
             Details::ExecutionAborted { .. } => EventType::ExecutionAborted,
+            Details::ExecutionRedriven { .. } => EventType::ExecutionRedriven,
             Details::StateEntered { state_type, .. } => EventType::entered(*state_type),
             Details::StateExited { state_type, .. } => EventType::exited(*state_type),
             Details::StateAborted { state_type } => EventType::aborted(*state_type),
@@ -255,6 +263,7 @@ impl Details<'_> {
             Details::TaskSucceeded { .. } => EventType::TaskSucceeded,
             Details::TaskFailed { .. } => EventType::TaskFailed,
             Details::TaskTimedOut { .. } => EventType::TaskTimedOut,
+            Details::TaskSubmitFailed { .. } => EventType::TaskSubmitFailed,
             Details::EvaluationFailed { .. } => EventType::EvaluationFailed,
             Details::ParallelStateStarted => EventType::ParallelStateStarted,
             Details::ParallelStateSucceeded => EventType::ParallelStateSucceeded,

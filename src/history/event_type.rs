@@ -99,6 +99,8 @@ event_types! {
     MapIterationFailed = 54,
     MapIterationAborted = 55,
     EvaluationFailed = 56,
+    ExecutionRedriven = 57,
+    TaskSubmitFailed = 58,
 }
 
 impl EventType {
@@ -171,6 +173,7 @@ impl EventType {
             | EventType::MapStateAborted
             | EventType::ParallelStateFailed
             | EventType::TaskFailed
+            | EventType::TaskSubmitFailed
             | EventType::TaskTimedOut
             | EventType::ActivityFailed
             | EventType::ActivityTimedOut
@@ -178,6 +181,7 @@ impl EventType {
             | EventType::EvaluationFailed => LogLevel::Error,
             EventType::ExecutionStarted
             | EventType::ExecutionSucceeded
+            | EventType::ExecutionRedriven
             | EventType::PassStateEntered
             | EventType::TaskStateEntered
             | EventType::ChoiceStateEntered

@@ -76,6 +76,8 @@ pub(super) struct Frame {
     pub(super) variables: Vec<(VariableId, Val)>,
     /// The Task that was yielded, or is about to be.
     pub(super) task: Option<TaskId>,
+    /// `Credentials` of that Task.
+    pub(super) credentials: Option<Val>,
     /// When the wait, the retry, the timeout or the heartbeat falls due; timers for other times are void.
     pub(super) wake_at: Timestamp,
     pub(super) heartbeat_at: Timestamp,
@@ -231,6 +233,8 @@ pub enum Completion<'a> {
     Prepared(&'a Prepared),
     /// It failed.
     Failed(&'a Failure),
+    /// The service did not accept it (`.sync`, `.waitForTaskToken`).
+    SubmitFailed(&'a Failure),
 }
 
 /// The task has ended already: by its timeout, or with its execution or its branch.
@@ -277,8 +281,10 @@ pub struct TaskCall<'a> {
     pub retry_count: u32,
     /// Effective input, resolved by `values`.
     pub input: Val,
-    /// Resolves `input`.
+    /// Resolves `input` and `credentials`.
     pub values: Values<'a>,
+    /// `Credentials` of the state, if it has any.
+    pub credentials: Option<Val>,
     /// When it times out; [`Timestamp::MAX`] if never.
     pub timeout_at: Timestamp,
     /// When its first heartbeat is due; [`Timestamp::MAX`] if never.
@@ -356,6 +362,7 @@ impl Execution {
         self.context.seed = start.seed;
         self.context.place = 0;
         self.context.attempt = 1;
+        self.context.redrives = 0;
         self.context.invocation = start.invocation;
         // Below ERROR no event shows an input.
         self.context.input_text = if O::ENABLED && observer.wants(LogLevel::Error) {
@@ -504,6 +511,7 @@ impl Execution {
             retry_count: frame.retry_count,
             input: frame.value,
             values: values(self, program),
+            credentials: frame.credentials,
             timeout_at: frame.wake_at,
             heartbeat_at: frame.heartbeat_at,
         })
@@ -645,6 +653,7 @@ impl Frame {
             retries: Vec::new(),
             variables: Vec::new(),
             task: None,
+            credentials: None,
             wake_at: Timestamp::MAX,
             heartbeat_at: Timestamp::MAX,
             heartbeat_seconds: None,
@@ -663,6 +672,14 @@ impl Frame {
         self.retries.clear();
         self.variables.clear();
         self.task = None;
+        self.credentials = None;
+    }
+
+    /// Nobody is asked for its task any more; answers to it are late.
+    pub(super) fn end_task(&mut self) {
+        self.task = None;
+        self.credentials = None;
+        self.generation = self.generation.wrapping_add(1);
     }
 
     fn roots(&mut self) -> impl Iterator<Item = &mut Val> {
@@ -672,6 +689,7 @@ impl Frame {
             .into_iter()
             .chain(item)
             .chain(variables)
+            .chain(&mut self.credentials)
     }
 }
 

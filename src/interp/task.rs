@@ -98,6 +98,7 @@ impl<'a, O: Observer> Run<'a, O> {
         let f = &mut self.execution.frames[frame as usize];
         f.status = FrameStatus::Task;
         f.task = Some(task);
+        f.credentials = credentials;
         f.wake_at = timeout_at;
         f.heartbeat_at = heartbeat_at;
         f.heartbeat_seconds = heartbeat_seconds;
@@ -229,6 +230,7 @@ impl<'a, O: Observer> Run<'a, O> {
                 self.task_succeeded(frame, result);
             }
             Completion::Failed(failure) => self.end_task(frame, Err(failure.clone())),
+            Completion::SubmitFailed(failure) => self.not_submitted(frame, failure),
         }
     }
 
@@ -270,14 +272,31 @@ impl<'a, O: Observer> Run<'a, O> {
         Err(*self.too_large(&label))
     }
 
+    /// Ends the frame's task, which its service has not accepted.
+    #[cold]
+    fn not_submitted(&mut self, frame: u32, failure: &Failure) {
+        let Some(info) = self.task_info(frame) else {
+            return;
+        };
+        self.execution.frames[frame as usize].end_task();
+        let resource = &info.resource;
+        self.frame_event(frame, Details::TaskSubmitFailed { resource, failure });
+        self.task_failed(frame, failure.clone());
+    }
+
+    fn task_failed(&mut self, frame: u32, failure: Failure) {
+        self.execution.frames[frame as usize].status = FrameStatus::Ready;
+        if self.state_failed(frame, failure) {
+            self.execution.ready.push_back(frame);
+        }
+    }
+
     /// Ends the frame's task; its state goes on, or fails.
     pub(super) fn end_task(&mut self, frame: u32, result: Result<Val, Failure>) {
         let Some(info) = self.task_info(frame) else {
             return;
         };
-        let f = &mut self.execution.frames[frame as usize];
-        f.task = None;
-        f.generation = f.generation.wrapping_add(1);
+        self.execution.frames[frame as usize].end_task();
         match result {
             Ok(output) => {
                 self.frame_event(frame, succeeded(&info.resource, output));
@@ -287,10 +306,7 @@ impl<'a, O: Observer> Run<'a, O> {
             Err(failure) => {
                 let timed_out = failure.error_name() == "States.Timeout";
                 self.frame_event(frame, failed(&info.resource, &failure, timed_out));
-                self.execution.frames[frame as usize].status = FrameStatus::Ready;
-                if self.state_failed(frame, failure) {
-                    self.execution.ready.push_back(frame);
-                }
+                self.task_failed(frame, failure);
             }
         }
     }

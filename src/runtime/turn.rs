@@ -10,7 +10,7 @@ use crate::metrics::{TaskOutcome, Writer};
 use crate::program::{Program, TaskId};
 use crate::stdx::Timestamp;
 use crate::task::{
-    self, Address, Answer, Answers, Begun, Bindings, Handler, Inbox, Pending, Reply, Steps,
+    self, Address, Answer, Answers, Begun, Bindings, Handler, Inbox, Pending, Reply, Said, Steps,
     TaskAnswer, TaskRequest,
 };
 #[cfg(feature = "server")]
@@ -27,6 +27,9 @@ pub(crate) struct Run {
     pub(crate) skipped_millis: i64,
     /// Its tasks under way.
     pub(super) pending: Vec<(FrameHandle, Pending)>,
+    /// What services have said to tasks that another process has had accepted, until these are handed out again.
+    #[cfg(feature = "server")]
+    pub(super) submitted: Vec<(FrameHandle, Vec<u8>)>,
 }
 
 /// How a turn ended.
@@ -95,6 +98,8 @@ impl Run {
         if !self.pending.is_empty() {
             self.pending.clear();
         }
+        #[cfg(feature = "server")]
+        self.submitted.clear();
     }
 
     /// Appends the execution with what its driver keeps of it, but for its tasks under way.
@@ -105,6 +110,18 @@ impl Run {
             put(out, calls.into());
         }
         self.execution.freeze(program, freezer, out);
+    }
+
+    /// Appends an execution that has ended, so that it can be redriven.
+    #[cfg(feature = "server")]
+    pub(super) fn freeze_to_redrive(&self, program: &Program, out: &mut Vec<u8>) {
+        put_signed(out, self.skipped_millis);
+        put(out, self.calls.len() as u64);
+        for &calls in &self.calls {
+            put(out, calls.into());
+        }
+        let execution = &self.execution;
+        execution.freeze_to_redrive(program, &mut Freezer::default(), out);
     }
 
     /// Becomes what was frozen.
@@ -311,14 +328,20 @@ impl Driver {
         let Some(at) = run.pending.iter().position(|(f, _)| *f == answer.frame) else {
             return false;
         };
+        let completion = match &answer.said {
+            Said::Ended(Ok(json)) => Completion::Succeeded(json),
+            Said::Ended(Err(failure)) => Completion::Failed(failure),
+            #[cfg(feature = "server")]
+            Said::NotSubmitted(failure) => Completion::SubmitFailed(failure),
+            #[cfg(feature = "server")]
+            Said::Submitted(json) => {
+                return self.submitted(around, run, (at, answer), json, observer);
+            }
+        };
         let (_, pending) = run.pending.swap_remove(at);
         let begun = pending.what_begun();
         pending.finish();
         let now = self.now(run);
-        let completion = match &answer.result {
-            Ok(json) => Completion::Succeeded(json),
-            Err(failure) => Completion::Failed(failure),
-        };
         let program = &*around.bound.program;
         let taken = run
             .execution
@@ -333,6 +356,35 @@ impl Driver {
                 begun,
                 outcome(taken, &completion, begun.due, now),
             );
+        }
+        true
+    }
+
+    /// A service has accepted a task; `at` is its place among those under way.
+    #[cfg(feature = "server")]
+    #[cold]
+    fn submitted<O: Observer>(
+        &self,
+        around: Surroundings<'_>,
+        run: &mut Run,
+        (at, answer): (usize, &Answer),
+        json: &[u8],
+        observer: &mut O,
+    ) -> bool {
+        let program = &*around.bound.program;
+        let now = self.now(run);
+        let completion = Completion::Submitted(json);
+        complete(
+            &mut run.execution,
+            program,
+            answer.frame,
+            completion,
+            now,
+            observer,
+        );
+        if let (Some(called), Some(begun)) = (answer.called_nanos, run.pending[at].1.what_begun()) {
+            let nanos = called.saturating_sub(begun.nanos);
+            around.metrics.task_called(begun.task, nanos);
         }
         true
     }
@@ -392,6 +444,11 @@ impl Driver {
         {
             return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
+        #[cfg(feature = "server")]
+        if let Some(Handler::Service(service)) = &binding.handler {
+            self.begin_service(bound, run, address(), frame, service);
+            return now;
+        }
         if let Some(step) = binding.steps.completion() {
             complete(&mut run.execution, program, frame, step, now, observer);
         }
@@ -436,6 +493,8 @@ impl Driver {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
+            #[cfg(feature = "server")]
+            Some(Handler::Service(_)) => unreachable!("its future has begun"),
             Some(Handler::Callback(_)) | None => {
                 failure = nobody_answers(program, id, binding.handler.is_some());
                 Completion::Failed(&failure)
@@ -599,6 +658,31 @@ impl Driver {
         run.pending.push((frame, pending.begun(begun)));
     }
 
+    #[cfg(feature = "server")]
+    #[cold]
+    fn begin_service(
+        &self,
+        bound: &Bound,
+        run: &mut Run,
+        address: Address,
+        frame: FrameHandle,
+        service: &task::LimitedService,
+    ) {
+        let (Some(begun), Ok(call)) = (
+            self.begun(&bound.program, run, frame),
+            run.execution.task(&bound.program, frame),
+        ) else {
+            unreachable!("the task is waiting for this call");
+        };
+        let submitted = run.submitted.iter().position(|(of, _)| *of == frame);
+        let submitted = submitted.map(|at| run.submitted.swap_remove(at).1);
+        let request = TaskRequest::new(call, frame, &run.execution);
+        let reply = Reply::new(&self.inbox, address, frame);
+        let task = task::ServiceTask::new(&request, submitted, reply);
+        let pending = bound.bindings.spawn_service(service, task);
+        run.pending.push((frame, pending.begun(begun)));
+    }
+
     /// Ends an execution that nothing could ever wake. Only a defect of the engine can lead here.
     #[cold]
     fn strand<O: Observer>(
@@ -667,7 +751,7 @@ fn outcome(
 ) -> TaskOutcome {
     match (taken, completion) {
         (Err(Stale), _) => called_off(due, now),
-        (Ok(()), Completion::Failed(_)) => TaskOutcome::Failed,
+        (Ok(()), Completion::Failed(_) | Completion::SubmitFailed(_)) => TaskOutcome::Failed,
         (Ok(()), _) => TaskOutcome::Succeeded,
     }
 }

@@ -11,6 +11,7 @@ use super::auth::Verifier;
 use super::error::ApiError;
 use super::executor::{Executor, MachineKey, Origin};
 use super::ids::Ids;
+use super::local::LocalMachines;
 use super::metrics::ServerMetrics;
 use crate::engine::Clock;
 use crate::stdx::Timestamp;
@@ -21,6 +22,8 @@ use crate::store::{Catalogue, Machine, Revision};
 pub(crate) struct App {
     pub(crate) catalogue: Catalogue,
     pub(crate) executor: Executor,
+    /// This server's API, for its own tasks.
+    pub(super) machines: Arc<LocalMachines>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Checks signatures, if requests have to be signed.

@@ -1,6 +1,7 @@
 //! The Step Functions API over HTTP, for clients of AWS: boto3, the AWS CLI, Terraform, the SDKs.
 //!
-//! 1. `http` listens and bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body` reads.
+//! 1. `http` listens, `connection` bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body`
+//!    reads.
 //! 2. `protocol` is awsJson 1.0: the envelope is parsed with simd-json into a tape, an operation is chosen by
 //!    `X-Amz-Target`, and what it answers becomes a response.
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
@@ -14,6 +15,7 @@ mod app;
 mod arn;
 mod auth;
 mod body;
+mod connection;
 mod error;
 mod executor;
 #[doc(hidden)]
@@ -22,6 +24,7 @@ mod http;
 mod ids;
 mod ingest;
 pub mod limits;
+mod local;
 mod metrics;
 mod operations;
 mod page;
@@ -39,6 +42,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::engine::{Clock, Limits, SystemClock};
+use crate::integration::{IntegrationOptions, Integrations, StateMachines};
 use crate::log::Rotation;
 use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
@@ -64,6 +68,8 @@ pub struct ServerOptions {
     pub tasks: TaskRegistry,
     /// A file of answers for tasks, which win over handlers.
     pub mocks: Option<MockSource>,
+    /// What the other tasks are done with. Step Functions itself is always in reach: it is this server.
+    pub integrations: IntegrationOptions,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
@@ -122,6 +128,7 @@ impl Default for ServerOptions {
             account: "123456789012".to_owned(),
             tasks: TaskRegistry::new(),
             mocks: None,
+            integrations: IntegrationOptions::default(),
             data_dir: None,
             credentials: None,
             tls: None,
@@ -184,11 +191,6 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         None => None,
         Some(mocks) => mocks.machines().map_err(StartError::Tasks)?,
     };
-    let tasks = executor::TaskSource {
-        registry: options.tasks.clone(),
-        mocks: options.mocks.clone(),
-        mocked,
-    };
     let logs = match (options.logs, &options.data_dir) {
         (LogOutput::Stdout, _) => LogTarget::Stdout,
         (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
@@ -202,6 +204,16 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         }
     };
     let ids = Arc::new(ids::Ids::new());
+    let machines = Arc::new(local::LocalMachines::new(&ids));
+    let tasks = executor::TaskSource {
+        registry: options.tasks.clone(),
+        mocks: options.mocks.clone(),
+        mocked,
+        services: Some(Arc::new(Integrations::new(
+            &options.integrations,
+            Some(Arc::clone(&machines) as Arc<dyn StateMachines>),
+        ))),
+    };
     let executor = Executor::new(ExecutorOptions {
         ids: Arc::clone(&ids),
         clock: Arc::clone(&options.clock),
@@ -221,6 +233,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     Ok(app::App {
         catalogue,
         executor,
+        machines,
         ids,
         clock: Arc::clone(&options.clock),
         verifier: options

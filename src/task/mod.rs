@@ -12,6 +12,8 @@ mod limit;
 pub mod mock;
 mod registry;
 mod reply;
+#[cfg(feature = "server")]
+mod service;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,8 +26,12 @@ pub use crate::history::Failure;
 pub use limit::ASYNC_TASKS_MAX;
 pub use registry::TaskRegistry;
 
+#[cfg(feature = "server")]
+pub(crate) use registry::matches;
 pub(crate) use registry::{Answers, Bindings, Fixed, Handler, Steps};
-pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, ThreadInbox, lock};
+pub(crate) use reply::{Address, Answer, Begun, Inbox, Pending, Reply, Said, ThreadInbox, lock};
+#[cfg(feature = "server")]
+pub(crate) use service::{LimitedService, ServiceHandler, ServiceTask, Services};
 
 /// Does the work of Tasks in process, on the thread that runs the execution.
 ///
@@ -148,6 +154,20 @@ impl<'a> TaskRequest<'a> {
     #[must_use]
     pub fn input_json(&self) -> String {
         self.call.values.to_json(self.call.input)
+    }
+
+    /// `RoleArn` of the state's `Credentials`.
+    #[cfg(feature = "server")]
+    pub(crate) fn role_arn(&self) -> Option<String> {
+        let values = self.call.values;
+        let role = values.get(self.call.credentials?, &crate::value::Name::new("RoleArn"))?;
+        values.string(role).map(|text| text.into_owned())
+    }
+
+    /// ARN of the execution.
+    #[cfg(feature = "server")]
+    pub(crate) fn execution_arn(&self) -> String {
+        self.execution.arn()
     }
 
     /// Copies what an asynchronous handler keeps.
@@ -290,7 +310,8 @@ pub(crate) fn unhandled(resource: &str, state: &str) -> Failure {
         "States.Runtime",
         format!(
             "Nothing answers for the Resource {resource} of the state {state}. Give it a handler with \
-             Engine::builder().task(…), or on the command line an answer with --tasks FILE."
+             Engine::builder().task(…), or on the command line an answer with --tasks FILE; a service of AWS is called with \
+             --endpoint URL or --aws, an HTTP endpoint with --http-connections FILE."
         ),
     )
 }

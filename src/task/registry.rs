@@ -8,7 +8,7 @@ use super::limit::{ASYNC_TASKS_MAX, Limiter};
 use super::{AsyncTaskHandler, Failure, OwnedTaskRequest, Pending, Reply, TaskHandler, panicked};
 use crate::asl::{Pattern, Resource};
 use crate::interp::Completion;
-use crate::program::{Program, TaskId};
+use crate::program::{Program, TaskId, TaskInfo};
 use crate::value::Prepared;
 
 /// A fixed answer.
@@ -37,6 +37,9 @@ pub struct TaskRegistry {
     /// Has the tasks that a token answers and nobody else.
     #[cfg(feature = "server")]
     clients: Option<Arc<dyn TaskHandler>>,
+    /// Has the tasks that nobody else answers for.
+    #[cfg(feature = "server")]
+    services: Option<Arc<dyn super::Services>>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +63,9 @@ pub(crate) enum Handler {
     Callback(Arc<dyn TaskHandler>),
     /// A child process.
     Exec(Arc<super::mock::Exec>),
+    /// A service, by a future that answers in steps.
+    #[cfg(feature = "server")]
+    Service(Arc<super::LimitedService>),
 }
 
 /// An asynchronous handler, and how many of its futures run at a time.
@@ -159,8 +165,18 @@ impl TaskRegistry {
         self.clients = Some(handler);
     }
 
+    /// Tasks that no handler was registered for are done by services, where these are in reach.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_services(&mut self, services: Arc<dyn super::Services>) {
+        self.services = Some(services);
+    }
+
     /// True if a handler needs a tokio runtime.
     pub(crate) fn needs_runtime(&self) -> bool {
+        #[cfg(feature = "server")]
+        if self.services.is_some() {
+            return true;
+        }
         self.entries
             .iter()
             .any(|entry| matches!(entry.handler, Handler::Async(_)))
@@ -176,11 +192,17 @@ impl TaskRegistry {
             .map(|entry| &entry.handler)
     }
 
-    fn find_for(&self, state: &str, resource: &str, steps: Steps) -> Option<Handler> {
+    fn find_for(&self, state: &str, info: &TaskInfo, steps: Steps) -> Option<Handler> {
+        let resource = &*info.resource_text;
         if let Some(answers) = self.test_case.as_ref().and_then(|case| case.state(state)) {
             return Some(Handler::Answers(Arc::clone(answers)));
         }
         let found = self.find(resource).cloned();
+        #[cfg(feature = "server")]
+        let found = found.or_else(|| {
+            let services = self.services.as_ref()?;
+            services.find(&info.resource).map(Handler::Service)
+        });
         #[cfg(feature = "server")]
         let found = found.or_else(|| {
             // A job (`.sync`) has nobody who could tell that it is done.
@@ -210,7 +232,7 @@ impl TaskRegistry {
             };
             Binding {
                 steps,
-                handler: self.find_for(state, &info.resource_text, steps),
+                handler: self.find_for(state, info, steps),
             }
         });
         let tasks: Box<[Binding]> = bindings.collect();
@@ -226,7 +248,7 @@ impl TaskRegistry {
 }
 
 /// Whether `*` in `pattern` can stand for texts that make it `text`.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(first) = parts.next() else {
         return text.is_empty();
@@ -317,6 +339,30 @@ impl Bindings {
             (&turn).await;
             reply.called();
             reply.send(guarded(handler, request).await);
+        });
+        Pending::future(task.abort_handle())
+    }
+}
+
+impl Bindings {
+    /// Starts the future of a task that a service does.
+    #[cfg(feature = "server")]
+    pub(crate) fn spawn_service(
+        &self,
+        service: &super::LimitedService,
+        mut task: super::ServiceTask,
+    ) -> Pending {
+        let Some(runtime) = &self.runtime else {
+            let cause = "the engine has no tokio runtime for calls of services";
+            task.reply.send(Err(Failure::new("States.Runtime", cause)));
+            return Pending::outside();
+        };
+        let handler = Arc::clone(&service.handler);
+        let turn = service.limiter.join();
+        let task = runtime.spawn(async move {
+            (&turn).await;
+            task.reply.called();
+            handler.call(task).await;
         });
         Pending::future(task.abort_handle())
     }

@@ -1,7 +1,8 @@
 //! The way back of answers that come later: a [`Reply`] is handed out, an [`Inbox`] receives.
 //!
 //! 1. Who runs executions has an inbox, and gives a reply to each task that it starts.
-//! 2. Whoever does the task sends the answer through the reply, from any thread; the inbox wakes whom it concerns.
+//! 2. Whoever does the task sends the answer through the reply, from any thread; the inbox wakes whom it concerns. A task that a
+//!    service has accepted may be told so before.
 //! 3. A reply that is dropped without an answer sends a failure: no task is forgotten.
 //! 4. The owner drops a task's [`Pending`] when the answer is of no use any more; whoever does the task learns of it.
 
@@ -29,7 +30,20 @@ pub(crate) struct Answer {
     pub(crate) frame: FrameHandle,
     /// When its handler was called, by the engine's clock, if that is known.
     pub(crate) called_nanos: Option<u64>,
-    pub(crate) result: Result<Vec<u8>, Failure>,
+    pub(crate) said: Said,
+}
+
+/// What an answer says of a task.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// It is over.
+    Ended(Result<Vec<u8>, Failure>),
+    /// Its service has accepted it, and said this; it goes on.
+    #[cfg(feature = "server")]
+    Submitted(Vec<u8>),
+    /// Its service has not accepted it.
+    #[cfg(feature = "server")]
+    NotSubmitted(Failure),
 }
 
 /// Takes answers, from any thread.
@@ -125,16 +139,38 @@ impl Reply {
     }
 
     pub(crate) fn send(mut self, result: Result<Vec<u8>, Failure>) {
-        self.post(result);
+        self.end(Said::Ended(result));
     }
 
-    fn post(&mut self, result: Result<Vec<u8>, Failure>) {
+    /// The service has accepted the task, with this answer; more is to come.
+    #[cfg(feature = "server")]
+    pub(crate) fn submitted(&self, answer: Vec<u8>) {
+        self.post(Said::Submitted(answer));
+    }
+
+    /// The service has not accepted the task.
+    #[cfg(feature = "server")]
+    pub(crate) fn not_submitted(mut self, failure: Failure) {
+        self.end(Said::NotSubmitted(failure));
+    }
+
+    /// Whoever has the task's token answers.
+    #[cfg(feature = "server")]
+    pub(crate) fn leave(mut self) {
         self.sent = true;
+    }
+
+    fn end(&mut self, said: Said) {
+        self.sent = true;
+        self.post(said);
+    }
+
+    fn post(&self, said: Said) {
         self.inbox.post(Answer {
             address: self.address,
             frame: self.frame,
             called_nanos: self.called_nanos,
-            result,
+            said,
         });
     }
 }
@@ -146,7 +182,7 @@ impl Drop for Reply {
                 "Task.Dropped",
                 "the handler ended without an answer, as when its runtime shuts down",
             );
-            self.post(Err(failure));
+            self.end(Said::Ended(Err(failure)));
         }
     }
 }

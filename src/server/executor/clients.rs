@@ -22,10 +22,14 @@ pub(crate) enum TokenError {
 /// Length of the tokens that are given out.
 const TOKEN_CHARS: usize = 64;
 
+/// Whether a text has the form of a token.
+pub(crate) fn is_token(text: &str) -> bool {
+    text.len() == TOKEN_CHARS && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// The token of that text, if it might have been given out once.
 pub(super) fn token(text: &str) -> Result<TaskToken, TokenError> {
-    let is_token = text.len() == TOKEN_CHARS && text.bytes().all(|b| b.is_ascii_hexdigit());
-    match is_token {
+    match is_token(text) {
         true => Ok(TaskToken::new(text)),
         false => Err(TokenError::Invalid),
     }

@@ -10,6 +10,7 @@ use super::outlets::Logged;
 use crate::asl::{self, Diagnostic, Severity};
 use crate::compile::compile;
 use crate::engine::Engine;
+use crate::integration::Integrations;
 use crate::interp::{Invocation, MachineIdentity};
 use crate::program::Program;
 use crate::runtime::outlet::{Group, Outlet};
@@ -18,7 +19,7 @@ use crate::runtime::turn::Bound;
 use crate::stdx::FixedMap;
 use crate::store::{MachineKind, Revision};
 use crate::task::mock::MockSource;
-use crate::task::{TaskHandler, TaskRegistry, lock};
+use crate::task::{Services, TaskHandler, TaskRegistry, lock};
 
 /// What answers tasks.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct TaskSource {
     pub(crate) mocks: Option<MockSource>,
     /// Machines of which the file of answers speaks; nothing if it is not of that form.
     pub(crate) mocked: Option<Vec<String>>,
+    /// Services, for what nobody else answers.
+    pub(crate) services: Option<Arc<Integrations>>,
 }
 
 /// Where machines are at home.
@@ -130,6 +133,13 @@ impl Deployments {
         }
     }
 
+    /// Executions are given up: what services do for them goes on.
+    pub(super) fn close(&self) {
+        if let Some(services) = &self.tasks.services {
+            services.close();
+        }
+    }
+
     /// Compiles a revision, once.
     pub(super) fn get(&self, key: MachineKey<'_>) -> Result<Arc<Deployed>, ApiError> {
         let id = (key.revision.serial, key.test_case.map(Into::into));
@@ -156,6 +166,9 @@ impl Deployments {
             ApiError::new("InvalidDefinition", message)
         })?;
         let mut registry = self.registry(key)?;
+        if let Some(services) = &self.tasks.services {
+            registry.set_services(Arc::clone(services) as Arc<dyn Services>);
+        }
         registry.set_clients(Arc::clone(&self.clients) as Arc<dyn TaskHandler>);
         let futures = tokio::runtime::Handle::try_current().ok();
         let identity = MachineIdentity {

@@ -2,7 +2,7 @@
 
 use super::super::app::App;
 use super::super::error::ApiError;
-use super::super::executor::TokenError;
+use super::super::executor::{TokenError, is_token};
 use super::super::request::{CAUSE, DATA, ERROR, Fields, TASK_TOKEN};
 use super::super::write::object;
 use crate::history::Failure;
@@ -20,6 +20,10 @@ pub(super) fn success<'i>(fields: &Fields<'_, 'i>) -> Result<ClientAnswer<'i>, A
     let token = fields.required_text("taskToken", TASK_TOKEN)?;
     let output = fields.required_text("output", DATA)?;
     fields.finish()?;
+    if !is_token(token) {
+        // AWS looks at the token first.
+        return Err(ApiError::invalid_token());
+    }
     if let Err(error) = Doc::new().ingest(output.as_bytes()) {
         let message = format!("Invalid Output: '{error}'");
         return Err(ApiError::new("InvalidOutput", message));
