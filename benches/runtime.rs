@@ -221,37 +221,47 @@ fn bare(workload: &Workload) -> Box<dyn Contender> {
         .unwrap_or_else(|| panic!("it is there"))
 }
 
-/// Executions a second by the wall clock, and a CPU second.
-fn run_bare(contender: &mut dyn Contender, events: &[&[u8]]) -> [f64; 2] {
-    let (start, before) = (Instant::now(), thread_cpu_seconds());
+fn run_bare(contender: &mut dyn Contender, events: &[&[u8]]) {
     let mut out = Vec::new();
     for event in events {
         out.clear();
         contender.run(black_box(event), &mut out);
         black_box(&out);
     }
+}
+
+/// Executions a second by the wall clock, and a CPU second.
+fn bare_rates(contender: &mut dyn Contender, events: &[&[u8]]) -> [f64; 2] {
+    let (start, before) = (Instant::now(), thread_cpu_seconds());
+    run_bare(contender, events);
     let count = events.len() as f64;
     let cpu = thread_cpu_seconds() - before;
     [count / start.elapsed().as_secs_f64(), count / cpu]
 }
 
-/// Executions a second by the wall clock, and a CPU second of the workers.
-fn run_engine(
-    engine: &Engine,
-    workers: usize,
-    machine: &StateMachine,
-    events: &[&[u8]],
-) -> [f64; 2] {
+/// Seconds from the first end to the last.
+fn run_engine(engine: &Engine, workers: usize, machine: &StateMachine, events: &[&[u8]]) -> f64 {
     let sink = Sink::new(workers, None);
-    let before = cpu_seconds() - thread_cpu_seconds();
     engine
         .start_batch(machine, events.iter().copied(), Shared(Arc::clone(&sink)))
         .unwrap_or_else(|error| panic!("{error}"));
     sink.wait(events.len() as u64);
     assert_eq!(sink.failed(), 0);
+    sink.seconds()
+}
+
+/// Executions a second by the wall clock, and a CPU second of the workers.
+fn engine_rates(
+    engine: &Engine,
+    workers: usize,
+    machine: &StateMachine,
+    events: &[&[u8]],
+) -> [f64; 2] {
+    let before = cpu_seconds() - thread_cpu_seconds();
+    let seconds = run_engine(engine, workers, machine, events);
     let count = events.len() as f64;
     let cpu = cpu_seconds() - thread_cpu_seconds() - before;
-    [count / sink.seconds(), count / cpu]
+    [count / seconds, count / cpu]
 }
 
 fn measure_order(executions: usize, rounds: usize) {
@@ -273,9 +283,9 @@ fn measure_order(executions: usize, rounds: usize) {
         load_average()
     );
     for round in 0..=rounds {
-        let mut found = vec![run_bare(contender.as_mut(), &events)];
+        let mut found = vec![bare_rates(contender.as_mut(), &events)];
         for (workers, engine) in &engines {
-            found.push(run_engine(engine, *workers, &machine, &events));
+            found.push(engine_rates(engine, *workers, &machine, &events));
         }
         // The first round warms up.
         if round > 0 {

@@ -1,88 +1,105 @@
-//! `quickstep-loadtest`: a closed loop over the embedded engine, for saturation.
+//! `quickstep-loadtest`: loads a Step Functions engine, and says what its callers would see.
 //!
-//! One thread runs one event after the other, so that latency is the time of an execution alone: this says how much one
-//! core can do, not how long a caller waits under a given load. Outputs are compared with the expected ones as they
-//! come; one difference fails the run at any rate.
+//! 1. `schedule` fixes when requests are due before the first is sent; `pacer` waits for these moments.
+//! 2. `load` gives each sending thread its share, and merges what `recorder` has, interval by interval.
+//! 3. A `target` sends, and holds every output against the expected one (`events`).
+//! 4. `report` and `hlog` tell what came of it; `sweep`, `soak`, `crash` and `compare` are made of such runs.
+//! 5. `page` makes a page of HTML of such reports.
 
-#![expect(clippy::print_stdout, reason = "it reports")]
+mod api;
+mod args;
+mod compare;
+mod crash;
+mod events;
+mod hlog;
+mod http;
+mod load;
+mod pacer;
+mod page;
+mod process;
+mod recorder;
+mod report;
+mod schedule;
+mod session;
+mod sign;
+mod soak;
+mod sweep;
+mod target;
+mod usage;
 
-use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
-use clap::Parser;
-use hdrhistogram::Histogram;
-use quickstep::task::TaskRegistry;
-use quickstep::task::mock::MockSource;
-use quickstep::{Engine, StateMachine, Status};
+use clap::Parser as _;
+
+use self::args::{Cli, Command, Common, RunArgs};
+use self::report::Report;
+use self::session::Session;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs a machine on the same events again and again, and reports rate and latency.
-#[derive(Parser)]
-struct Arguments {
-    /// The definition.
-    definition: PathBuf,
-    /// The events, one JSON text a line.
-    events: PathBuf,
-    /// Who answers the tasks, as in `quickstep run`.
-    #[arg(long)]
-    tasks: Option<String>,
-    /// The right outputs, one a line.
-    #[arg(long)]
-    expect: Option<PathBuf>,
-    /// How often all events are run; the first round is not measured.
-    #[arg(long, default_value_t = 100)]
-    rounds: u32,
-}
+/// Something was wrong, lost, failed or throttled.
+const EXIT_PROBLEM: u8 = 1;
+/// The test could not be done.
+const EXIT_TROUBLE: u8 = 2;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
-    let definition = fs::read_to_string(&arguments.definition)?;
-    let machine = StateMachine::compile(&definition).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        lines.join("\n")
-    })?;
-    let mut tasks = TaskRegistry::new();
-    if let Some(source) = &arguments.tasks {
-        MockSource::parse(source).load(machine.name(), &mut tasks)?;
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A second interrupt ends the process in the system's way, should the first not be enough.
+    let handled = ctrlc::set_handler(|| {
+        if load::STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(EXIT_TROUBLE.into());
+        }
+    });
+    if let Err(error) = handled {
+        eprintln!("note: an interrupt ends this test without a report: {error}");
     }
-    let engine = Engine::builder().tasks(tasks).build()?;
-    let events = fs::read_to_string(&arguments.events)?;
-    let expected = arguments.expect.map(fs::read_to_string).transpose()?;
-    let expected: Option<Vec<&str>> = expected.as_deref().map(|text| text.lines().collect());
-
-    // Nanoseconds, up to a minute, to three digits.
-    let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
-    let mut failed = 0_u64;
-    for round in 0..=arguments.rounds {
-        for (i, event) in events.lines().enumerate() {
-            let result = engine.run(&machine, event.as_bytes())?;
-            failed += u64::from(result.status != Status::Succeeded);
-            if let Some(expected) = &expected
-                && result.output.as_deref() != expected.get(i).copied()
-            {
-                return Err(format!("line {}: got {:?}", i + 1, result.output).into());
-            }
-            if round > 0 {
-                latency.saturating_record(u64::try_from(result.duration.as_nanos())?);
-            }
+    let (common, done) = match &cli.command {
+        Command::Report(args) => return told(page::report(args)),
+        Command::Run(args) => (&args.common, run(args)),
+        Command::Sweep(args) => (&args.common, sweep::sweep(args)),
+        Command::Soak(args) => (&args.common, soak::soak(args)),
+        Command::Crash(args) => (&args.common, crash::crash(args)),
+        Command::Compare(args) => (&args.common, compare::compare(args)),
+    };
+    match done.and_then(|report| finish(common, &report).map(|()| report)) {
+        Ok(report) if report.problem.is_none() => ExitCode::SUCCESS,
+        Ok(report) => {
+            eprintln!("FAILED: {}", report.problem.unwrap_or_default());
+            ExitCode::from(EXIT_PROBLEM)
+        }
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::from(EXIT_TROUBLE)
         }
     }
-    let seconds = latency.mean() * latency.len() as f64 / 1e9;
-    println!("{} executions, {failed} failed", latency.len());
-    println!(
-        "{:.0} executions a second of running",
-        latency.len() as f64 / seconds
-    );
-    for quantile in [0.5, 0.99, 0.999] {
-        println!(
-            "p{:<5} {:>9} ns",
-            quantile * 100.0,
-            latency.value_at_quantile(quantile)
-        );
+}
+
+/// The exit code of what makes no report of its own.
+fn told(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::from(EXIT_TROUBLE)
+        }
     }
-    println!("max    {:>9} ns", latency.max());
-    Ok(())
+}
+
+fn finish(common: &Common, report: &Report) -> Result<(), String> {
+    match &common.json {
+        None => Ok(()),
+        Some(file) => report.write(file),
+    }
+}
+
+fn run(args: &RunArgs) -> Result<Report, String> {
+    let mut session = Session::new("run", &args.common);
+    let site = args.common.site(session.name.clone())?;
+    let (pace, duration) = args.pace.pace(&args.common, args.duration)?;
+    let ready = site.ready(&args.target)?;
+    let load = args.common.load(&args.target, pace, duration);
+    session.run("run", &args.target.text, &*ready.target, &load)?;
+    Ok(session.end())
 }

@@ -40,6 +40,8 @@ pub(crate) mod aws;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod compile;
+#[cfg(feature = "server")]
+pub mod cost;
 pub mod engine;
 pub mod history;
 #[cfg(feature = "server")]

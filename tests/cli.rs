@@ -7,6 +7,8 @@ mod support;
 
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/cost.rs"]
+mod cost;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/examples.rs"]

@@ -268,6 +268,27 @@ fn a_handler_may_run_executions() {
     *engine.lock().unwrap() = None;
 }
 
+/// It would wait for its own thread.
+#[test]
+fn a_handler_is_told_that_it_cannot_wait() {
+    let engine = Arc::new(Mutex::new(None::<Engine>));
+    let inner = Arc::clone(&engine);
+    let waiting = move |_: &TaskRequest<'_>, response: &mut Vec<u8>| {
+        let engine = inner.lock().unwrap().clone().unwrap();
+        let other = engine.start(&pass(), StartRequest::new(b"1")).unwrap();
+        let refused = other.wait().unwrap_err();
+        response.extend_from_slice(format!("\"{:?}\"", refused.kind()).as_bytes());
+        Ok(())
+    };
+    let built = Engine::builder().workers(1).task("*", waiting).build();
+    let built = built.unwrap();
+    *engine.lock().unwrap() = Some(built.clone());
+    let handle = built.start(&task(""), StartRequest::new(b"3")).unwrap();
+    let output = handle.wait().unwrap().output;
+    assert_eq!(output.as_deref(), Some("\"WouldDeadlock\""));
+    *engine.lock().unwrap() = None;
+}
+
 #[test]
 fn what_is_stopped() {
     let mut sim = Simulated::new(Engine::builder().workers(2).task("*", echo));

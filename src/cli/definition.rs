@@ -15,32 +15,55 @@ pub(super) fn load(
     machine_type: MachineType,
     err: &mut dyn Write,
 ) -> io::Result<Option<StateMachine>> {
-    let (shown, text) = if file == "-" {
-        ("<stdin>", validate::load(io::stdin()))
+    match read(file, err)? {
+        Some(text) => compile(file, &text, name, machine_type, err),
+        None => Ok(None),
+    }
+}
+
+/// Reads a definition's text; if it cannot be read, `err` says so.
+pub(super) fn read(file: &str, err: &mut dyn Write) -> io::Result<Option<String>> {
+    let text = if file == "-" {
+        validate::load(io::stdin())
     } else {
-        (file, File::open(file).and_then(validate::load))
+        File::open(file).and_then(validate::load)
     };
-    let text = match text {
-        Ok(text) => text,
+    match text {
+        Ok(text) => Ok(Some(text)),
         Err(error) => {
-            writeln!(err, "error: failed to read {shown}: {error}")?;
-            return Ok(None);
+            writeln!(err, "error: failed to read {}: {error}", shown(file))?;
+            Ok(None)
         }
-    };
+    }
+}
+
+fn shown(file: &str) -> &str {
+    if file == "-" { "<stdin>" } else { file }
+}
+
+/// Compiles the text of `file`; what is wrong with it is shown on `err`, and there is no machine then.
+pub(super) fn compile(
+    file: &str,
+    text: &str,
+    name: Option<&str>,
+    machine_type: MachineType,
+    err: &mut dyn Write,
+) -> io::Result<Option<StateMachine>> {
+    let shown = shown(file);
     let compiled = StateMachine::builder()
         .name(&name.map_or_else(|| name_of(file), str::to_owned))
         .machine_type(machine_type)
-        .compile(&text);
+        .compile(text);
     match compiled {
         Ok(machine) => {
             if !machine.warnings().is_empty() {
-                validate::show(shown, &text, machine.warnings(), err)?;
+                validate::show(shown, text, machine.warnings(), err)?;
             }
             Ok(Some(machine))
         }
         Err(diagnostics) => {
-            validate::show(shown, &text, &diagnostics, err)?;
-            if machine_type == MachineType::Express && is_valid_standard(&text) {
+            validate::show(shown, text, &diagnostics, err)?;
+            if machine_type == MachineType::Express && is_valid_standard(text) {
                 writeln!(
                     err,
                     "help: it is valid as STANDARD, which `quickstep validate` assumes, but not as EXPRESS, which this command \

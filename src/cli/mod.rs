@@ -1,6 +1,7 @@
 //! The commands of the `quickstep` binary. They print, and return exit codes.
 
 mod config;
+mod cost;
 mod definition;
 mod deliver;
 mod disassemble;
@@ -19,6 +20,7 @@ mod services;
 mod stdout;
 pub mod validate;
 
+pub use cost::CostArgs;
 pub use deliver::{AfterDoneArg, DeliverArgs};
 pub use disassemble::DisassembleArgs;
 pub use journal::JournalArgs;
@@ -69,6 +71,7 @@ enum Command {
     Validate(validate::ValidateArgs),
     Disassemble(DisassembleArgs),
     Journal(JournalArgs),
+    Cost(Box<CostArgs>),
     Logs(LogsArgs),
 }
 
@@ -88,6 +91,11 @@ impl Cli {
             Command::Journal(args) => {
                 journal::run(args, &mut io::stdout().lock(), &mut io::stderr().lock())
             }
+            Command::Cost(args) => cost::run(
+                args,
+                &mut io::stdout().lock(),
+                &mut Plain(io::stderr().lock()),
+            ),
             Command::Logs(args) => logs::run(args),
         }
     }

@@ -472,11 +472,13 @@ boto3:
       config=botocore.config.Config(inject_host_prefix=False))
 
 AWS CLI:
-  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}
+  export AWS_ENDPOINT_URL_SFN={url} AWS_REGION={region} AWS_DEFAULT_REGION={region}
+  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}
   export AWS_DISABLE_HOST_PREFIX_INJECTION=true
   aws stepfunctions list-state-machines
 
-The last setting keeps clients from putting `sync-` before the host's name in StartSyncExecution and TestState.
+These variables are good for boto3, too. The SDK for JavaScript takes {{ disableHostPrefix: true }} in place of the last one,
+which keeps clients from putting `sync-` before the host's name in StartSyncExecution and TestState.
 ",
         version = env!("CARGO_PKG_VERSION"),
         account = args.account,

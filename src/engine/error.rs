@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Read,
     /// Results could not be written.
     Write,
+    /// The thread of a worker was to wait for what only a worker can bring.
+    WouldDeadlock,
 }
 
 impl Error {

@@ -13,7 +13,7 @@ use crate::interp::{PAYLOAD_BYTES_MAX, name_of_seed};
 use crate::runtime::outlet::{Ended, Outlet, Receiver, RefusedStart};
 use crate::runtime::result::ExecutionResult;
 use crate::runtime::ticket::{NoResult, Ticket, TicketResult};
-use crate::runtime::{Shared, outlet};
+use crate::runtime::{Shared, is_worker, outlet};
 
 /// What starts an execution.
 ///
@@ -114,12 +114,17 @@ impl ExecutionHandle {
         self.ticket.result().map(of_ticket)
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Not for synchronous handlers: they are on the thread of a worker, and once all workers waited
+    /// nobody would run what they wait for.
     ///
     /// # Errors
     ///
-    /// As [`ExecutionHandle::result`].
+    /// As [`ExecutionHandle::result`], and [`ErrorKind::WouldDeadlock`] on the thread of a worker, of this engine or
+    /// another, if it has not ended yet.
     pub fn wait(&self) -> Result<ExecutionResult, Error> {
+        if is_worker() {
+            return self.result().unwrap_or_else(|| Err(would_deadlock()));
+        }
         of_ticket(self.ticket.wait())
     }
 
@@ -139,6 +144,12 @@ impl ExecutionHandle {
         // Its result is there a moment before its place is free.
         !self.ticket.has_ended() && self.shared.stop(self.ticket.place, failure)
     }
+}
+
+fn would_deadlock() -> Error {
+    let message = "the thread of a worker cannot wait for an execution: begin it in an asynchronous handler and await \
+                   its handle, or run it with `start_sync`";
+    Error::new(ErrorKind::WouldDeadlock, message)
 }
 
 impl Future for ExecutionHandle {

@@ -435,6 +435,9 @@ impl Engine {
     /// Takes nothing in any more, waits until everything has ended, for `patience` at most, gives up what is left, and ends
     /// the workers. Who waits for an execution that is given up is told so ([`ErrorKind::Abandoned`]). A durable engine then writes the ends of
     /// executions that it has not yet written, and closes its journal; what is left runs again when it is recovered.
+    ///
+    /// An execution on its caller's thread is not waited for. [`Engine::start_sync`] is told so once it would wait;
+    /// [`Engine::run_with`], and a handler's `start_sync`, wait themselves and end when the execution does.
     pub fn shutdown(&self, patience: Duration) -> Report {
         let shared = &self.0.shared;
         let left = shared.drain(patience);

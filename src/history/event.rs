@@ -120,6 +120,9 @@ pub enum Details<'a> {
     ExecutionAborted {
         failure: &'a Failure,
     },
+    ExecutionRedriven {
+        count: u32,
+    },
     StateEntered {
         state_type: StateType,
         name: &'a str,
@@ -240,6 +243,7 @@ impl Details<'_> {
             Details::ExecutionFailed { .. } => EventType::ExecutionFailed,
             Details::ExecutionTimedOut { .. } => EventType::ExecutionTimedOut,
             Details::ExecutionAborted { .. } => EventType::ExecutionAborted,
+            Details::ExecutionRedriven { .. } => EventType::ExecutionRedriven,
             Details::StateEntered { state_type, .. } => EventType::entered(*state_type),
             Details::StateExited { state_type, .. } => EventType::exited(*state_type),
             Details::StateAborted { state_type } => EventType::aborted(*state_type),

@@ -99,7 +99,8 @@ event_types! {
     MapIterationFailed = 54,
     MapIterationAborted = 55,
     EvaluationFailed = 56,
-    TaskSubmitFailed = 57,
+    ExecutionRedriven = 57,
+    TaskSubmitFailed = 58,
 }
 
 impl EventType {
@@ -180,6 +181,7 @@ impl EventType {
             | EventType::EvaluationFailed => LogLevel::Error,
             EventType::ExecutionStarted
             | EventType::ExecutionSucceeded
+            | EventType::ExecutionRedriven
             | EventType::PassStateEntered
             | EventType::TaskStateEntered
             | EventType::ChoiceStateEntered

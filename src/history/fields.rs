@@ -55,6 +55,7 @@ fields! {
     // Of `EvaluationFailed`, with `error` and `cause`.
     Location = 18 "location",
     State = 19 "state",
+    RedriveCount = 20 "redriveCount",
 }
 
 impl Field {
@@ -110,6 +111,9 @@ impl HistoryEvent<'_> {
             | Details::LambdaFunctionTimedOut { failure }
             | Details::ActivityFailed { failure }
             | Details::ActivityTimedOut { failure } => tell_failure(failure, fields),
+            Details::ExecutionRedriven { count } => {
+                fields.number(Field::RedriveCount, count.into());
+            }
             Details::StateEntered { name, input, .. } => {
                 self.tell_input(data, input, fields);
                 fields.text(Field::Name, name);

@@ -108,6 +108,7 @@ fn details_member(details: &Details<'_>) -> Option<&'static str> {
         Details::ExecutionFailed { .. } => "executionFailedEventDetails",
         Details::ExecutionTimedOut { .. } => "executionTimedOutEventDetails",
         Details::ExecutionAborted { .. } => "executionAbortedEventDetails",
+        Details::ExecutionRedriven { .. } => "executionRedrivenEventDetails",
         Details::StateEntered { .. } => "stateEnteredEventDetails",
         Details::StateExited { .. } => "stateExitedEventDetails",
         Details::LambdaFunctionScheduled { .. } => "lambdaFunctionScheduledEventDetails",

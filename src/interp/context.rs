@@ -131,6 +131,9 @@ pub(super) struct Context {
     pub(super) place: u64,
     /// Which attempt it is, from 1.
     pub(super) attempt: u32,
+    /// How often it has been redriven, and when that was for the last time.
+    pub(super) redrives: u32,
+    pub(super) redriven_at: Timestamp,
     /// The input as it arrived, if events are wanted and it is not canonical.
     pub(super) input_text: Option<Box<str>>,
 }
@@ -146,6 +149,8 @@ impl Context {
             invocation: Invocation::Asynchronous,
             place: 0,
             attempt: 1,
+            redrives: 0,
+            redriven_at: Timestamp::from_millis(0),
             input_text: None,
         }
     }
@@ -269,6 +274,8 @@ impl Execution {
     fn token_of(&self, frame: u32) -> String {
         let frame = &self.frames[frame as usize];
         let attempt = frame.entered_event << 32 | u64::from(frame.retry_count);
+        // A redriven execution has other tokens than it had before.
+        let attempt = attempt ^ u64::from(self.context.redrives).reverse_bits();
         let mut random = crate::intrinsic::Random::new(self.context.seed ^ attempt);
         let mut token = String::with_capacity(64);
         for part in 0..4 {
@@ -360,7 +367,14 @@ impl Execution {
             .map_or("", |machine| &machine.role_arn)
             .to_owned();
         let role = self.doc.push_string(&role);
-        let redrives = self.doc.push_i64(0);
+        let redrives = self.doc.push_i64(i64::from(self.context.redrives));
+        let redriven_at = match self.context.redrives {
+            0 => Val::NULL,
+            _ => {
+                let at = self.context.redriven_at.to_string();
+                self.doc.push_string(&at)
+            }
+        };
         let members = [
             (keys.Id, id),
             (keys.Input, self.context.input),
@@ -368,11 +382,14 @@ impl Execution {
             (keys.Name, name),
             (keys.RoleArn, role),
             (keys.RedriveCount, redrives),
+            (keys.RedriveTime, redriven_at),
         ];
-        let members = match self.context.invocation {
-            Invocation::Synchronous => &members[..members.len() - 1],
-            Invocation::Asynchronous => &members[..],
+        let shown = match (self.context.invocation, self.context.redrives) {
+            (Invocation::Synchronous, _) => members.len() - 2,
+            (Invocation::Asynchronous, 0) => members.len() - 1,
+            (Invocation::Asynchronous, _) => members.len(),
         };
+        let members = &members[..shown];
         self.doc.push_object(&program.constants, members)
     }
 

@@ -362,6 +362,7 @@ impl Execution {
         self.context.seed = start.seed;
         self.context.place = 0;
         self.context.attempt = 1;
+        self.context.redrives = 0;
         self.context.invocation = start.invocation;
         // Below ERROR no event shows an input.
         self.context.input_text = if O::ENABLED && observer.wants(LogLevel::Error) {

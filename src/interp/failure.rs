@@ -2,6 +2,7 @@
 
 use super::context::values;
 use super::execution::{FrameStatus, Outcome};
+use super::redrive::Fate;
 use super::run::{Raised, Run};
 use crate::asl::JitterStrategy;
 use crate::history::{Details, Failure, Observer};
@@ -148,14 +149,47 @@ impl<O: Observer> Run<'_, O> {
 
     /// The scope of a frame has failed: the execution, or the join that waits for it.
     pub(super) fn scope_failed(&mut self, frame: u32, failure: Failure) {
-        match self.execution.frames[frame as usize].parent {
-            Some(join) => self.join_failed(join, frame, failure),
+        let f = &self.execution.frames[frame as usize];
+        let (parent, missed_heartbeat) = (f.parent, f.missed_heartbeat);
+        let outer = parent.map(|join| self.execution.joins[join as usize].frame);
+        let fate = self.fate(outer, &failure, missed_heartbeat);
+        if fate == Fate::Ends {
+            self.execution.stop_here(self.program, frame);
+        }
+        match parent {
+            Some(join) => self.join_failed(join, frame, failure, fate),
             None => {
                 self.frame_event(frame, Details::ExecutionFailed { failure: &failure });
                 self.execution.outcome = Some(Outcome::Failed(failure));
                 self.execution.ready.clear();
             }
         }
+    }
+
+    /// What becomes of the execution by a failure that reaches a frame.
+    fn fate(&self, reached: Option<u32>, failure: &Failure, missed_heartbeat: bool) -> Fate {
+        let mut reached = reached;
+        while let Some(frame) = reached {
+            let f = &self.execution.frames[frame as usize];
+            let info = &self.program.states[f.state.index()];
+            if f.in_state && !is_terminal(failure) {
+                let retriers = info.retriers.iter();
+                let matching = retriers
+                    .enumerate()
+                    .find(|(_, retrier)| retrier.errors.matches(failure, missed_heartbeat));
+                let is_retried = matching.is_some_and(|(index, retrier)| {
+                    f.retries.get(index).copied().unwrap_or(0) < retrier.max_attempts
+                });
+                let mut catchers = info.catchers.iter();
+                if is_retried || catchers.any(|it| it.errors.matches(failure, missed_heartbeat)) {
+                    return Fate::GoesOn;
+                }
+            }
+            reached = f
+                .parent
+                .map(|join| self.execution.joins[join as usize].frame);
+        }
+        Fate::Ends
     }
 
     /// The scope of a frame has ended.

@@ -51,7 +51,8 @@ const FREE_FRAMES: u64 = 1 << 6;
 const JOINS: u64 = 1 << 7;
 const READY: u64 = 1 << 8;
 const ATTEMPT: u64 = 1 << 9;
-const CREDENTIALS: u64 = 1 << 10;
+const REDRIVEN: u64 = 1 << 10;
+const CREDENTIALS: u64 = 1 << 11;
 
 impl FrameStatus {
     const fn code(self) -> u64 {
@@ -105,10 +106,16 @@ impl Execution {
             self.outcome.is_none(),
             "only what goes on later can be frozen"
         );
-        debug_assert!(
-            self.stack.is_empty() && self.assigned.is_empty(),
-            "a template is under way"
-        );
+        self.freeze_frames(program, freezer, out);
+    }
+
+    pub(super) fn freeze_frames(
+        &self,
+        program: &Program,
+        freezer: &mut Freezer,
+        out: &mut Vec<u8>,
+    ) {
+        debug_assert!(self.stack.is_empty(), "a template is under way");
         let view = values(self, program);
         let table = &mut freezer.table;
         let frames = self.frames.iter().filter(|f| f.status != FrameStatus::Free);
@@ -179,6 +186,7 @@ impl Execution {
                 | flag(!self.joins.is_empty(), JOINS)
                 | flag(!self.ready.is_empty(), READY)
                 | flag(context.attempt > 1, ATTEMPT)
+                | flag(context.redrives > 0, REDRIVEN)
                 | flag(self.credentials().next().is_some(), CREDENTIALS),
         );
         out.extend_from_slice(&context.seed.to_le_bytes());
@@ -193,6 +201,10 @@ impl Execution {
             if rare != 0 {
                 put(out, rare);
             }
+        }
+        if context.redrives > 0 {
+            put(out, context.redrives.into());
+            put_time(out, context.redriven_at, context.start_time);
         }
         put(out, self.last_event_id);
         put(out, self.transitions);
@@ -303,6 +315,11 @@ impl Execution {
         context.place = rare(PLACE)?;
         self.variables_bytes = usize::try_from(rare(VARIABLES)?).unwrap_or(usize::MAX);
         context.attempt = small(rare(ATTEMPT)?)?.saturating_add(1);
+        context.redrives = 0;
+        if has(REDRIVEN) {
+            context.redrives = reader.number_u32()?;
+            context.redriven_at = time(reader, context.start_time)?;
+        }
         self.last_event_id = reader.number()?;
         self.transitions = reader.number()?;
         Ok(flags)

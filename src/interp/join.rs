@@ -2,6 +2,7 @@
 
 use super::context::values;
 use super::execution::{FrameStatus, Item};
+use super::redrive::Fate;
 use super::run::{Raised, Registers, Run};
 use super::{FRAMES_WIDE_MAX, MAP_CONCURRENCY_MAX};
 use crate::history::{Details, Failure, Observer};
@@ -343,7 +344,8 @@ impl<O: Observer> Run<'_, O> {
     }
 
     /// A branch or an iteration has failed: its siblings are stopped, and the state that started them fails.
-    pub(super) fn join_failed(&mut self, join: u32, child: u32, failure: Failure) {
+    /// If that ends the execution, all frames stay as they are: it may be redriven from there.
+    pub(super) fn join_failed(&mut self, join: u32, child: u32, failure: Failure, fate: Fate) {
         let waiting = self.execution.joins[join as usize].frame;
         let f = &self.execution.frames[child as usize];
         let (last_event, missed_heartbeat) = (f.previous_event, f.missed_heartbeat);
@@ -355,9 +357,11 @@ impl<O: Observer> Run<'_, O> {
             let index = u64::from(self.execution.frames[child as usize].index);
             self.event(last_event, Details::MapIterationFailed { name, index });
         }
-        self.drop_variables(child);
-        self.execution.free_frame(child);
-        self.abort_children(join);
+        if fate == Fate::GoesOn {
+            self.drop_variables(child);
+            self.execution.free_frame(child);
+        }
+        self.abort_children(join, Some(child), fate);
         let f = &mut self.execution.frames[waiting as usize];
         f.previous_event = last_event;
         f.missed_heartbeat = missed_heartbeat;
@@ -366,17 +370,17 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
-    /// Stops every frame that a join waits for, and what these have started in turn.
-    fn abort_children(&mut self, join: u32) {
+    /// Stops every frame that a join waits for but the one that has failed, and what these have started in turn.
+    fn abort_children(&mut self, join: u32, failed: Option<u32>, fate: Fate) {
         let is_map = self.execution.joins[join as usize].iteration.is_some();
         let waiting = self.execution.joins[join as usize].frame;
         for child in 0..narrow(self.execution.frames.len()) {
             let f = &self.execution.frames[child as usize];
-            if f.status == FrameStatus::Free || f.parent != Some(join) {
+            if f.status == FrameStatus::Free || f.parent != Some(join) || failed == Some(child) {
                 continue;
             }
             if let FrameStatus::Joined(inner) = f.status {
-                self.abort_children(inner);
+                self.abort_children(inner, None, fate);
             }
             self.abort_state(child);
             if is_map {
@@ -387,11 +391,15 @@ impl<O: Observer> Run<'_, O> {
                 let (index, previous) = (u64::from(f.index), f.previous_event);
                 self.event(previous, Details::MapIterationAborted { name, index });
             }
-            self.drop_variables(child);
-            self.execution.free_frame(child);
-            self.execution.ready.retain(|&ready| ready != child);
+            if fate == Fate::GoesOn {
+                self.drop_variables(child);
+                self.execution.free_frame(child);
+                self.execution.ready.retain(|&ready| ready != child);
+            }
         }
-        self.free_join(join);
+        if fate == Fate::GoesOn {
+            self.free_join(join);
+        }
     }
 
     /// Says of a state that was entered and not left that it was stopped.

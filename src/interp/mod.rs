@@ -16,6 +16,7 @@ mod freeze;
 mod join;
 mod merge;
 mod query;
+mod redrive;
 mod run;
 mod task;
 mod wait;

@@ -404,9 +404,11 @@ impl Shape {
             | Field::WorkerName
             | Field::Location
             | Field::State => Shape::Text,
-            Field::TimeoutInSeconds | Field::HeartbeatInSeconds | Field::Length | Field::Index => {
-                Shape::Number
-            }
+            Field::TimeoutInSeconds
+            | Field::HeartbeatInSeconds
+            | Field::Length
+            | Field::Index
+            | Field::RedriveCount => Shape::Number,
             Field::AssignedVariables => Shape::Variables,
             Field::TaskCredentials => Shape::Credentials,
         }

@@ -29,6 +29,7 @@ mod slab;
 pub(crate) mod start;
 mod sync;
 pub(crate) mod ticket;
+mod ticks;
 mod timer;
 pub(crate) mod turn;
 mod worker;

@@ -150,6 +150,12 @@ impl<'a> Ended<'a> {
         self.run.execution.write_output(self.program, out);
     }
 
+    /// Appends what it can be redriven from, if it has not succeeded.
+    #[cfg(feature = "server")]
+    pub(crate) fn write_redrivable(&self, out: &mut Vec<u8>) {
+        self.run.freeze_to_redrive(self.program, out);
+    }
+
     /// Milliseconds of waiting that virtual time has spared.
     #[must_use]
     pub fn skipped_millis(&self) -> u64 {

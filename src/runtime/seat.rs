@@ -47,9 +47,24 @@ pub(crate) struct Resumption<'a> {
     /// What it was frozen to at its last checkpoint.
     pub(crate) blob: &'a [u8],
     pub(crate) input_bytes: u64,
-    /// Whether somebody who answers by its token has the task whose last event has that number.
+    pub(crate) how: How<'a>,
+}
+
+/// How an execution goes on.
+#[derive(Clone, Copy)]
+pub(crate) enum How<'a> {
+    /// From its last checkpoint.
+    Resumed(UnderWay<'a>),
+    /// From where it failed, at that time.
+    Redriven(Timestamp),
+}
+
+/// What is known of the tasks under way, by the number of a task's last event.
+#[derive(Clone, Copy)]
+pub(crate) struct UnderWay<'a> {
+    /// Whether somebody who answers by its token has the task.
     pub(crate) is_taken: &'a dyn Fn(u64) -> bool,
-    /// What a service said when it accepted the task whose last event has that number.
+    /// What a service said when it accepted the task.
     pub(crate) submitted: &'a dyn Fn(u64) -> Option<Vec<u8>>,
 }
 
@@ -148,42 +163,24 @@ impl Seat {
         let bound = &group.bound;
         let started_nanos = self.driver.tick();
         self.run.thaw(bound, &mut self.freezer, resumption.blob)?;
-        let execution = &mut self.run.execution;
-        let under_way: Vec<_> = execution.tasks_under_way().collect();
-        for (handle, event) in under_way {
-            let Ok(call) = execution.task(&bound.program, handle) else {
-                continue;
-            };
-            let begun = Begun {
-                task: call.id,
-                nanos: started_nanos,
-                due: call.timeout_at.min(call.heartbeat_at),
-            };
-            let is_with_client = match &bound.bindings.task(call.id).handler {
-                Some(Handler::Callback(_)) => true,
-                Some(Handler::Service(_)) => call.resource.waits_for_token(),
-                _ => false,
-            };
-            if is_with_client && (resumption.is_taken)(event) {
-                let pending = Pending::outside().begun(begun);
-                self.run.pending.push((handle, pending));
-            } else {
-                if let Some(answer) = (resumption.submitted)(event) {
-                    self.run.submitted.push((handle, answer));
-                }
-                execution.yield_again(handle);
-            }
+        if let How::Resumed(known) = resumption.how {
+            self.take_tasks_up(group, started_nanos, known);
         }
-        let named = execution.place();
+        let named = self.run.execution.place();
         let meta = Meta {
             line: 0,
-            seed: execution.seed(),
+            seed: self.run.execution.seed(),
             started_nanos,
             input_bytes: resumption.input_bytes,
         };
         bound.writers[self.number].started(group.invocation);
         let mut moved = None;
         group.outlet.lend(self.number, &mut |receiver| {
+            let execution = &mut self.run.execution;
+            receiver.turn_to(&bound.identity, execution.given_name(), meta.seed);
+            if let How::Redriven(at) = resumption.how {
+                execution.redrive(&bound.program, at, &mut Observed(receiver));
+            }
             let held = shared.outside();
             let place = held.place();
             match self.turn(shared, group, meta, Some(held), receiver) {
@@ -195,6 +192,37 @@ impl Seat {
             admitted.keep();
         }
         Ok(moved)
+    }
+
+    /// Tasks that were under way are waited for, if somebody has them, and handed out again, if nobody has.
+    fn take_tasks_up(&mut self, group: &Group, nanos: u64, known: UnderWay<'_>) {
+        let bound = &group.bound;
+        let execution = &mut self.run.execution;
+        let under_way: Vec<_> = execution.tasks_under_way().collect();
+        for (handle, event) in under_way {
+            let Ok(call) = execution.task(&bound.program, handle) else {
+                continue;
+            };
+            let begun = Begun {
+                task: call.id,
+                nanos,
+                due: call.timeout_at.min(call.heartbeat_at),
+            };
+            let is_with_client = match &bound.bindings.task(call.id).handler {
+                Some(Handler::Callback(_)) => true,
+                Some(Handler::Service(_)) => call.resource.waits_for_token(),
+                _ => false,
+            };
+            if is_with_client && (known.is_taken)(event) {
+                let pending = Pending::outside().begun(begun);
+                self.run.pending.push((handle, pending));
+            } else {
+                if let Some(answer) = (known.submitted)(event) {
+                    self.run.submitted.push((handle, answer));
+                }
+                execution.yield_again(handle);
+            }
+        }
     }
 
     /// Calls `begin` with what receives the execution's events and end.

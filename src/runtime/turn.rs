@@ -112,6 +112,18 @@ impl Run {
         self.execution.freeze(program, freezer, out);
     }
 
+    /// Appends an execution that has ended, so that it can be redriven.
+    #[cfg(feature = "server")]
+    pub(super) fn freeze_to_redrive(&self, program: &Program, out: &mut Vec<u8>) {
+        put_signed(out, self.skipped_millis);
+        put(out, self.calls.len() as u64);
+        for &calls in &self.calls {
+            put(out, calls.into());
+        }
+        let execution = &self.execution;
+        execution.freeze_to_redrive(program, &mut Freezer::default(), out);
+    }
+
     /// Becomes what was frozen.
     #[cfg(feature = "server")]
     pub(super) fn thaw(

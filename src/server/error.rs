@@ -87,15 +87,6 @@ impl ApiError {
         )
     }
 
-    /// What AWS has and this server does not.
-    pub(crate) fn not_built(what: &str) -> ApiError {
-        ApiError::new(
-            "UnsupportedOperationException",
-            format!("quickstep does not have {what} yet"),
-        )
-        .with_status(501)
-    }
-
     /// A defect, or a disk that refused.
     pub(crate) fn internal(message: impl Into<String>) -> ApiError {
         ApiError::new("InternalFailure", message).with_status(500)

@@ -1,8 +1,8 @@
-//! Sockets and HTTP: connections, their bounds, and the end.
+//! Sockets: connections are taken, and the end.
 //!
-//! 1. A connection is taken once there is room for one; it has a future of its own.
-//! 2. Its requests come one after the other. Headers and bodies have bounds of size and time, and all bodies that are
-//!    being read have one together, so that clients cannot fill the memory however many they are.
+//! 1. A connection is taken once there is room for one; it has a future of its own (`connection`).
+//! 2. Headers and bodies have bounds of size and time, and all bodies that are being read have one together, so that clients
+//!    cannot fill the memory however many they are.
 //! 3. At the end no connection is taken any more, requests under way are waited for, and then it is over.
 
 use std::io;
@@ -11,20 +11,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 
-use super::app::App;
-use super::limits::HEADERS_MAX;
-use super::metrics::OpenConnection;
-use super::patience::Patient;
-use super::route::respond;
-use super::tls::Tls;
+use super::connection::{Connection, House, OpenOnes};
 use super::{ServerOptions, StartError};
 
 /// What hyper reads at a time.
@@ -35,12 +25,9 @@ const HEADERS_BYTES_MIN: usize = 8 * 1024;
 pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
-    app: Arc<App>,
+    house: Arc<House>,
     connections: Arc<Semaphore>,
-    headers_time_max: Duration,
-    headers_bytes_max: usize,
-    write_time_max: Duration,
-    tls: Option<Tls>,
+    connections_max: u32,
     drain_time: Duration,
     shutdown_time_max: Duration,
 }
@@ -57,15 +44,22 @@ impl Server {
         let wrong = |error| StartError::Listen(options.addr, error);
         let listener = TcpListener::bind(options.addr).await.map_err(wrong)?;
         let addr = listener.local_addr().map_err(wrong)?;
+        // More than a system has sockets for.
+        let connections_max = u32::try_from(options.connections_max).unwrap_or(u32::MAX);
+        let connections_max = connections_max.clamp(1, 1 << 24);
         Ok(Server {
             listener,
             addr,
-            app,
-            connections: Arc::new(Semaphore::new(options.connections_max.max(1))),
-            headers_time_max: options.headers_time_max,
-            write_time_max: options.write_time_max,
-            headers_bytes_max: options.headers_bytes_max.max(HEADERS_BYTES_MIN),
-            tls: options.tls,
+            house: Arc::new(House {
+                app,
+                headers_time_max: options.headers_time_max,
+                headers_bytes_max: options.headers_bytes_max.max(HEADERS_BYTES_MIN),
+                write_time_max: options.write_time_max,
+                tls: options.tls,
+                open: OpenOnes::default(),
+            }),
+            connections: Arc::new(Semaphore::new(connections_max as usize)),
+            connections_max,
             drain_time: options.drain_time,
             shutdown_time_max: options.shutdown_time_max,
         })
@@ -80,30 +74,32 @@ impl Server {
     /// True if state machines and activities outlive the process.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.app.catalogue.is_durable()
+        self.house.app.catalogue.is_durable()
     }
 
     /// Serves until `shutdown` is ready; then ends the requests under way and returns how many executions were still
     /// running, which are lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> usize {
-        let graceful = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
         tokio::select! {
-            () = self.serve(&graceful) => {}
+            () = self.serve() => {}
             () = &mut shutdown => {}
         }
-        self.app.closing.send_replace(true);
+        let app = Arc::clone(&self.house.app);
+        app.closing.send_replace(true);
         let draining_seconds = self.drain_time.as_secs();
         tracing::info!(draining_seconds, "told to end");
         // Whoever looks at /readyz needs some time to send its clients elsewhere.
-        let _ = tokio::time::timeout(self.drain_time, self.serve(&graceful)).await;
+        let _ = tokio::time::timeout(self.drain_time, self.serve()).await;
         drop(self.listener);
-        let finished = tokio::time::timeout(self.shutdown_time_max, graceful.shutdown()).await;
-        let connections = self.app.metrics.connections();
+        self.house.open.end();
+        // With the last connection all permits are there again.
+        let all = self.connections.acquire_many(self.connections_max);
+        let finished = tokio::time::timeout(self.shutdown_time_max, all).await;
+        let connections = app.metrics.connections();
         if finished.is_err() {
             tracing::warn!(connections, "requests that took too long are cut off");
         }
-        let app = self.app;
         // What was logged may have to be waited for.
         let closed = tokio::task::spawn_blocking(move || app.executor.close()).await;
         let executions = closed.unwrap_or(0);
@@ -112,7 +108,7 @@ impl Server {
     }
 
     /// Takes connections, for ever.
-    async fn serve(&self, graceful: &GracefulShutdown) {
+    async fn serve(&self) {
         loop {
             let Some(accepted) = accept(&self.listener, &self.connections).await else {
                 continue;
@@ -122,70 +118,12 @@ impl Server {
                 peer,
                 permit,
             } = accepted;
-            let counted = OpenConnection::new(&self.app);
-            let conversation = Conversation {
-                app: Arc::clone(&self.app),
-                peer,
-                headers_time_max: self.headers_time_max,
-                headers_bytes_max: self.headers_bytes_max,
-                write_time_max: self.write_time_max,
-                watcher: graceful.watcher(),
-            };
-            let tls = self.tls.clone();
+            let connection = Arc::new(Connection::new(&self.house, peer));
             tokio::spawn(async move {
-                match tls {
-                    None => conversation.hold(stream).await,
-                    Some(tls) => conversation.greet(stream, tls).await,
-                }
-                drop((permit, counted));
+                connection.converse(stream).await;
+                drop(permit);
             });
         }
-    }
-}
-
-/// What there is to a connection, beside its bytes.
-struct Conversation {
-    app: Arc<App>,
-    peer: SocketAddr,
-    headers_time_max: Duration,
-    headers_bytes_max: usize,
-    write_time_max: Duration,
-    watcher: Watcher,
-}
-
-impl Conversation {
-    /// Begins with TLS. Whoever speaks none, or takes too long for it, is not answered.
-    async fn greet(self, stream: TcpStream, tls: Tls) {
-        let greeting = TlsAcceptor::from(tls.0).accept(stream);
-        let peer = self.peer;
-        match tokio::time::timeout(self.headers_time_max, greeting).await {
-            Ok(Ok(stream)) => self.hold(stream).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
-            Err(_) => tracing::debug!(%peer, "TLS took too long"),
-        }
-    }
-
-    /// Answers one request after the other.
-    async fn hold(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let Conversation {
-            app,
-            peer,
-            headers_time_max,
-            headers_bytes_max,
-            write_time_max,
-            watcher,
-        } = self;
-        let stream = Patient::new(stream, write_time_max);
-        let service = service_fn(move |request| respond(Arc::clone(&app), peer, request));
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(headers_time_max)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(headers_bytes_max)
-            .max_buf_size(headers_bytes_max)
-            .serve_connection(TokioIo::new(stream), service);
-        // A connection that breaks is the client's affair.
-        let _ = watcher.watch(connection).await;
     }
 }
 

@@ -77,13 +77,16 @@ impl StateMachines for LocalMachines {
         let app = self.app();
         Box::pin(async move {
             let app = app.await;
-            if let Some(live) = app.executor.find(&execution_arn) {
-                // The server must be able to end while this waits.
-                drop(app);
-                live.wait().await;
-                return Ok(operations::described(&live));
+            let live = operations::find_any(&app, &execution_arn)?;
+            // The server must be able to end while this waits.
+            let server = Arc::downgrade(&app);
+            drop(app);
+            live.wait().await;
+            match server.upgrade() {
+                Some(app) => Ok(operations::described(&app, &live)),
+                // Whoever waits is called off, as all that is under way.
+                None => pending().await,
             }
-            Err(ApiError::no_execution(&execution_arn).into())
         })
     }
 
@@ -91,7 +94,7 @@ impl StateMachines for LocalMachines {
         let app = self.app();
         Box::pin(async move {
             let app = app.await;
-            if let Some(live) = app.executor.find(&execution_arn) {
+            if let Ok(live) = operations::find_any(&app, &execution_arn) {
                 app.executor.stop(&live, Failure::default()).await;
             }
         })

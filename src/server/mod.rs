@@ -1,6 +1,7 @@
 //! The Step Functions API over HTTP, for clients of AWS: boto3, the AWS CLI, Terraform, the SDKs.
 //!
-//! 1. `http` listens and bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body` reads.
+//! 1. `http` listens, `connection` bounds what a client may cost; `route` tells what is asked, `auth` who asks, and `body`
+//!    reads.
 //! 2. `protocol` is awsJson 1.0: the envelope is parsed with simd-json into a tape, an operation is chosen by
 //!    `X-Amz-Target`, and what it answers becomes a response.
 //! 3. `operations` reads a request's members through `request`, which knows AWS's words for what is wrong with them, and
@@ -14,6 +15,7 @@ mod app;
 mod arn;
 mod auth;
 mod body;
+mod connection;
 mod error;
 mod executor;
 #[doc(hidden)]

@@ -2,26 +2,31 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::connection::Pulse;
+
 /// A stream whose writes fail once nothing could be written for some time.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     stream: S,
     time_max: Duration,
+    pulse: Arc<Pulse>,
     /// When it gives up, while the other side takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, time_max: Duration) -> Patient<S> {
+    pub(super) fn new(stream: S, time_max: Duration, pulse: Arc<Pulse>) -> Patient<S> {
         Patient {
             stream,
             time_max,
+            pulse,
             deadline: None,
         }
     }
@@ -33,8 +38,13 @@ impl<S> Patient<S> {
         attempt: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if attempt.is_ready() {
-            self.deadline = None;
+            if self.deadline.take().is_some() {
+                self.pulse.set_stalled(false);
+            }
             return attempt;
+        }
+        if self.deadline.is_none() {
+            self.pulse.set_stalled(true);
         }
         let time_max = self.time_max;
         let sleep = || Box::pin(tokio::time::sleep(time_max));
@@ -128,7 +138,7 @@ mod tests {
             .enable_time()
             .build();
         runtime.unwrap().block_on(async {
-            let mut stream = Patient::new(Room(4), Duration::from_millis(10));
+            let mut stream = Patient::new(Room(4), Duration::from_millis(10), Arc::default());
             let taken = poll_fn(|context| Pin::new(&mut stream).poll_write(context, b"123456"));
             assert_eq!(taken.await.unwrap(), 4);
             let refused = poll_fn(|context| Pin::new(&mut stream).poll_write(context, b"56"));

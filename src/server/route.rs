@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::app::App;
 use super::auth::Payload;
 use super::body::{self, Body};
+use super::connection::{Busy, Connection};
 use super::error::ApiError;
 use super::ingest::{self, Answers};
 use super::metrics;
@@ -34,22 +35,23 @@ fn whole(body: impl Into<Bytes>) -> Either<Full<Bytes>, Answers> {
     Either::Left(Full::new(body.into()))
 }
 
-/// Answers a request of a client at that address.
+/// Answers a request that came on a connection.
 pub(super) async fn respond(
-    app: Arc<App>,
-    peer: SocketAddr,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
+    let busy = connection.busy();
+    let (app, peer) = (connection.app(), connection.peer);
     let id = app.ids.uuid();
     let mut answer = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/") => api(&app, peer, &id, request).await,
-        (&Method::POST, path) if ingest::is_ours(path) => ingested(&app, peer, &id, request),
+        (&Method::POST, "/") => api(app, peer, &id, request).await,
+        (&Method::POST, path) if ingest::is_ours(path) => ingested(app, peer, &id, request, busy),
         (&Method::GET, "/healthz") => plain(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => match *app.closing.borrow() {
             false => plain(StatusCode::OK, "ready\n"),
             true => plain(StatusCode::SERVICE_UNAVAILABLE, "closing\n"),
         },
-        (&Method::GET, "/metrics") => figures(&app, peer),
+        (&Method::GET, "/metrics") => figures(app, peer),
         _ => plain(
             StatusCode::NOT_FOUND,
             "This is the API of Step Functions: POST / with X-Amz-Target. See also /healthz, /readyz and /metrics.\n",
@@ -111,10 +113,16 @@ async fn api(app: &App, peer: SocketAddr, id: &str, request: Request<Incoming>) 
 }
 
 /// Executions for the lines of a body.
-fn ingested(app: &Arc<App>, peer: SocketAddr, id: &str, request: Request<Incoming>) -> Answer {
+fn ingested(
+    app: &Arc<App>,
+    peer: SocketAddr,
+    id: &str,
+    request: Request<Incoming>,
+    busy: Busy,
+) -> Answer {
     let began = app.clock.nanos();
     let (parts, body) = request.into_parts();
-    let result = ingest::begin(app, &parts, body);
+    let result = ingest::begin(app, &parts, body, busy);
     let request = Told {
         id,
         peer,

@@ -7,13 +7,17 @@
 mod catalogue;
 mod error;
 mod executions;
+mod pack;
 mod persist;
 mod record;
+mod tables;
+mod writer;
 
 pub(crate) use catalogue::{Catalogue, Machine, Revision};
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use executions::{
-    EndedRecord, ExecutionRecord, ExecutionStore, Progress, Stored, StoredExecution,
+    Chunk, EndedRecord, ExecutionRecord, ExecutionStore, Progress, RedrivenRecord, Standing,
+    Stored, StoredExecution,
 };
 pub(crate) use persist::{FileStorage, MemoryStorage, Storage};
 pub(crate) use record::{

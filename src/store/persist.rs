@@ -8,6 +8,7 @@ use redb::{
 };
 
 use super::error::{StoreError, StoreErrorKind};
+use super::tables;
 
 /// Keys and records; a record that is absent is removed.
 pub(crate) type Batch = [(String, Option<Vec<u8>>)];
@@ -54,8 +55,20 @@ const FORMAT_VERSION: u64 = 1;
 /// Name of the file in the data directory.
 const FILE_NAME: &str = "catalogue.redb";
 
+/// Bytes of the catalogue's file that are kept in memory; it is in memory itself.
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Makes the tables of a new file.
 type MakeTables = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
+
+/// What tells one file of a store from another.
+pub(super) struct FileKind {
+    pub(super) name: &'static str,
+    /// What this version reads and writes.
+    pub(super) format: u64,
+    pub(super) cache_bytes: usize,
+    pub(super) make_tables: MakeTables,
+}
 
 /// A file of a store that is open.
 pub(super) struct File {
@@ -74,20 +87,18 @@ impl Debug for FileStorage {
 
 impl File {
     /// Opens the file in `directory`, or makes both.
-    pub(super) fn open(
-        directory: &Path,
-        name: &str,
-        make_tables: MakeTables,
-    ) -> Result<File, StoreError> {
-        let path = directory.join(name);
+    pub(super) fn open(directory: &Path, file_kind: &FileKind) -> Result<File, StoreError> {
+        let path = directory.join(file_kind.name);
         let shown = path.display().to_string();
         std::fs::create_dir_all(directory).map_err(|error| {
             let message = format!("failed to create {}: {error}", directory.display());
             StoreError::new(StoreErrorKind::Io, message)
         })?;
         let database = checked(|| {
-            let mut database = Database::create(&path)?;
-            // Every checksum, once: a catalogue is small, and what is damaged must not show itself later.
+            let mut database = Database::builder()
+                .set_cache_size(file_kind.cache_bytes)
+                .create(&path)?;
+            // Every checksum, once: what is damaged must not show itself later.
             match database.check_integrity()? {
                 true => Ok(database),
                 false => Err(DatabaseError::Storage(StorageError::Corrupted(
@@ -114,12 +125,12 @@ impl File {
             database,
             path: shown,
         };
-        file.check_format(make_tables)?;
+        file.check_format(file_kind)?;
         Ok(file)
     }
 
     /// Checks the format of the file, or makes one that is new, with its tables.
-    fn check_format(&self, make_tables: MakeTables) -> Result<(), StoreError> {
+    fn check_format(&self, file_kind: &FileKind) -> Result<(), StoreError> {
         let attempt = || -> Result<u64, redb::Error> {
             let reading = self.database.begin_read()?;
             match reading.open_table(FORMAT) {
@@ -134,17 +145,17 @@ impl File {
             let transaction = self.database.begin_write()?;
             transaction
                 .open_table(FORMAT)?
-                .insert("version", FORMAT_VERSION)?;
-            make_tables(&transaction)?;
+                .insert("version", file_kind.format)?;
+            (file_kind.make_tables)(&transaction)?;
             transaction.commit()?;
-            Ok(FORMAT_VERSION)
+            Ok(file_kind.format)
         };
         let found = attempt().map_err(|error| self.failed(&error))?;
-        if found != FORMAT_VERSION {
+        if found != file_kind.format {
             let message = format!(
-                "{} has format {found}, and this version of quickstep reads format {FORMAT_VERSION}; use the version \
+                "{} has format {found}, and this version of quickstep reads format {}; use the version \
                  that wrote it, or another --data-dir",
-                self.path
+                self.path, file_kind.format
             );
             return Err(StoreError::new(StoreErrorKind::Damaged, message));
         }
@@ -152,23 +163,23 @@ impl File {
     }
 
     pub(super) fn failed(&self, error: &redb::Error) -> StoreError {
-        let kind = match error {
-            redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-                StoreErrorKind::Io
-            }
-            _ => StoreErrorKind::Damaged,
-        };
-        StoreError::new(kind, refusal(&self.path, kind, &error.to_string()))
+        tables::failed(&self.path, error)
     }
 }
 
 impl FileStorage {
     /// Opens the file in `directory`, or makes both.
     pub(crate) fn open(directory: &Path) -> Result<FileStorage, StoreError> {
-        let file = File::open(directory, FILE_NAME, |transaction| {
-            transaction.open_table(RECORDS)?;
-            Ok(())
-        })?;
+        let kind = FileKind {
+            name: FILE_NAME,
+            format: FORMAT_VERSION,
+            cache_bytes: CACHE_BYTES,
+            make_tables: |transaction| {
+                transaction.open_table(RECORDS)?;
+                Ok(())
+            },
+        };
+        let file = File::open(directory, &kind)?;
         Ok(FileStorage(file))
     }
 }

@@ -75,6 +75,8 @@ fn it_says_how_to_reach_it_and_ends_when_told() {
         "endpoint_url=\"http://127.0.0.1:",
         "inject_host_prefix=False",
         "export AWS_ENDPOINT_URL_SFN=http://127.0.0.1:",
+        " AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1\n",
+        "disableHostPrefix",
         "AWS_DISABLE_HOST_PREFIX_INJECTION=true",
     ] {
         assert!(greeting.contains(part), "{part}: {greeting}");
@@ -196,23 +198,39 @@ fn kilobytes(process: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A thousand connections that do nothing, and a thousand that stop in the middle of a request's head, cost some memory
-/// each, and keep nobody from being served; nor does a system that at first allows fewer.
+/// Memory that a connection may cost which does nothing, or stops in the middle of a head of four kilobytes: several times
+/// what it does cost.
+#[cfg(target_os = "linux")]
+const IDLE_KILOBYTES_MAX: u64 = 64;
+
+/// Ten thousand connections, or as many as the system allows, half of which do nothing and half of which stop in the middle
+/// of a request's head, cost some memory each, and keep nobody from being served; nor does a system that at first allows
+/// fewer.
 #[cfg(target_os = "linux")]
 #[test]
 fn idle_connections_cost_little() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let enough = maximum.is_none_or(|maximum| maximum >= 4_096);
-    assert!(enough, "this test needs 4,096 open files: ulimit -n");
-    // The child inherits it, and has to raise it.
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Some files are open besides, in this process and in the other.
+    let possible = maximum.map_or(10_000, |maximum| maximum.saturating_sub(512).min(10_000));
     let limited = |current: u64| Rlimit {
-        current: Some(current),
+        current: Some(maximum.map_or(current, |maximum| current.min(maximum))),
         maximum,
     };
+    // The child inherits it, and has to raise it.
     setrlimit(Resource::Nofile, limited(1_024)).unwrap();
-    let mut child = start(&["serve", "--addr", "127.0.0.1:0", "--log-format", "json"]);
-    setrlimit(Resource::Nofile, limited(4_096)).unwrap();
+    let mut child = start(&[
+        "serve",
+        "--addr",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        // However long this takes, none of them is let go meanwhile.
+        "--header-seconds",
+        "3600",
+    ]);
+    let own = limited(current.unwrap_or(0).max(possible + 512));
+    setrlimit(Resource::Nofile, own).unwrap();
     let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
     let listening: serde_json::Value = serde_json::from_str(&err.next().unwrap().unwrap()).unwrap();
     let addr = listening["addr"].as_str().unwrap();
@@ -221,20 +239,23 @@ fn idle_connections_cost_little() {
     assert!(ask(addr, head).starts_with("HTTP/1.1 200 OK"));
     let before = kilobytes(child.id(), "VmRSS:");
     let begun = format!("{head}\r\nX-Long: {}", "x".repeat(4_000));
-    let connections: Vec<TcpStream> = (0..2_000)
-        .map(|i| {
-            let mut stream = TcpStream::connect(addr).unwrap();
+    // The system may have fewer ports to connect from, or less memory for sockets.
+    let connections: Vec<TcpStream> = (0..possible)
+        .map_while(|i| {
+            let mut stream = TcpStream::connect(addr).ok()?;
             if i % 2 == 0 {
                 stream.write_all(begun.as_bytes()).unwrap();
             }
-            stream
+            Some(stream)
         })
         .collect();
-    let open = "quickstep_connections_open 2001\n";
-    while !ask(addr, "GET /metrics HTTP/1.1").contains(open) {}
+    let count = connections.len() as u64;
+    let open = format!("quickstep_connections_open {}\n", count + 1);
+    while !ask(addr, "GET /metrics HTTP/1.1").contains(&open) {}
     assert!(ask(addr, head).starts_with("HTTP/1.1 200 OK"));
     let grown = kilobytes(child.id(), "VmRSS:").saturating_sub(before);
-    assert!(grown < 64 * 1_024, "{grown} KiB for 2,000 connections");
+    let allowed = (count + 256) * IDLE_KILOBYTES_MAX;
+    assert!(grown < allowed, "{grown} KiB for {count} connections");
     drop(connections);
     let open = "quickstep_connections_open 1\n";
     while !ask(addr, "GET /metrics HTTP/1.1").contains(open) {}

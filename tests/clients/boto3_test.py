@@ -36,14 +36,14 @@ TASKS = {
 class Server:
     """A server of its own, ended with the block."""
 
-    def __init__(self, binary, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [binary, "serve", "--addr", f"127.0.0.1:{port}", *arguments], stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, binary, *arguments, addr=None, folder=None):
+        if addr is None:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                addr = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"{'https' if '--tls-cert' in arguments else 'http'}://{addr}"
+        command = [binary, "serve", "--addr", addr, *arguments]
+        self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         assert self.url in line, line
         # What follows must not fill the pipe.
@@ -62,6 +62,16 @@ class Server:
             verify=verify,
             config=botocore.config.Config(inject_host_prefix=False, retries={"max_attempts": 0}, **config),
         )
+
+    def environment(self):
+        """The variables that the server has printed for clients."""
+        deadline = time.monotonic() + 20
+        # The last line of the greeting comes after them.
+        while not any(line.endswith("TestState.\n") for line in self.log):
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+        exports = [line.split()[1:] for line in self.log if line.lstrip().startswith("export ")]
+        return dict(word.split("=", 1) for words in exports for word in words)
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -340,43 +350,6 @@ def check_test_state(sfn):
     refused(lambda: sfn.test_state(definition=json.dumps({"Type": "Nonsense"})), "InvalidDefinition")
 
 
-def check_terraform(sfn):
-    """The calls of Terraform's resource: plan, apply, refresh, update, destroy."""
-
-    def read(arn):
-        described = sfn.describe_state_machine(stateMachineArn=arn)
-        sfn.list_state_machine_versions(stateMachineArn=arn)
-        tags = sfn.list_tags_for_resource(resourceArn=arn)["tags"]
-        return described, tags
-
-    definition = json.dumps(one({"Type": "Pass", "End": True}), indent=2)
-    assert sfn.validate_state_machine_definition(definition=definition, type="STANDARD")["result"] == "OK"
-    arn = sfn.create_state_machine(
-        name=named("tf"),
-        definition=definition,
-        roleArn=ROLE,
-        type="STANDARD",
-        publish=False,
-        tags=[{"key": "Name", "value": "x"}],
-    )["stateMachineArn"]
-    described, tags = read(arn)
-    assert described["definition"] == definition and tags == [{"key": "Name", "value": "x"}], described
-    assert described["loggingConfiguration"]["level"] == "OFF", described
-    changed = json.dumps(one({"Type": "Succeed"}), indent=2)
-    assert sfn.validate_state_machine_definition(definition=changed, type="STANDARD")["result"] == "OK"
-    logging = {"level": "OFF", "includeExecutionData": False}
-    sfn.update_state_machine(
-        stateMachineArn=arn, definition=changed, roleArn=ROLE + "2", loggingConfiguration=logging, publish=False
-    )
-    described, _ = read(arn)
-    assert described["definition"] == changed and described["roleArn"] == ROLE + "2", described
-    assert described["revisionId"], described
-    sfn.delete_state_machine(stateMachineArn=arn)
-    refused(lambda: sfn.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
-    # Terraform may delete twice.
-    sfn.delete_state_machine(stateMachineArn=arn)
-
-
 def check_mocked_test_case(sfn):
     """A test case that the ARN names needs a server with a file of them."""
     arn = machine(sfn, PASS, "EXPRESS")
@@ -400,6 +373,18 @@ def check_tags_and_lists(sfn):
     assert names == [f"e{i}" for i in reversed(range(7))], names
     run = f"arn:aws:states:us-east-1:123456789012:mapRun:m/l:{uuid.uuid4()}"
     refused(lambda: sfn.describe_map_run(mapRunArn=run), "ResourceNotFound")
+
+
+def check_log_groups(sfn):
+    """A log group is named with all its streams; people forget the `:*`."""
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/x"
+    logging = lambda arn: {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]}
+    code = "InvalidLoggingConfiguration"
+    message = "Invalid Logging Configuration: Log Group ARN must be provided with '*' qualifier."
+    refused(lambda: create(sfn, PASS, loggingConfiguration=logging(group)), code, message)
+    refused(lambda: create(sfn, PASS, loggingConfiguration=logging("x")), code, "'x' is no ARN of a log group")
+    arn = machine(sfn, PASS, loggingConfiguration=logging(group + ":*"))
+    refused(lambda: sfn.update_state_machine(stateMachineArn=arn, loggingConfiguration=logging(group)), code, message)
 
 
 def check_names_and_bounds(sfn):

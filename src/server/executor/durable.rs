@@ -13,23 +13,26 @@ use serde::Deserialize;
 use super::super::ids::Ids;
 use super::Origin;
 use super::deploy::{Deployed, MachineKey};
-use super::live::{Ended, History, Live, LiveParts, State};
+use super::live::{Ended, History, Live, LiveParts, Redrivable, Redriven, State};
+use super::logs::Log;
 use super::run::{Executor, group_of, qualifiers};
+use crate::engine;
 use crate::history::Failure;
 use crate::interp::{Invocation, Status};
-use crate::runtime::seat::Resumption;
+use crate::runtime::seat::{How, Resumption, UnderWay};
 use crate::stdx::{FixedMap, Timestamp, narrow};
 use crate::store::{
-    EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, Revision, RevisionRecord,
-    StoreError, StoreErrorKind, Stored, StoredExecution,
+    Chunk, EndedRecord, ExecutionRecord, ExecutionStore, MachineKind, Progress, RedrivenRecord,
+    Revision, RevisionRecord, Standing, StoreError, StoreErrorKind, Stored, StoredExecution,
 };
+use crate::task::lock;
 
 /// A revision as executions on disk refer to it.
 #[derive(Debug)]
 pub(super) struct StoredRevision {
     key: Box<str>,
     /// Checksum of the program.
-    program: u32,
+    pub(super) program: u32,
     is_written: AtomicBool,
 }
 
@@ -43,9 +46,27 @@ impl StoredRevision {
     }
 }
 
+impl StoredRevision {
+    /// One that is on the disk.
+    fn found(key: &str, program: u32) -> Arc<StoredRevision> {
+        Arc::new(StoredRevision {
+            key: key.into(),
+            program,
+            is_written: AtomicBool::new(true),
+        })
+    }
+}
+
 /// What tells one program from another.
-fn checksum(deployed: &Deployed) -> u32 {
+pub(super) fn checksum(deployed: &Deployed) -> u32 {
     crc32fast::hash(deployed.bound.program.to_string().as_bytes())
+}
+
+/// Where an execution stands when it is written.
+pub(super) enum Stand<'a> {
+    /// It goes on from there.
+    Running(Vec<u8>),
+    Ended(&'a Ended),
 }
 
 /// Where an execution is kept.
@@ -56,35 +77,64 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// Writes what is new of an execution: with its end, or with the execution as it stands.
-    pub(super) fn write(
-        &self,
-        live: &Live,
-        state: &mut State,
-        ended: Option<&Ended>,
-        frozen: Option<Vec<u8>>,
-    ) -> Result<(), StoreError> {
-        let is_new = !state.is_kept;
-        let revision = !self.revision.is_written.load(Ordering::Acquire);
-        let first = state.kept_events;
-        self.store.write(Progress {
+    /// What is new of an execution, which is given to the store.
+    pub(super) fn progress(&self, live: &Live, state: &mut State, stand: Stand<'_>) -> Progress {
+        let is_new = !state.is_given;
+        let has_revision = self.revision.is_written.load(Ordering::Acquire);
+        let first = state.given_events;
+        let ended = match &stand {
+            Stand::Running(_) => None,
+            Stand::Ended(ended) => Some((*ended, state.history.events().len())),
+        };
+        let redriven_from = state.redriven_from.take();
+        let redrivable = match std::mem::replace(&mut state.redrivable, Redrivable::Nothing) {
+            Redrivable::Blob(blob) => {
+                state.redrivable = Redrivable::Stored;
+                Some(blob)
+            }
+            Redrivable::Nothing | Redrivable::Stored => None,
+        };
+        let record = (is_new || ended.is_some() || redriven_from.is_some())
+            .then(|| self.record(live, state, ended));
+        let events = Chunk::of(&state.history.events()[first..]);
+        state.is_given = true;
+        state.given_events = state.history.events().len();
+        Progress {
             serial: live.serial,
-            record: (is_new || ended.is_some()).then(|| self.record(live, ended)),
-            revision: revision.then(|| {
+            machine: live.origin.machine.clone(),
+            record: record.map(|record| record.to_json()),
+            name: is_new.then(|| live.arn.clone()),
+            replaces: state.replaces.take(),
+            redriven_from: redriven_from.map(Timestamp::millis),
+            revision: (!has_revision).then(|| {
                 let record = live.origin.revision.record.clone();
                 (self.revision.key.clone(), record)
             }),
             first_event: narrow(first),
-            events: state.history.events()[first..].to_vec(),
-            frozen,
-        })?;
-        self.revision.is_written.store(true, Ordering::Release);
-        state.is_kept = true;
-        state.kept_events = state.history.events().len();
-        Ok(())
+            events,
+            standing: match stand {
+                Stand::Running(frozen) => Standing::Running(frozen),
+                Stand::Ended(ended) => Standing::Ended {
+                    at_ms: ended.at.millis(),
+                    arn: live.arn.clone(),
+                    was_running: !is_new,
+                    redrivable,
+                },
+            },
+        }
     }
 
-    fn record(&self, live: &Live, ended: Option<&Ended>) -> ExecutionRecord {
+    /// What was given is on the disk, with the revision.
+    pub(super) fn is_written(&self) {
+        self.revision.is_written.store(true, Ordering::Release);
+    }
+
+    fn record(
+        &self,
+        live: &Live,
+        state: &State,
+        ended: Option<(&Ended, usize)>,
+    ) -> ExecutionRecord {
         let origin = &live.origin;
         ExecutionRecord {
             arn: live.arn.clone(),
@@ -100,7 +150,14 @@ impl Keeping {
             test_case: origin.test_case.clone(),
             revision: self.revision.key.clone(),
             program: self.revision.program,
-            ended: ended.map(|ended| EndedRecord {
+            redriven: state.redriven.as_ref().map(|redriven| RedrivenRecord {
+                count: redriven.count,
+                at_ms: redriven.at.millis(),
+                client_token: redriven.client_token.clone(),
+            }),
+            ended: ended.map(|(ended, events)| EndedRecord {
+                events: narrow(events),
+                redrivable: matches!(state.redrivable, Redrivable::Stored),
                 status: ended.status.as_str().into(),
                 output: ended.output.clone(),
                 failed: ended.failure.is_some(),
@@ -109,6 +166,62 @@ impl Keeping {
                 at_ms: ended.at.millis(),
             }),
         }
+    }
+}
+
+/// Revisions of executions on the disk that are kept in memory.
+const REVISIONS_MAX: usize = 256;
+
+fn no_revision(record: &ExecutionRecord) -> StoreError {
+    let message = format!(
+        "the execution {} refers to a revision that is not there: {}",
+        record.arn, record.revision
+    );
+    StoreError::new(StoreErrorKind::Damaged, message)
+}
+
+/// Where an execution on the disk came from; taken out of its record.
+fn origin_of(record: ExecutionRecord, revision: Arc<Revision>) -> (ExecutionRecord, Origin) {
+    let origin = Origin {
+        machine: record.machine.clone(),
+        machine_created_ms: record.machine_created_ms,
+        kind: MachineKind::Standard,
+        revision,
+        machine_arn: record.machine_arn.clone(),
+        version_arn: record.version_arn.clone(),
+        alias_arn: record.alias_arn.clone(),
+        test_case: record.test_case.clone(),
+    };
+    (record, origin)
+}
+
+fn parts_of(
+    serial: u64,
+    record: ExecutionRecord,
+    origin: Origin,
+    log: Option<Log>,
+    keeping: Keeping,
+    state: State,
+) -> LiveParts {
+    LiveParts {
+        serial,
+        arn: record.arn,
+        name: record.name,
+        input: record.input,
+        trace_header: record.trace_header,
+        started: Timestamp::from_millis(record.started_ms),
+        origin,
+        log,
+        keeping: Some(keeping),
+        state,
+    }
+}
+
+fn redriven_of(record: RedrivenRecord) -> Redriven {
+    Redriven {
+        count: record.count,
+        at: Timestamp::from_millis(record.at_ms),
+        client_token: record.client_token,
     }
 }
 
@@ -168,24 +281,17 @@ impl Executor {
         for (key, record) in records {
             revisions.insert(key, Revision::new(record));
         }
+        self.count_on_from(stored.last_serial);
         let mut known: BTreeMap<(Box<str>, u32), Arc<StoredRevision>> = BTreeMap::new();
-        for execution in stored.executions {
+        for execution in stored.running {
             let key = &execution.record.revision;
             let Some(revision) = revisions.get(key).map(Arc::clone) else {
-                let message = format!(
-                    "the execution {} refers to a revision that is not there: {key}",
-                    execution.record.arn
-                );
-                return Err(StoreError::new(StoreErrorKind::Damaged, message));
+                return Err(no_revision(&execution.record));
             };
             let program = execution.record.program;
-            let stored_revision = known.entry((key.clone(), program)).or_insert_with(|| {
-                Arc::new(StoredRevision {
-                    key: key.clone(),
-                    program,
-                    is_written: AtomicBool::new(true),
-                })
-            });
+            let stored_revision = known
+                .entry((key.clone(), program))
+                .or_insert_with(|| StoredRevision::found(key, program));
             let keeping = Keeping {
                 store: Arc::clone(store),
                 revision: Arc::clone(stored_revision),
@@ -195,59 +301,80 @@ impl Executor {
         Ok(())
     }
 
+    /// An execution that has ended and is on the disk, to be looked at.
+    pub(super) fn from_disk(
+        &self,
+        serial: u64,
+        record: ExecutionRecord,
+    ) -> Result<Option<Arc<Live>>, StoreError> {
+        let Some(store) = self.store() else {
+            return Ok(None);
+        };
+        let revision = self.revision_of(store, &record)?;
+        let keeping = Keeping {
+            store: Arc::clone(store),
+            revision: StoredRevision::found(&record.revision, record.program),
+        };
+        let (mut record, origin) = origin_of(record, revision);
+        let mut state = State::restored(History::new(qualifiers(&origin)), None);
+        if let Some(ended) = record.ended.take() {
+            state.given_events = ended.events as usize;
+            if ended.redrivable {
+                state.redrivable = Redrivable::Stored;
+            }
+            state.ended = ended_of(ended);
+        }
+        state.redriven = record.redriven.take().map(redriven_of);
+        let parts = parts_of(serial, record, origin, None, keeping, state);
+        Ok(Some(self.make_live(parts)))
+    }
+
+    /// The revision that an execution on the disk refers to.
+    fn revision_of(
+        &self,
+        store: &ExecutionStore,
+        record: &ExecutionRecord,
+    ) -> Result<Arc<Revision>, StoreError> {
+        let key = &record.revision;
+        if let Some(known) = lock(self.revisions()).get(key) {
+            return Ok(Arc::clone(known));
+        }
+        let Some(found) = store.revision(key)? else {
+            return Err(no_revision(record));
+        };
+        let revision = Revision::new(found);
+        let mut revisions = lock(self.revisions());
+        if revisions.len() >= REVISIONS_MAX {
+            revisions.clear();
+        }
+        revisions.insert(key.clone(), Arc::clone(&revision));
+        Ok(revision)
+    }
+
     fn restore_one(&self, stored: StoredExecution, revision: Arc<Revision>, keeping: Keeping) {
-        let record = stored.record;
-        let origin = Origin {
-            machine: record.machine,
-            machine_created_ms: record.machine_created_ms,
-            kind: MachineKind::Standard,
-            revision,
-            machine_arn: record.machine_arn,
-            version_arn: record.version_arn,
-            alias_arn: record.alias_arn,
-            test_case: record.test_case,
-        };
-        let deployed = match record.ended {
-            Some(_) => None,
-            None => Some(self.deploy(MachineKey {
-                name: &origin.machine,
-                kind: origin.kind,
-                revision: &origin.revision,
-                test_case: origin.test_case.as_deref(),
-            })),
-        };
-        let log = match &deployed {
-            Some(Ok(deployed)) => deployed.log.clone(),
-            Some(Err(_)) | None => None,
-        };
+        let (record, origin) = origin_of(stored.record, revision);
+        let deployed = self.deploy(MachineKey {
+            name: &origin.machine,
+            kind: origin.kind,
+            revision: &origin.revision,
+            test_case: origin.test_case.as_deref(),
+        });
+        let log = deployed.as_ref().ok().and_then(|it| it.log.clone());
         let program = keeping.revision.program;
         let taken = taken_tasks(&stored.events);
-        let state = State::restored(
-            History::restored(qualifiers(&origin), stored.events),
-            record.ended.and_then(ended_of),
-        );
-        let live = self.restored(LiveParts {
-            serial: stored.serial,
-            arn: record.arn,
-            name: record.name,
-            input: record.input,
-            trace_header: record.trace_header,
-            started: Timestamp::from_millis(record.started_ms),
-            origin,
-            log,
-            keeping: Some(keeping),
-            state,
-        });
-        let Some(deployed) = deployed else {
-            return;
-        };
-        let gone_wrong = match (deployed, stored.frozen) {
-            (Err(error), _) => Some(error.message),
-            (_, None) => Some("it is not there".to_owned()),
-            (Ok(deployed), Some(_)) if checksum(&deployed) != program => {
+        let history = History::restored(qualifiers(&origin), stored.events);
+        let mut state = State::restored(history, None);
+        state.redriven = record.redriven.clone().map(redriven_of);
+        let live = self.restored(parts_of(stored.serial, record, origin, log, keeping, state));
+        let gone_wrong = match deployed {
+            Err(error) => Some(error.message),
+            Ok(deployed) if checksum(&deployed) != program => {
                 Some("it is of another version of quickstep".to_owned())
             }
-            (Ok(deployed), Some(blob)) => self.resume(&live, &deployed, &blob, &taken).err(),
+            Ok(deployed) => {
+                let resumed = self.resume(&live, &deployed, &stored.frozen, &taken);
+                resumed.err().map(|error| error.to_string())
+            }
         };
         if let Some(why) = gone_wrong {
             let cause =
@@ -262,14 +389,16 @@ impl Executor {
         deployed: &Deployed,
         blob: &[u8],
         taken: &TakenTasks,
-    ) -> Result<(), String> {
+    ) -> Result<(), engine::Error> {
         let group = group_of(live, deployed, Invocation::Asynchronous);
         self.resume_on_engine(&Resumption {
             group: &group,
             blob,
             input_bytes: live.input.len() as u64,
-            is_taken: &|event| taken.contains_key(&event),
-            submitted: &|event| taken.get(&event)?.clone().map(String::into_bytes),
+            how: How::Resumed(UnderWay {
+                is_taken: &|event| taken.contains_key(&event),
+                submitted: &|event| taken.get(&event)?.clone().map(String::into_bytes),
+            }),
         })
     }
 }

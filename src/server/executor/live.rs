@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::super::limits::{EVENTS_MAX, HISTORY_BYTES_MAX};
 use super::Origin;
-use super::durable::Keeping;
+use super::durable::{Keeping, Stand};
 use super::logs::Log;
 use super::outlets::{self, Recording};
 use super::registry::Registry;
@@ -19,7 +19,7 @@ use crate::runtime::Place;
 use crate::runtime::outlet::{Ended as EndedRun, Outlet, Receiver, RefusedStart};
 use crate::runtime::ticket::Ticket;
 use crate::stdx::Timestamp;
-use crate::store::StoreError;
+use crate::store::{MachineKind, StoreError};
 use crate::task::lock;
 use crate::value::{Doc, Values};
 
@@ -41,6 +41,9 @@ pub(crate) struct Live {
     pub(super) registry: Weak<Registry>,
     pub(super) itself: Weak<Live>,
     pub(super) state: Mutex<State>,
+    /// Whether its start is on the disk. The thread that writes takes this lock, and never that of the state while a turn
+    /// may hold it.
+    pub(super) on_disk: Mutex<OnDisk>,
     /// Set once it has ended: to be seen without its lock.
     pub(super) over: AtomicBool,
     /// Tells those who wait for its end, and when it can be called.
@@ -62,6 +65,15 @@ pub(super) struct LiveParts {
     pub(super) state: State,
 }
 
+/// Whether an execution is on the disk, so that its start can be acknowledged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum OnDisk {
+    NotYet,
+    Yes,
+    /// It cannot be, for that reason.
+    Never(String),
+}
+
 /// How it stands.
 #[derive(Debug)]
 pub(super) struct State {
@@ -69,9 +81,37 @@ pub(super) struct State {
     pub(super) place: Option<Place>,
     pub(super) history: History,
     pub(super) ended: Option<Ended>,
-    /// Whether it has been written, and how many of its events.
-    pub(super) is_kept: bool,
-    pub(super) kept_events: usize,
+    /// How it has ended, while that is not on the disk.
+    pub(super) ending: Option<Ended>,
+    /// Whether it has been given to the store, and how many of its events.
+    pub(super) is_given: bool,
+    pub(super) given_events: usize,
+    /// The execution whose name it takes.
+    pub(super) replaces: Option<(u64, Box<str>)>,
+    /// The last time that it was redriven.
+    pub(super) redriven: Option<Redriven>,
+    /// When it had ended before, if that it was redriven has not been given to the store.
+    pub(super) redriven_from: Option<Timestamp>,
+    pub(super) redrivable: Redrivable,
+}
+
+/// What an execution that has ended can be redriven from.
+#[derive(Clone, Debug)]
+pub(super) enum Redrivable {
+    Nothing,
+    /// It is here.
+    Blob(Vec<u8>),
+    /// It is in the store.
+    Stored,
+}
+
+/// A redrive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Redriven {
+    /// How many there have been.
+    pub(crate) count: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) client_token: Option<Box<str>>,
 }
 
 impl State {
@@ -81,16 +121,21 @@ impl State {
             place: None,
             history,
             ended: None,
-            is_kept: false,
-            kept_events: 0,
+            ending: None,
+            is_given: false,
+            given_events: 0,
+            replaces: None,
+            redriven: None,
+            redriven_from: None,
+            redrivable: Redrivable::Nothing,
         }
     }
 
-    /// That of an execution that another process has begun.
+    /// That of an execution that is on the disk.
     pub(super) fn restored(history: History, ended: Option<Ended>) -> State {
         State {
-            kept_events: history.events.len(),
-            is_kept: true,
+            given_events: history.events.len(),
+            is_given: true,
             ended,
             ..State::new(history)
         }
@@ -160,10 +205,6 @@ impl History {
         &self.events
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// True if there is no room for another event before the last.
     fn is_full(&self) -> bool {
         self.events.len() >= EVENTS_MAX || self.bytes > HISTORY_BYTES_MAX
@@ -223,7 +264,7 @@ impl Kept<'_> {
     fn overflow(&mut self, ended: &EndedRun<'_>, failure: &Failure) {
         let history = &mut self.state.history;
         history.events.truncate(EVENTS_MAX - 1);
-        self.state.kept_events = self.state.kept_events.min(history.events.len());
+        self.state.given_events = self.state.given_events.min(history.events.len());
         let id = history.events.len() as u64 + 1;
         let event = HistoryEvent {
             id,
@@ -271,12 +312,14 @@ impl Receiver for Kept<'_> {
         let Some(keeping) = &self.live.keeping else {
             return Ok(());
         };
-        if state.is_kept && state.kept_events == state.history.events.len() {
+        if state.is_given && state.given_events == state.history.events.len() {
             return Ok(());
         }
         let mut frozen = Vec::new();
         freeze(&mut frozen);
-        let written = keeping.write(self.live, state, None, Some(frozen));
+        let progress = keeping.progress(self.live, state, Stand::Running(frozen));
+        let written = waiting(|| keeping.store.write(progress));
+        self.live.is_kept(&written);
         written.map_err(|error| {
             let failure = not_kept(&error);
             state.history.overrun = Some(failure.clone());
@@ -291,22 +334,20 @@ impl Receiver for Kept<'_> {
     }
 
     fn ended(&mut self, ended: &EndedRun<'_>) {
-        if let Some(failure) = self.state.history.overrun.take() {
-            self.overflow(ended, &failure);
+        let overrun = self.state.history.overrun.take();
+        if let Some(failure) = &overrun {
+            self.overflow(ended, failure);
         }
         let state = &mut *self.state;
-        let mut end: Ended = ended.to_result().into();
-        if let Some(keeping) = &self.live.keeping
-            && let Err(error) = keeping.write(self.live, state, Some(&end), None)
-        {
-            // What cannot be kept is not told as if it were.
-            end.status = Status::Failed;
-            end.output = None;
-            end.failure = Some(not_kept(&error));
-        }
-        state.ended = Some(end);
         state.history.events.shrink_to_fit();
-        self.live.is_over(state);
+        let end: Ended = ended.to_result().into();
+        let is_standard = self.live.origin.kind == MachineKind::Standard;
+        if is_standard && overrun.is_none() && end.status != Status::Succeeded {
+            let mut blob = Vec::new();
+            ended.write_redrivable(&mut blob);
+            state.redrivable = Redrivable::Blob(blob);
+        }
+        self.live.end(state, end);
         outlets::settle(ended);
     }
 
@@ -321,10 +362,19 @@ impl Receiver for Kept<'_> {
 }
 
 fn not_kept(error: &StoreError) -> Failure {
-    Failure::new(
-        "States.Runtime",
-        format!("What the execution has done could not be kept: {error}"),
-    )
+    Failure::new("States.Runtime", not_kept_text(error))
+}
+
+fn not_kept_text(error: &StoreError) -> String {
+    format!("What the execution has done could not be kept: {error}")
+}
+
+/// Does what may wait for the disk, while others see to the requests of this thread, if it has any.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 impl Live {
@@ -354,12 +404,62 @@ impl Live {
             failure: Some(failure),
             at,
         };
-        if let Some(keeping) = &self.keeping {
-            // If that cannot be written, the next start finds the execution as this one did.
-            let _ = keeping.write(self, state, Some(&end), None);
+        // If that cannot be written, the next start finds the execution as this one did.
+        self.end(state, end);
+    }
+
+    /// It has ended; that is told once it is on the disk.
+    fn end(&self, state: &mut State, end: Ended) {
+        let Some(keeping) = &self.keeping else {
+            state.ended = Some(end);
+            return self.is_over(state);
+        };
+        let progress = keeping.progress(self, state, Stand::Ended(&end));
+        state.ending = Some(end);
+        match self.itself.upgrade() {
+            // Nobody knows of it but who waits for its start: the thread sees to others meanwhile.
+            Some(live) if state.place.is_none() => {
+                let told = move |written| live.end_kept(&mut lock(&live.state), &written);
+                keeping.store.write_later(progress, Box::new(told));
+            }
+            // Answers that were taken in this turn are confirmed after it.
+            _ => {
+                let written = waiting(|| keeping.store.write(progress));
+                self.end_kept(state, &written);
+            }
         }
-        state.ended = Some(end);
+    }
+
+    /// The end is on the disk, or cannot be.
+    fn end_kept(&self, state: &mut State, written: &Result<(), StoreError>) {
+        let ended = state.ending.take().map(|end| match written {
+            Ok(()) => end,
+            // What cannot be kept is not told as if it were.
+            Err(error) => Ended {
+                status: Status::Failed,
+                output: None,
+                failure: Some(not_kept(error)),
+                ..end
+            },
+        });
+        state.ended = ended;
+        self.is_kept(written);
         self.is_over(state);
+    }
+
+    fn is_kept(&self, written: &Result<(), StoreError>) {
+        if let (Ok(()), Some(keeping)) = (written, &self.keeping) {
+            keeping.is_written();
+        }
+        let mut on_disk = lock(&self.on_disk);
+        if *on_disk == OnDisk::NotYet {
+            *on_disk = match written {
+                Ok(()) => OnDisk::Yes,
+                Err(error) => OnDisk::Never(not_kept_text(error)),
+            };
+            drop(on_disk);
+            self.changed.notify_waiters();
+        }
     }
 
     /// Tells those who wait that it has ended.
@@ -367,36 +467,33 @@ impl Live {
         self.over.store(true, Ordering::Release);
         let known = self.registry.upgrade().zip(self.itself.upgrade());
         if let Some((registry, live)) = known {
-            registry.end(&live, state.history.bytes + self.input.len());
+            let blob = match &state.redrivable {
+                Redrivable::Blob(blob) => blob.len(),
+                Redrivable::Nothing | Redrivable::Stored => 0,
+            };
+            registry.end(&live, state.history.bytes + self.input.len() + blob);
         }
         self.changed.notify_waiters();
     }
 
-    /// Why it could not be kept, if it should be and is not.
-    pub(super) fn unkept(&self) -> Option<String> {
-        let state = lock(&self.state);
-        if self.keeping.is_none() || state.is_kept {
-            return None;
-        }
-        let failure = state.ended.as_ref().and_then(|end| end.failure.as_ref());
-        let cause = failure.and_then(|failure| failure.cause.as_deref());
-        Some(
-            cause
-                .unwrap_or("The execution could not be kept")
-                .to_owned(),
-        )
-    }
-
-    /// It is not known any more: nothing of it is kept.
-    pub(super) fn unkeep(&self) {
-        if let Some(keeping) = &self.keeping {
-            keeping.store.remove(self.serial);
-        }
+    /// Waits until it is on the disk, if it is to be kept. An error says why it cannot be.
+    pub(super) async fn is_on_disk(&self) -> Result<(), String> {
+        let look = || match &*lock(&self.on_disk) {
+            OnDisk::NotYet => None,
+            OnDisk::Yes => Some(Ok(())),
+            OnDisk::Never(why) => Some(Err(why.clone())),
+        };
+        self.wait_until(look).await
     }
 
     /// How it ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         lock(&self.state).ended.clone()
+    }
+
+    /// The last time that it was redriven, if it was.
+    pub(crate) fn redriven(&self) -> Option<Redriven> {
+        lock(&self.state).redriven.clone()
     }
 
     /// How it stands.
@@ -408,8 +505,16 @@ impl Live {
     }
 
     /// Shows its events, as many as there are by now.
-    pub(crate) fn events<T>(&self, look: impl FnOnce(&[Box<[u8]>]) -> T) -> T {
-        look(&lock(&self.state).history.events)
+    pub(crate) fn events<T>(&self, look: impl FnOnce(&[Box<[u8]>]) -> T) -> Result<T, StoreError> {
+        match &self.keeping {
+            Some(keeping) if self.over.load(Ordering::Acquire) => {
+                let mut events = keeping.store.events(self.serial)?;
+                // What was written of a history that became too long stays behind its last event.
+                events.truncate(EVENTS_MAX);
+                Ok(look(&events))
+            }
+            _ => Ok(look(&lock(&self.state).history.events)),
+        }
     }
 
     /// Waits for its end.
@@ -427,13 +532,16 @@ impl Live {
     }
 
     async fn wait_for<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
+        self.wait_until(|| look(&lock(&self.state))).await
+    }
+
+    async fn wait_until<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // From here on no notice is missed.
             changed.as_mut().enable();
-            let found = look(&lock(&self.state));
-            if let Some(found) = found {
+            if let Some(found) = look() {
                 return found;
             }
             changed.await;

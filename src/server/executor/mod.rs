@@ -19,6 +19,7 @@ mod durable;
 mod live;
 mod logs;
 mod outlets;
+mod redrive;
 mod registry;
 mod run;
 
@@ -31,7 +32,7 @@ pub(crate) use clients::{TokenError, is_token};
 pub(crate) use deploy::{Deployed, Home, MachineKey, TaskSource};
 pub(crate) use live::{Ended, Live};
 pub(crate) use logs::LogTarget;
-pub(crate) use run::{Executor, ExecutorOptions};
+pub(crate) use run::{Begun, Executor, ExecutorOptions};
 
 /// What was asked to be executed.
 #[derive(Clone, Debug)]

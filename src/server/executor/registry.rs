@@ -73,7 +73,6 @@ impl Registry {
         let replaced = tables.by_arn.insert(live.arn.clone(), Arc::clone(live));
         if let Some(old) = replaced {
             tables.by_machine.remove(&place(&old));
-            old.unkeep();
         }
         tables.by_machine.insert(place(live), Arc::clone(live));
         Taken::New
@@ -97,8 +96,12 @@ impl Registry {
             .collect()
     }
 
-    /// An execution has ended: the oldest ones may have to make room.
+    /// An execution has ended. If it is on the disk, it is found there from now on; else the oldest ones may have to make
+    /// room.
     pub(super) fn end(&self, live: &Arc<Live>, bytes: usize) {
+        if live.keeping.is_some() {
+            return self.forget(live);
+        }
         let tables = &mut *lock(&self.tables);
         let (ended, ended_max) = match live.origin.kind {
             MachineKind::Standard => (&mut tables.ended_standard, EXECUTIONS_ENDED_MAX),
@@ -116,7 +119,41 @@ impl Registry {
             if current.is_some_and(|known| known.serial == oldest.serial) {
                 tables.by_arn.remove(&oldest.arn);
             }
-            oldest.unkeep();
+        }
+    }
+
+    /// An execution that had ended goes on. False if it does already, or is not known any more.
+    pub(super) fn redrive(&self, ended: &Arc<Live>, redriven: &Arc<Live>) -> bool {
+        let tables = &mut *lock(&self.tables);
+        let known = tables.by_arn.get(&ended.arn);
+        match (known, &ended.keeping) {
+            (None, Some(_)) => {}
+            (Some(known), None) if Arc::ptr_eq(known, ended) => {
+                let queue = &mut tables.ended_standard.queue;
+                if let Some(at) = queue.iter().position(|(live, _)| Arc::ptr_eq(live, ended))
+                    && let Some((_, bytes)) = queue.remove(at)
+                {
+                    tables.ended_standard.bytes -= bytes;
+                }
+            }
+            _ => return false,
+        }
+        let live = Arc::clone(redriven);
+        tables.by_machine.insert(place(redriven), Arc::clone(&live));
+        tables.by_arn.insert(redriven.arn.clone(), live);
+        true
+    }
+
+    /// A redrive has not begun after all.
+    pub(super) fn undo_redrive(&self, ended: &Arc<Live>, redriven: &Live, bytes: usize) {
+        self.forget(redriven);
+        if ended.keeping.is_none() {
+            let mut tables = lock(&self.tables);
+            let live = Arc::clone(ended);
+            tables.by_machine.insert(place(ended), Arc::clone(&live));
+            tables.by_arn.insert(ended.arn.clone(), live);
+            drop(tables);
+            self.end(ended, bytes);
         }
     }
 
@@ -130,7 +167,7 @@ impl Registry {
             .count()
     }
 
-    /// An execution whose name was taken has not been started after all.
+    /// An execution is not known any more, or has not been started after all.
     pub(super) fn forget(&self, live: &Live) {
         let mut tables = lock(&self.tables);
         tables.by_machine.remove(&place(live));

@@ -12,7 +12,7 @@ use super::super::ids::Ids;
 use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
-use super::live::{Ended, History, Live, LiveParts, State};
+use super::live::{Ended, History, Live, LiveParts, OnDisk, State};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
@@ -24,13 +24,22 @@ use crate::metrics::{Api, Metrics};
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::seat::{Beginning, FirstTurn, Resumption};
 use crate::runtime::ticket::{NoResult, Ticket};
-use crate::stdx::Timestamp;
-use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecord};
-use crate::task::TaskAnswer;
+use crate::stdx::{FixedMap, Timestamp};
+use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecord, StoreError};
+use crate::task::{TaskAnswer, lock};
 use crate::value::Doc;
 
 /// Threads that may wait for the disk, for each that there would be otherwise.
-const WAITING_FACTOR: usize = 4;
+const WAITING_FACTOR: usize = 16;
+
+/// How long executions that have ended are kept on the disk: as long as AWS keeps them.
+const RETENTION_MILLIS: i64 = 90 * 24 * 60 * 60 * 1_000;
+
+/// How often those that are older are removed.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Executions on the disk that are looked at in one go.
+const LOOK_MAX: usize = 100;
 
 /// Runs executions.
 #[derive(Debug)]
@@ -44,6 +53,8 @@ pub(crate) struct Executor {
     places: Arc<Places>,
     /// Where STANDARD executions are kept, if they are to outlive the process.
     store: Option<Arc<ExecutionStore>>,
+    /// Revisions that executions on the disk refer to.
+    revisions: Mutex<FixedMap<Box<str>, Arc<Revision>>>,
     /// How many EXPRESS executions are known after their end: 0 if their histories are not kept.
     express_max: usize,
     serial: AtomicU64,
@@ -111,6 +122,19 @@ impl Executor {
                 logs.flush();
             }
         });
+        if let Some(store) = &options.store {
+            let (store, clock) = (Arc::downgrade(store), Arc::clone(&options.clock));
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(RETENTION_INTERVAL);
+                loop {
+                    interval.tick().await;
+                    let Some(store) = store.upgrade() else {
+                        return;
+                    };
+                    store.remove_before(clock.timestamp().millis() - RETENTION_MILLIS);
+                }
+            });
+        }
         let activities = Arc::<Activities>::default();
         let places = Arc::<Places>::default();
         let clients = HandOn {
@@ -127,6 +151,7 @@ impl Executor {
             logs,
             places,
             store: options.store,
+            revisions: Mutex::default(),
             express_max: options.express_history,
             serial: AtomicU64::new(1),
         })
@@ -253,8 +278,9 @@ impl Executor {
         }
     }
 
-    /// Starts an execution that nobody waits for.
-    pub(crate) fn start(&self, request: StartRequest<'_>) -> Result<Started, ApiError> {
+    /// Starts an execution that nobody waits for. What is to outlive the process is not on the disk yet: whoever asks is to wait
+    /// until the start can be acknowledged.
+    pub(crate) fn begin(&self, request: StartRequest<'_>) -> Result<Begun, ApiError> {
         let limit = |error: &engine::Error| of_start(error, "ExecutionLimitExceeded");
         let input = request.input.as_bytes();
         let admitted = self
@@ -277,15 +303,11 @@ impl Executor {
                 at,
             };
             // Whatever comes of it, nobody waits for it.
-            let begin = || self.engine.begin(beginning, admitted).map(|_| ());
-            match self.store {
-                Some(_) if request.origin.kind == MachineKind::Standard => waiting(begin),
-                _ => begin(),
-            }
+            self.engine.begin(beginning, admitted).map(|_| ())
         };
         if request.origin.kind == MachineKind::Express && self.express_max == 0 {
             begin(&request.deployed.asynchronous).map_err(|error| limit(&error))?;
-            return Ok(Started::New { arn, at });
+            return Ok(Begun::at_once(Started::New { arn, at }));
         }
         // Before it has its name, so that a second start of that name is told of one that there is.
         check_input(request.input)?;
@@ -293,24 +315,48 @@ impl Executor {
         match self.registry.take(&live) {
             Taken::New => {}
             Taken::Same(known) => {
-                return Ok(Started::New {
+                let started = Started::New {
                     arn,
                     at: known.started,
-                });
+                };
+                return Ok(Begun::new(started, known));
             }
-            Taken::Other => return Ok(Started::Taken { arn }),
+            Taken::Other => return Ok(Begun::at_once(Started::Taken { arn })),
+        }
+        // What has ended has its name on the disk, and since before it had it no more here.
+        match self.name_on_disk(&live) {
+            Ok(Name::Free) => {}
+            Ok(Name::Taken) => {
+                self.registry.forget(&live);
+                return Ok(Begun::at_once(Started::Taken { arn }));
+            }
+            Err(error) => {
+                self.registry.forget(&live);
+                return Err(ApiError::internal(error.to_string()));
+            }
         }
         let group = group_of(&live, &request.deployed, Invocation::Asynchronous);
         if let Err(error) = begin(&group) {
             self.registry.forget(&live);
             return Err(limit(&error));
         }
-        if let Some(error) = live.unkept() {
-            // What is not on the disk is not acknowledged.
-            self.registry.forget(&live);
-            return Err(ApiError::internal(error));
+        Ok(Begun::new(Started::New { arn, at }, live))
+    }
+
+    /// Whether a name is taken by an execution that has ended. The executions of a machine that was deleted do not keep
+    /// names from those of its successor.
+    fn name_on_disk(&self, live: &Live) -> Result<Name, StoreError> {
+        let Some(keeping) = &live.keeping else {
+            return Ok(Name::Free);
+        };
+        let Some((serial, record)) = keeping.store.find(&live.arn)? else {
+            return Ok(Name::Free);
+        };
+        if record.machine_created_ms == live.origin.machine_created_ms || record.ended.is_none() {
+            return Ok(Name::Taken);
         }
-        Ok(Started::New { arn, at })
+        lock(&live.state).replaces = Some((serial, record.machine));
+        Ok(Name::Free)
     }
 
     fn live(&self, request: &StartRequest<'_>, arn: &str, started: Timestamp) -> Arc<Live> {
@@ -339,8 +385,13 @@ impl Executor {
         })
     }
 
-    fn make_live(&self, parts: LiveParts) -> Arc<Live> {
+    pub(super) fn make_live(&self, parts: LiveParts) -> Arc<Live> {
         let is_over = parts.state.ended.is_some();
+        let is_given = parts.state.is_given && parts.state.redriven_from.is_none();
+        let on_disk = match is_given || parts.keeping.is_none() {
+            true => OnDisk::Yes,
+            false => OnDisk::NotYet,
+        };
         Arc::new_cyclic(|itself| Live {
             serial: parts.serial,
             arn: parts.arn,
@@ -354,28 +405,35 @@ impl Executor {
             registry: Arc::downgrade(&self.registry),
             itself: itself.clone(),
             state: Mutex::new(parts.state),
+            on_disk: Mutex::new(on_disk),
             over: AtomicBool::new(is_over),
             changed: Notify::new(),
         })
     }
 
-    /// Makes an execution known that another process has begun, or ended.
+    /// Makes an execution known that another process has begun.
     pub(super) fn restored(&self, parts: LiveParts) -> Arc<Live> {
-        self.serial.fetch_max(parts.serial + 1, Ordering::Relaxed);
-        let bytes = parts.state.history.bytes() + parts.input.len();
         let live = self.make_live(parts);
-        // Of executions of one name the later one counts, whether an earlier one has ended or not.
         self.registry.take(&live);
-        if live.over.load(Ordering::Relaxed) {
-            self.registry.end(&live, bytes);
-        }
         live
     }
 
+    /// Serial numbers up to that one are taken.
+    pub(super) fn count_on_from(&self, serial: u64) {
+        self.serial.fetch_max(serial + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn revisions(&self) -> &Mutex<FixedMap<Box<str>, Arc<Revision>>> {
+        &self.revisions
+    }
+
     /// Lets an execution go on that another process has begun.
-    pub(super) fn resume_on_engine(&self, resumption: &Resumption<'_>) -> Result<(), String> {
+    pub(super) fn resume_on_engine(
+        &self,
+        resumption: &Resumption<'_>,
+    ) -> Result<(), engine::Error> {
         let moved = self.engine.resume(resumption);
-        if let Some((named, place)) = moved.map_err(|error| error.to_string())? {
+        if let Some((named, place)) = moved? {
             self.places.moved(named, place);
         }
         Ok(())
@@ -386,19 +444,53 @@ impl Executor {
         self.store.as_ref()
     }
 
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.engine.now()
     }
 
     /// An execution of which a history is kept.
-    pub(crate) fn find(&self, arn: &str) -> Option<Arc<Live>> {
-        self.registry.get(arn)
+    pub(crate) fn find(&self, arn: &str) -> Result<Option<Arc<Live>>, StoreError> {
+        let found = self.registry.get(arn);
+        let (None, Some(store)) = (&found, &self.store) else {
+            return Ok(found);
+        };
+        match store.find(arn)? {
+            Some((serial, record)) => self.from_disk(serial, record),
+            None => Ok(None),
+        }
     }
 
     /// Some executions of a machine that were started before the one with a serial number, the latest first; none if
     /// there are no more.
-    pub(crate) fn of_machine(&self, machine: &str, before: u64) -> Vec<Arc<Live>> {
-        self.registry.of_machine(machine, before)
+    pub(crate) fn of_machine(
+        &self,
+        machine: &str,
+        kind: MachineKind,
+        before: u64,
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
+        let store = match (kind, &self.store) {
+            (MachineKind::Standard, Some(store)) => store,
+            _ => return Ok(self.registry.of_machine(machine, before)),
+        };
+        let mut found = Vec::new();
+        for (serial, record) in store.of_machine(machine, before, LOOK_MAX)? {
+            // What is not known here has ended, also if it had not when the file was looked at.
+            let known = self.registry.get(&record.arn);
+            let live = match known.filter(|live| live.serial == serial) {
+                Some(live) => Some(live),
+                None if record.ended.is_some() => self.from_disk(serial, record)?,
+                None => match store.find(&record.arn)? {
+                    Some((again, record)) if again == serial => self.from_disk(serial, record)?,
+                    _ => None,
+                },
+            };
+            found.extend(live);
+        }
+        Ok(found)
     }
 
     /// Ends an execution; it may have ended already. Returns when it ended.
@@ -475,12 +567,42 @@ pub(super) fn group_of(
     })
 }
 
-/// Does what may wait for the disk, while others see to the requests of this thread.
-fn waiting<T>(work: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
+/// A start, until it can be acknowledged.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    started: Started,
+    /// What has to be on the disk first.
+    live: Option<Arc<Live>>,
+}
+
+impl Begun {
+    pub(super) const fn new(started: Started, live: Arc<Live>) -> Begun {
+        Begun {
+            started,
+            live: Some(live),
+        }
     }
+
+    pub(super) const fn at_once(started: Started) -> Begun {
+        Begun {
+            started,
+            live: None,
+        }
+    }
+
+    /// What came of it. An error if it could not be kept: what is not on the disk is not acknowledged.
+    pub(crate) async fn acknowledged(self) -> Result<Started, ApiError> {
+        if let Some(live) = self.live {
+            live.is_on_disk().await.map_err(ApiError::internal)?;
+        }
+        Ok(self.started)
+    }
+}
+
+/// Whether an execution can have a name.
+enum Name {
+    Free,
+    Taken,
 }
 
 /// The end of an execution that goes on with the workers.
@@ -500,7 +622,7 @@ fn closing() -> ApiError {
 }
 
 /// Why an execution was not started. `too_many` is the error for too many at a time.
-fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
+pub(super) fn of_start(error: &engine::Error, too_many: &'static str) -> ApiError {
     match (error.kind(), error.throttled()) {
         (_, Some(throttled)) => match throttled.limit {
             Limit::Executions => {

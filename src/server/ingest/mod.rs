@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use self::lines::{Line, Lines};
 use super::app::{App, Target};
 use super::auth::Payload;
+use super::connection::Busy;
 use super::error::ApiError;
 use super::executor::{Deployed, Finished, Origin, StartRequest, Started};
 use super::metrics::LineOutcome;
@@ -182,7 +183,12 @@ const MEDIA_TYPES: &[&str] = &[
 ];
 
 /// Begins with a request: the body of its answer.
-pub(super) fn begin(app: &Arc<App>, parts: &Parts, body: Incoming) -> Result<Answers, ApiError> {
+pub(super) fn begin(
+    app: &Arc<App>,
+    parts: &Parts,
+    body: Incoming,
+    busy: Busy,
+) -> Result<Answers, ApiError> {
     if let Some(verifier) = &app.verifier {
         verifier
             .claim(parts, Payload::Streamed, app.now())?
@@ -233,12 +239,18 @@ pub(super) fn begin(app: &Arc<App>, parts: &Parts, body: Incoming) -> Result<Ans
         tally: Tally::default(),
     };
     tokio::spawn(ingest.run(body));
-    Ok(Answers(receiver))
+    Ok(Answers {
+        receiver,
+        _busy: busy,
+    })
 }
 
 /// The body of an answer, as it comes.
 #[derive(Debug)]
-pub(super) struct Answers(mpsc::Receiver<Bytes>);
+pub(super) struct Answers {
+    receiver: mpsc::Receiver<Bytes>,
+    _busy: Busy,
+}
 
 impl Body for Answers {
     type Data = Bytes;
@@ -248,7 +260,7 @@ impl Body for Answers {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0
+        self.receiver
             .poll_recv(context)
             .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
@@ -427,7 +439,7 @@ impl Ingest {
         };
         match self.mode {
             Mode::Asynchronous => {
-                let answer = self.start(number, &input);
+                let answer = self.start(number, &input).await;
                 self.done(answer).await
             }
             Mode::Synchronous => {
@@ -442,13 +454,17 @@ impl Ingest {
     }
 
     /// Starts an execution that nobody waits for.
-    fn start(&self, number: u64, input: &str) -> Answer {
+    async fn start(&self, number: u64, input: &str) -> Answer {
         let name = self.app.ids.uuid();
         let target = Aim::find(&self.app, &self.arn);
-        let started = target.and_then(|target| {
+        let begun = target.and_then(|target| {
             let request = target.request(self.trace.as_deref(), &name, input);
-            self.app.executor.start(request)
+            self.app.executor.begin(request)
         });
+        let started = match begun {
+            Ok(begun) => begun.acknowledged().await,
+            Err(error) => Err(error),
+        };
         match started {
             Ok(Started::New { arn, .. }) => Answer::new(number, LineOutcome::Accepted, |o| {
                 o.string("status", "ACCEPTED");

@@ -7,7 +7,7 @@ use super::super::limits::{POLL_TIME_MAX, RESOURCES_MAX};
 use super::super::page;
 use super::super::request::{ARN, Fields, NAME, PAGE_TOKEN};
 use super::super::write::object;
-use super::tags;
+use super::{machines, tags};
 use crate::stdx::Timestamp;
 use crate::store::ActivityRecord;
 
@@ -32,6 +32,7 @@ fn look<T>(app: &App, arn: &str, look: impl FnOnce(&ActivityRecord) -> T) -> Res
 pub(super) fn create(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
     let name = fields.required_text("name", NAME)?;
     let tags = tags::read(fields, "tags")?;
+    machines::check_encryption(fields)?;
     fields.finish()?;
     if !is_name(name) {
         return Err(ApiError::invalid_name(name));

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use super::super::app::{App, Target};
 use super::super::arn::{Arn, Qualifier, is_name};
 use super::super::error::ApiError;
-use super::super::executor::{Live, Origin, StartRequest, Started};
+use super::super::executor::{Begun, Live, Origin, StartRequest, Started};
 use super::super::page;
 use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
 use super::super::write::{Object, object};
 use super::Headers;
-use super::machines::{ANY, wants_data};
+use super::machines::wants_data;
 use crate::history::Failure;
 use crate::interp::Status;
-use crate::store::MachineKind;
+use crate::store::{MachineKind, StoreError};
+
+/// A token of a client.
+const CLIENT_TOKEN: super::super::request::Text = super::super::request::Text::new(1, 64);
 
 /// What both ways to start have in common.
 pub(super) struct Begin<'i> {
@@ -72,10 +75,15 @@ pub(super) fn start(
     app: &App,
     fields: &Fields<'_, '_>,
     headers: Headers<'_>,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Begun, ApiError> {
     let begin = Begin::read(app, fields, headers)?;
     let origin = app.origin(begin.target)?;
-    match app.executor.start(begin.request(app, &origin)?)? {
+    app.executor.begin(begin.request(app, &origin)?)
+}
+
+/// Answers a start once it can be acknowledged.
+pub(super) async fn started(begun: Begun) -> Result<Vec<u8>, ApiError> {
+    match begun.acknowledged().await? {
         Started::New { arn, at } => Ok(object(|o| {
             o.string("executionArn", &arn);
             o.time("startDate", at);
@@ -96,7 +104,7 @@ pub(super) fn find(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
 }
 
 /// The execution that an ARN names, to be looked at: also an EXPRESS one, if histories of these are kept.
-pub(super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
+pub(in super::super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
     match Arn::parse(arn)? {
         Arn::Express { .. } if app.executor.keeps_express() => known(app, arn),
         _ => find(app, arn),
@@ -104,15 +112,29 @@ pub(super) fn find_any(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
 }
 
 fn known(app: &App, arn: &str) -> Result<Arc<Live>, ApiError> {
-    let found = app.executor.find(arn);
+    let found = app.executor.find(arn).map_err(of_store)?;
     found.ok_or_else(|| ApiError::no_execution(arn))
+}
+
+/// A store that could not be read.
+pub(super) fn of_store(error: StoreError) -> ApiError {
+    ApiError::internal(error.to_string())
 }
 
 /// The members that tell an execution in a list and in a description.
 fn summary(o: &mut Object<'_>, live: &Live, status: Status) {
     o.string("executionArn", &live.arn);
     o.string("name", &live.name);
-    o.number("redriveCount", 0);
+    let redriven = live.redriven();
+    o.number(
+        "redriveCount",
+        redriven
+            .as_ref()
+            .map_or(0, |redriven| i64::from(redriven.count)),
+    );
+    if let Some(redriven) = &redriven {
+        o.time("redriveDate", redriven.at);
+    }
     o.time("startDate", live.started);
     o.maybe("stateMachineAliasArn", live.origin.alias_arn.as_deref());
     o.string("stateMachineArn", &live.origin.machine_arn);
@@ -125,17 +147,18 @@ pub(super) fn describe(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, Ap
     let data = wants_data(fields)?;
     fields.finish()?;
     let live = find_any(app, arn)?;
-    Ok(shown(&live, data))
+    Ok(shown(app, &live, data))
 }
 
 /// An execution as a description shows it, with its data.
-pub(in super::super) fn described(live: &Live) -> Vec<u8> {
-    shown(live, true)
+pub(in super::super) fn described(app: &App, live: &Live) -> Vec<u8> {
+    shown(app, live, true)
 }
 
-fn shown(live: &Live, data: bool) -> Vec<u8> {
+fn shown(app: &App, live: &Live, data: bool) -> Vec<u8> {
     let ended = live.ended();
     let status = ended.as_ref().map_or(Status::Running, |ended| ended.status);
+    let not_redrivable = live.not_redrivable(app.now(), machine_exists(app, live));
     object(|o| {
         summary(o, live, status);
         if data {
@@ -161,25 +184,30 @@ fn shown(live: &Live, data: bool) -> Vec<u8> {
             }
         }
         if live.origin.kind == MachineKind::Standard {
-            redrivable(o, status);
+            redrivable(o, not_redrivable.as_deref());
         }
         o.maybe("traceHeader", live.trace_header.as_deref());
     })
 }
 
-/// Whether an execution can be redriven.
-fn redrivable(o: &mut Object<'_>, status: Status) {
-    match status {
-        Status::Failed | Status::TimedOut | Status::Aborted => {
-            o.string("redriveStatus", "REDRIVABLE");
-        }
-        Status::Running | Status::Succeeded => {
+/// Whether an execution can be redriven, and if not, why.
+fn redrivable(o: &mut Object<'_>, reason: Option<&str>) {
+    match reason {
+        None => o.string("redriveStatus", "REDRIVABLE"),
+        Some(reason) => {
             o.string("redriveStatus", "NOT_REDRIVABLE");
-            let status = status.as_str();
-            let reason = format!("Execution is {status} and cannot be redriven");
-            o.string("redriveStatusReason", &reason);
+            o.string("redriveStatusReason", reason);
         }
     }
+}
+
+/// Whether the machine of an execution has not been deleted.
+fn machine_exists(app: &App, live: &Live) -> bool {
+    let Ok(target) = Target::parse(&live.origin.machine_arn) else {
+        return false;
+    };
+    let created = app.machine(target, |machine| Ok(machine.record.created_ms));
+    created.is_ok_and(|created| created == live.origin.machine_created_ms)
 }
 
 const STATUSES: [&str; 6] = [
@@ -197,7 +225,8 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
     let size = fields.page_size()?;
     let token = fields.text("nextToken", EXECUTIONS_TOKEN)?;
     let map_run = fields.text("mapRunArn", super::super::request::LONG_ARN)?;
-    let redriven = fields.one_of("redriveFilter", &["REDRIVEN", "NOT_REDRIVEN"])? == Some(0);
+    let redriven = fields.one_of("redriveFilter", &["REDRIVEN", "NOT_REDRIVEN"])?;
+    let redriven = redriven.map(|filter| filter == 0);
     fields.finish()?;
     let arn = match (arn, map_run) {
         (Some(arn), None) => arn,
@@ -230,12 +259,12 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
             Some(Qualifier::Alias(_)) => live.origin.alias_arn.as_deref() == Some(arn),
         };
         qualified
-            && !redriven
+            && redriven.is_none_or(|redriven| live.redriven().is_some() == redriven)
             && live.origin.machine_created_ms == created
             && status.is_none_or(|i| live.status().as_str() == STATUSES[i])
     };
     // One more than is shown, to know whether there is one.
-    let mut shown = latest(app, target.name, before, size + 1, wanted);
+    let mut shown = latest(app, (target.name, kind), before, size + 1, wanted)?;
     let more = shown.len() > size;
     shown.truncate(size);
     Ok(object(|o| {
@@ -257,23 +286,24 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
 /// The latest executions of a machine that are wanted, before the one with that serial number.
 fn latest(
     app: &App,
-    machine: &str,
+    (machine, kind): (&str, MachineKind),
     mut before: u64,
     count: usize,
     wanted: impl Fn(&Live) -> bool,
-) -> Vec<Arc<Live>> {
+) -> Result<Vec<Arc<Live>>, ApiError> {
     let mut found = Vec::new();
     loop {
-        let some = app.executor.of_machine(machine, before);
+        let some = app.executor.of_machine(machine, kind, before);
+        let some = some.map_err(of_store)?;
         let Some(last) = some.last() else {
-            return found;
+            return Ok(found);
         };
         before = last.serial;
         for live in some {
             if wanted(&live) {
                 found.push(live);
                 if found.len() == count {
-                    return found;
+                    return Ok(found);
                 }
             }
         }
@@ -305,18 +335,24 @@ pub(super) async fn stopped(app: &App, stop: Stop) -> Result<Vec<u8>, ApiError> 
     Ok(object(|o| o.time("stopDate", at)))
 }
 
-pub(super) fn redrive(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiError> {
+/// A redrive, whose answer has to wait until it is on the disk.
+#[derive(Debug)]
+pub(in super::super) struct Redrive(Begun);
+
+pub(super) fn redrive(app: &App, fields: &Fields<'_, '_>) -> Result<Redrive, ApiError> {
     let arn = fields.required_text("executionArn", ARN)?;
-    fields.text("clientToken", ANY)?;
+    let client_token = fields.text("clientToken", CLIENT_TOKEN)?;
     fields.finish()?;
-    let status = find(app, arn)?.status();
-    match status {
-        Status::Running | Status::Succeeded => Err(ApiError::new(
-            "ExecutionNotRedrivable",
-            format!("Execution is {} and cannot be redriven", status.as_str()),
-        )),
-        Status::Failed | Status::TimedOut | Status::Aborted => {
-            Err(ApiError::not_built("RedriveExecution"))
-        }
+    let live = find(app, arn)?;
+    let exists = machine_exists(app, &live);
+    app.executor
+        .redrive(&live, client_token, exists)
+        .map(Redrive)
+}
+
+pub(super) async fn redriven(redrive: Redrive) -> Result<Vec<u8>, ApiError> {
+    match redrive.0.acknowledged().await? {
+        Started::New { at, .. } => Ok(object(|o| o.time("redriveDate", at))),
+        Started::Taken { .. } => unreachable!("a redrive takes no name"),
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn get(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErro
                 .map_err(|_| ApiError::invalid_token())?,
         ),
     };
-    let (shown, next) = live.events(|events| {
+    let looked = live.events(|events| {
         let mut shown: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
         let mut at = position.unwrap_or(if reverse { events.len() } else { 0 });
@@ -57,6 +57,7 @@ pub(super) fn get(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErro
             at = if reverse { at - 1 } else { at + 1 };
         }
     });
+    let (shown, next) = looked.map_err(executions::of_store)?;
     let shown: Vec<Vec<u8>> = match data {
         true => shown,
         false => shown.iter().map(|event| without_data(event)).collect(),

@@ -20,6 +20,10 @@ const LEVELS: [&str; 4] = ["ALL", "ERROR", "FATAL", "OFF"];
 const NOT_ONE_DESTINATION: &str =
     "Invalid Logging Configuration: Must specify exactly one Log Destination.";
 
+/// AWS wants the ARN of a log group with all its streams.
+const NO_STREAMS: &str =
+    "Invalid Logging Configuration: Log Group ARN must be provided with '*' qualifier.";
+
 /// `loggingConfiguration`.
 fn logging(fields: &Fields<'_, '_>) -> Result<Option<Logging>, ApiError> {
     let Some(logging) = fields.object("loggingConfiguration")? else {
@@ -42,6 +46,10 @@ fn logging(fields: &Fields<'_, '_>) -> Result<Option<Logging>, ApiError> {
         let code = "InvalidLoggingConfiguration";
         return Err(ApiError::new(code, NOT_ONE_DESTINATION));
     }
+    let is_whole = |arn: &str| !arn.starts_with("arn:") || arn.ends_with(":*");
+    if !log_group.as_deref().is_none_or(is_whole) {
+        return Err(ApiError::new("InvalidLoggingConfiguration", NO_STREAMS));
+    }
     Ok(Some(Logging {
         level: level.into(),
         include_execution_data,
@@ -58,7 +66,7 @@ fn tracing(fields: &Fields<'_, '_>) -> Result<Option<bool>, ApiError> {
 }
 
 /// `encryptionConfiguration`: nothing is encrypted, so that keys of one's own cannot be promised.
-fn check_encryption(fields: &Fields<'_, '_>) -> Result<bool, ApiError> {
+pub(super) fn check_encryption(fields: &Fields<'_, '_>) -> Result<bool, ApiError> {
     let Some(encryption) = fields.object("encryptionConfiguration")? else {
         return Ok(false);
     };

@@ -18,11 +18,12 @@ mod versions;
 
 use super::app::App;
 use super::error::ApiError;
+use super::executor::Begun;
 use super::request::Fields;
 
 pub(super) use activities::Poll;
 pub(super) use callbacks::ClientAnswer;
-pub(super) use executions::{Stop, described};
+pub(super) use executions::{Redrive, Stop, described, find_any};
 pub(super) use sync::SyncStart;
 
 /// An answer, or what it has to wait for.
@@ -30,10 +31,14 @@ pub(super) use sync::SyncStart;
 pub(super) enum Reply<'i> {
     /// A JSON object.
     Now(Vec<u8>),
+    /// A start that is to be on the disk.
+    Start(Begun),
     /// The end of an execution.
     Execution(Box<SyncStart<'i>>),
     /// The end of an execution that is stopped.
     Stop(Stop),
+    /// A redrive that is to be on the disk.
+    Redrive(Redrive),
     /// What a client says of a task.
     Answer(ClientAnswer<'i>),
     /// A task of an activity.
@@ -122,10 +127,8 @@ pub(super) fn perform<'i>(
         "TagResource" => tags::tag(app, fields)?,
         "UntagResource" => tags::untag(app, fields)?,
         "ListTagsForResource" => tags::list(app, fields)?,
-        "StartExecution" => executions::start(app, fields, headers)?,
         "DescribeExecution" => executions::describe(app, fields)?,
         "ListExecutions" => executions::list(app, fields)?,
-        "RedriveExecution" => executions::redrive(app, fields)?,
         "GetExecutionHistory" => history::get(app, fields)?,
         "CreateActivity" => activities::create(app, fields)?,
         "DescribeActivity" => activities::describe(app, fields)?,
@@ -138,6 +141,10 @@ pub(super) fn perform<'i>(
             let start = sync::start(app, fields, headers)?;
             return Ok(Reply::Execution(Box::new(start)));
         }
+        "StartExecution" => {
+            return Ok(Reply::Start(executions::start(app, fields, headers)?));
+        }
+        "RedriveExecution" => return Ok(Reply::Redrive(executions::redrive(app, fields)?)),
         "StopExecution" => return Ok(Reply::Stop(executions::stop(app, fields)?)),
         "SendTaskSuccess" => return Ok(Reply::Answer(callbacks::success(fields)?)),
         "SendTaskFailure" => return Ok(Reply::Answer(callbacks::failure(fields)?)),
@@ -157,10 +164,13 @@ pub(super) fn perform<'i>(
 pub(super) async fn finish(app: &App, reply: Reply<'_>) -> Result<Vec<u8>, ApiError> {
     match reply {
         Reply::Now(body) => Ok(body),
+        Reply::Start(begun) => executions::started(begun).await,
         Reply::Execution(start) => sync::finish(app, *start).await,
-        Reply::Stop(stop) => executions::stopped(app, stop).await,
-        Reply::Answer(answer) => callbacks::told(app, answer).await,
-        Reply::Task(poll) => activities::wait(app, poll).await,
-        Reply::Test(waiting) => test_state::finish(app, *waiting).await,
+        // What is rare has memory of its own: the future of a request is kept for each connection.
+        Reply::Stop(stop) => Box::pin(executions::stopped(app, stop)).await,
+        Reply::Redrive(redrive) => Box::pin(executions::redriven(redrive)).await,
+        Reply::Answer(answer) => Box::pin(callbacks::told(app, answer)).await,
+        Reply::Task(poll) => Box::pin(activities::wait(app, poll)).await,
+        Reply::Test(waiting) => Box::pin(test_state::finish(app, *waiting)).await,
     }
 }
