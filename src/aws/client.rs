@@ -35,6 +35,9 @@ const REGION: &str = "us-east-1";
 /// Most endpoints whose retries are counted each on its own.
 const BUCKETS_MAX: usize = 1_000;
 
+/// Says how long to wait instead, where an attempt is to follow after so long.
+type Wait = Arc<dyn Fn(Duration) -> Duration + Send + Sync>;
+
 /// Says what time of day it is.
 type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -47,6 +50,7 @@ pub struct ClientBuilder {
     keys: Option<Keys>,
     net: Option<net::Client>,
     now: Option<Now>,
+    wait: Option<Wait>,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -101,6 +105,16 @@ impl ClientBuilder {
         self
     }
 
+    /// How long to wait before the next attempt, given how long it should be: for tests, which do not wait.
+    #[must_use]
+    pub fn wait(
+        mut self,
+        wait: impl Fn(Duration) -> Duration + Send + Sync + 'static,
+    ) -> ClientBuilder {
+        self.wait = Some(Arc::new(wait));
+        self
+    }
+
     /// The client. Nothing is read or called before its first call.
     #[must_use]
     pub fn build(self) -> Client {
@@ -122,6 +136,7 @@ impl ClientBuilder {
             remote: Remote { net: net.clone() },
             net,
             now: self.now.unwrap_or_else(|| Arc::new(system_time)),
+            wait: self.wait.unwrap_or_else(|| Arc::new(|wait| wait)),
             chain: Chain::default(),
             buckets: Mutex::default(),
             has_told: AtomicBool::new(false),
@@ -177,6 +192,7 @@ struct Shared {
     net: net::Client,
     remote: Remote,
     now: Now,
+    wait: Wait,
     chain: Chain,
     buckets: Mutex<BTreeMap<String, Arc<Bucket>>>,
     /// Somebody knows that placeholders are used for keys.
@@ -433,7 +449,7 @@ impl Shared {
                 wait_ms = wait.as_millis() as u64,
                 "tried again: {error}"
             );
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep((self.wait)(wait)).await;
             attempt += 1;
         }
     }

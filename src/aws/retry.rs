@@ -57,8 +57,9 @@ pub(super) fn is_retryable(status: u16, code: &str) -> bool {
 
 /// How long to wait before the attempt after `attempt` (the first is 1): a share of 1, 2, 4 … seconds.
 pub(super) fn backoff(attempt: u32, share: f64) -> Duration {
-    let seconds = 2_u64.saturating_pow(attempt.saturating_sub(1)) as f64;
-    Duration::from_secs_f64(share.clamp(0.0, 1.0) * seconds).min(BACKOFF_MAX)
+    let seconds = 2_u64.saturating_pow(attempt.saturating_sub(1));
+    let longest = Duration::from_secs(seconds).min(BACKOFF_MAX);
+    longest.mul_f64(share.clamp(0.0, 1.0))
 }
 
 /// How long the service asks to be left alone: seconds in `Retry-After`, milliseconds in `x-amz-retry-after`.

@@ -143,7 +143,7 @@ impl Client {
         }
     }
 
-    /// How many connections lie idle.
+    /// How many connections lie idle and are open still.
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         self.0.pool.idle()

@@ -78,8 +78,14 @@ impl Error {
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => ErrorKind::Reset,
             io::ErrorKind::TimedOut => ErrorKind::TimedOut,
-            // This is how rustls's errors come.
-            io::ErrorKind::InvalidData => ErrorKind::Tls,
+            _ if error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+            {
+                ErrorKind::Tls
+            }
+            // What frames a body is checked where the body is read.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Garbage,
             _ => ErrorKind::Unreachable,
         };
         Error::new(kind, format!("{what}: {error}"))

@@ -130,10 +130,11 @@ impl Pool {
         }
     }
 
-    /// How many connections lie idle.
+    /// How many connections lie idle and are open still.
     pub(super) fn idle(&self) -> usize {
         let state = lock(&self.state);
-        state.origins.values().map(|origin| origin.idle.len()).sum()
+        let idle = state.origins.values().flat_map(|origin| &origin.idle);
+        idle.filter(|idle| idle.connection.is_open()).count()
     }
 }
 

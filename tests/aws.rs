@@ -1,0 +1,12 @@
+//! Calls of AWS's services: against moto, which has services of each protocol, and against servers that fail in every way
+//! there is.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod aws {
+    mod credentials;
+    mod faults;
+    mod moto;
+    mod net;
+    mod scripted;
+}
