@@ -11,6 +11,7 @@
 //!
 //! Without credentials there is no authentication: whoever reaches the socket is served.
 
+mod aim;
 mod app;
 mod arn;
 mod auth;
@@ -37,7 +38,7 @@ mod write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Clock, JournalOptions, Limits, SystemClock};
@@ -250,7 +251,9 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     })
     .map_err(StartError::Engine)?;
     executor.restore(stored).map_err(StartError::Store)?;
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     Ok(app::App {
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         catalogue,
         executor: Arc::new(executor),
         ids,
