@@ -172,6 +172,16 @@ impl Default for ServerOptions {
     }
 }
 
+impl ServerOptions {
+    /// Where EXPRESS executions are kept that nobody waits for, if they are.
+    fn express_directory(&self) -> Option<PathBuf> {
+        match self.durability {
+            Durability::Durable => self.data_dir.as_ref().map(|dir| dir.join("express")),
+            Durability::Memory => None,
+        }
+    }
+}
+
 /// Why a server could not be started.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -226,10 +236,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             (Some(store), stored)
         }
     };
-    let express = match (options.durability, &options.data_dir) {
-        (Durability::Durable, Some(directory)) => Some(directory.join("express")),
-        (Durability::Durable, None) | (Durability::Memory, _) => None,
-    };
+    let express = options.express_directory();
     let ids = Arc::new(ids::Ids::new());
     let executor = Executor::new(ExecutorOptions {
         ids: Arc::clone(&ids),
