@@ -66,11 +66,15 @@ fn http(status: u16, body: &str) -> String {
 
 /// Counts of a run of a hundred requests, and what was wrong with it.
 fn run(name: &str, url: &str, drain: &str) -> Value {
+    run_with(name, url, &["--drain", drain])
+}
+
+fn run_with(name: &str, url: &str, further: &[&str]) -> Value {
     let place = Place::new(name);
     let (events, json) = (data("hello.ndjson"), place.at("report.json"));
     let target = format!("{url},connections=4");
     let arn = "arn:aws:states:us-east-1:123456789012:stateMachine:x";
-    let output = loadtest(&[
+    let arguments = [
         "run",
         "--target",
         &target,
@@ -86,11 +90,10 @@ fn run(name: &str, url: &str, drain: &str) -> Value {
         "1s",
         "--warm-up",
         "0s",
-        "--drain",
-        drain,
         "--json",
         &json,
-    ]);
+    ];
+    let output = loadtest(&[&arguments[..], further].concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     report["runs"][0].clone()
@@ -110,6 +113,14 @@ fn who_never_answers_is_told_of() {
         (&4.into(), &96.into())
     );
     assert_eq!(run["problem"], "4 never answered, 96 due and not sent");
+}
+
+#[test]
+fn who_takes_too_long_is_not_waited_for() {
+    let url = serve(|request| if request.is_post { None } else { not_found() });
+    let run = run_with("slow", &url, &["--drain", "120s", "--timeout", "50ms"]);
+    assert_eq!((&run["unanswered"], &run["unsent"]), (&0.into(), &0.into()));
+    assert_eq!(run["counts"]["broken"], 100);
 }
 
 #[test]
