@@ -215,6 +215,10 @@ impl Run {
             (all.throttled, "throttled"),
             (all.broken, "without an answer that can be read"),
             (self.unanswered(), "never answered"),
+            (
+                all.done().saturating_sub(all.sent),
+                "answered more than once",
+            ),
             (self.unsent, "due and not sent"),
         ];
         let found: Vec<String> = problems
