@@ -63,27 +63,25 @@ def rows():
     """The list."""
     found = []
     for workflow in WORKFLOWS:
-        for threads in (1, 2):
-            name = f"{workflow}, embedded, in memory, {threads} core{'s' * (threads > 1)}"
-            found.append(Row(name, workflow, "embedded", EMBEDDED_UNDER_WAY, threads))
-    for level in ("ERROR", "ALL"):
-        found.append(
-            Row(f"order, embedded, log {level}, 1 core", "order", f"embedded,log={level}", EMBEDDED_UNDER_WAY)
-        )
-    for workers in (1, 2):
-        name = f"order, embedded, durable, {workers} worker{'s' * (workers > 1)}"
-        target = f"embedded,mode=async,workers={workers},durable=DIR"
-        found.append(Row(name, "order", target, DURABLE_UNDER_WAY))
+        # All levels of logs for one workflow; the others show what it does not have.
+        for level in ("OFF", "ERROR", "ALL") if workflow == "order" else ("OFF",):
+            logged = "" if level == "OFF" else f", log {level}"
+            for cores in (1, 2):
+                name = f"{workflow}, embedded, {{}}, {cores} core{'s' * (cores > 1)}{logged}"
+                memory = f"embedded,log={level}"
+                found.append(Row(name.format("in memory"), workflow, memory, EMBEDDED_UNDER_WAY, cores))
+                if workflow == "order":
+                    durable = f"embedded,mode=async,workers={cores},durable=DIR,log={level}"
+                    found.append(Row(name.format("durable"), workflow, durable, DURABLE_UNDER_WAY))
+    serve = "serve:BINARY,mode={},connections={}"
     for workflow in WORKFLOWS:
-        found.append(Row(f"{workflow}, HTTP, sync", workflow, "serve:BINARY,mode=sync,connections=16", HTTP_UNDER_WAY))
-    found.append(
-        Row("order, HTTP, sync, at half that rate", "order", "serve:BINARY,mode=sync,connections=16",
-            half_of="order, HTTP, sync")
-    )
-    for workflow in ("hello", "order"):
-        found.append(Row(f"{workflow}, HTTP, async", workflow, "serve:BINARY,mode=async,connections=16", HTTP_UNDER_WAY))
-    for workflow in ("hello", "order"):
-        found.append(Row(f"{workflow}, HTTP, lines", workflow, "serve:BINARY,mode=ingest,connections=2", INGEST_UNDER_WAY))
+        found.append(Row(f"{workflow}, HTTP, sync", workflow, serve.format("sync", 16), HTTP_UNDER_WAY))
+    whole = "order, HTTP, sync"
+    found.append(Row(f"{whole}, at half that rate", "order", serve.format("sync", 16), half_of=whole))
+    for workflow in WORKFLOWS:
+        found.append(Row(f"{workflow}, HTTP, async", workflow, serve.format("async", 16), HTTP_UNDER_WAY))
+    for workflow in WORKFLOWS:
+        found.append(Row(f"{workflow}, HTTP, lines", workflow, serve.format("ingest", 2), INGEST_UNDER_WAY))
     return found
 
 
