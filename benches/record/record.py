@@ -49,7 +49,7 @@ class Trouble(Exception):
 class Row:
     """A load test: what it is called, and the arguments of the tester."""
 
-    def __init__(self, name, workflow, target, under_way=None, threads=1, half_of=None):
+    def __init__(self, name, workflow, target, under_way=None, threads=1, half_of=None, cores=None):
         self.name = name
         self.workflow = workflow
         self.target = target
@@ -57,6 +57,8 @@ class Row:
         self.threads = threads
         # The row whose rate an open loop takes half of.
         self.half_of = half_of
+        # How many cores tester and target are held to; all, unless given.
+        self.cores = cores
 
 
 def rows():
@@ -69,10 +71,10 @@ def rows():
             for cores in (1, 2):
                 name = f"{workflow}, embedded, {{}}, {cores} core{'s' * (cores > 1)}{logged}"
                 memory = f"embedded,log={level}"
-                found.append(Row(name.format("in memory"), workflow, memory, EMBEDDED_UNDER_WAY, cores))
+                found.append(Row(name.format("in memory"), workflow, memory, EMBEDDED_UNDER_WAY, cores, cores=cores))
                 if workflow == "order":
                     durable = f"embedded,mode=async,workers={cores},durable=DIR,log={level}"
-                    found.append(Row(name.format("durable"), workflow, durable, DURABLE_UNDER_WAY))
+                    found.append(Row(name.format("durable"), workflow, durable, DURABLE_UNDER_WAY, cores=cores))
     serve = "serve:BINARY,mode={},connections={}"
     for workflow in WORKFLOWS:
         found.append(Row(f"{workflow}, HTTP, sync", workflow, serve.format("sync", 16), HTTP_UNDER_WAY))
@@ -155,6 +157,14 @@ def commit():
         raise Trouble(f"git does not tell which commit this is: {error}") from error
 
 
+def held_to(cores):
+    """What a process does before it becomes another, to be held to so many cores; nothing where it cannot be."""
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        return None
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    return lambda: os.sched_setaffinity(0, chosen)
+
+
 def run_row(row, options, done):
     """Runs one load test."""
     rate = None
@@ -172,7 +182,7 @@ def run_row(row, options, done):
         words = [options.loadtest, *words, "--json", str(result)]
         # Rows are short; whatever takes so long has gone wrong.
         ran = subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                             timeout=options.seconds + 120, check=False)
+                             timeout=options.seconds + 120, check=False, preexec_fn=held_to(row.cores))
         # With 1 it has a result, but something was wrong.
         if ran.returncode not in (0, 1) or not result.exists():
             raise Trouble(f"`{row.name}` cannot be done: {ran.stderr.strip()}")
@@ -202,7 +212,8 @@ def run(options):
         if not options.again and any(done["name"] == row.name for done in record["rows"]):
             continue
         result, found = run_row(row, options, record["rows"])
-        record["machine"] = result["machine"]
+        # A tester that is held to a core knows of no other.
+        record["machine"] = {**result["machine"], "cores": os.cpu_count()}
         kept = [done for done in record["rows"] if done["name"] != row.name]
         record["rows"] = sorted([*kept, found], key=lambda done: order.get(done["name"], len(order)))
         write(path, record)
@@ -277,7 +288,7 @@ def table(record):
         "",
         f"Recorded on {record['date']} at commit {record['commit']} on {machine(record)}; "
         f"{record['flags']['seconds']} s each, {record['flags']['cargo']}. Every output was compared with the expected one. CPU "
-        "time is that of tester and server together.",
+        "time is that of tester and engine together. With 1 or 2 cores both are held to so many; over HTTP they share all.",
     ]
     return "\n".join(lines)
 
