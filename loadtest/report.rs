@@ -261,6 +261,13 @@ impl RunReport {
             self.unsent
         );
         self.table(&mut out);
+        if is_late(&self.lateness) && matches!(self.pace, Pace::Open { .. }) {
+            let _ = writeln!(
+                out,
+                "  note: many requests were sent late, for want of a processor for the tester, or of a free connection or thread; \
+                 latency has that in it"
+            );
+        }
         let usage = &self.usage;
         let _ = writeln!(
             out,
@@ -322,6 +329,11 @@ impl Report {
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.to_string()))?;
         std::fs::write(path, json + "\n").map_err(|error| failed(error.to_string()))
     }
+}
+
+/// Whether a hundredth of the requests was sent more than a millisecond late.
+fn is_late(lateness: &Percentiles) -> bool {
+    lateness.p99_ns > 1_000_000
 }
 
 fn commit() -> Option<String> {

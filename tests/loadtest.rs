@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+#[path = "loadtest/answers.rs"]
+mod answers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -45,6 +45,8 @@ pub(crate) struct Remote {
     pub(crate) connections: usize,
     pub(crate) threads: usize,
     pub(crate) process: Option<u32>,
+    /// How long the server may take for an answer.
+    pub(crate) timeout: Nanos,
     /// Of names of executions.
     pub(crate) run: String,
     /// Executions that the server must have counted so far, and whether that is known to the one.
@@ -156,7 +158,8 @@ impl Driver<'_, '_, '_> {
                 self.poll(at, polled, now);
                 continue;
             }
-            let under_way = self.polled.len();
+            let busy = self.connections.iter().filter(|other| other.job.is_some());
+            let under_way = self.polled.len() + busy.count();
             if under_way >= POLLED_MAX || under_way >= self.work.in_flight_max {
                 return Next::At(now + LOOK);
             }
@@ -230,13 +233,17 @@ impl Driver<'_, '_, '_> {
 
     /// Takes in what has come.
     fn advance(&mut self) {
+        let now = self.work.pace.now();
         for at in 0..self.connections.len() {
             let connection = &mut self.connections[at];
             if connection.job.is_none() {
                 continue;
             }
-            let advanced = connection.lane.advance();
+            let mut advanced = connection.lane.advance();
             let is_whole = connection.lane.answer.is_whole();
+            if !is_whole && now.saturating_sub(connection.used) > self.remote.timeout {
+                advanced = Err("no answer in time".to_owned());
+            }
             match advanced {
                 Ok(_) if !is_whole => {}
                 // What is whole and closes has been taken from the lane: it was the last answer of its connection.
