@@ -171,7 +171,15 @@ impl Driver<'_, '_, '_> {
                 next @ (Next::At(_) | Next::Over) => return next,
             }
         }
-        Next::At(now + LOOK)
+        // Where a connection could not be made there may be more to send.
+        match self
+            .connections
+            .iter()
+            .any(|connection| connection.job.is_none())
+        {
+            true => Next::At(now),
+            false => Next::At(now + LOOK),
+        }
     }
 
     fn start(&mut self, at: usize, arrival: Arrival, now: Nanos) {
