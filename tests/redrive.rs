@@ -101,7 +101,22 @@ impl Site {
         site
     }
 
+    /// A server, once the one before has let go of its files.
     fn serve(&self) -> Host {
+        for name in ["catalogue.redb", "executions.redb"] {
+            let path = self
+                .directory
+                .as_ref()
+                .map(|directory| directory.join(name));
+            let Some(path) = path.filter(|path| path.exists()) else {
+                continue;
+            };
+            let mut tries = 0..6_000;
+            while redb::Database::open(&path).is_err() {
+                assert!(tries.next().is_some(), "{name} stays open");
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
         let options = ServerOptions {
             tasks: self.functions.registry(),
             data_dir: self.directory.clone(),

@@ -4,6 +4,7 @@
 //! before that sync. When nothing comes, it removes what is to be removed.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
 
 use redb::{Database, ReadableTable, Table, WriteTransaction};
@@ -69,7 +70,7 @@ pub(super) fn write_all(database: &Database, path: &str, changes: &Receiver<Chan
         };
         let result = match &broken {
             Some(error) => Err(error.clone()),
-            None => attempt().map_err(|error| error.to_string()),
+            None => guarded(attempt),
         };
         match &result {
             Ok(true) => {}
@@ -85,6 +86,14 @@ pub(super) fn write_all(database: &Database, path: &str, changes: &Receiver<Chan
                 StoreError::new(kind, refusal(path, kind, error))
             }));
         }
+    }
+}
+
+/// Does what may fail, also by a panic: who waits is told so, and does not wait for ever.
+fn guarded(attempt: impl FnOnce() -> Result<bool, redb::Error>) -> Result<bool, String> {
+    match catch_unwind(AssertUnwindSafe(attempt)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
     }
 }
 
