@@ -118,18 +118,23 @@ impl<'a> Object<'a> {
 /// Bytes that are looked at together.
 const CHUNK: usize = 8;
 
-/// A word whose lowest set bit is in the first byte of `word` (little endian) that is a quote, a backslash or a control
-/// character; 0 if there is none.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+
+/// A word whose lowest set bit is in the first byte of `word` (little endian) that is a quote or a backslash; 0 if there is
+/// none.
 const fn special(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
     let quotes = word ^ (b'"' as u64 * ONES);
     let backslashes = word ^ (b'\\' as u64 * ONES);
-    // A byte borrows only if it is found itself, so that what is above the first one may be wrong, and it never is.
+    // A byte borrows only if it is found itself: what is above the first one may be wrong, and the first one never is.
     let quotes = quotes.wrapping_sub(ONES) & !quotes;
     let backslashes = backslashes.wrapping_sub(ONES) & !backslashes;
-    let controls = word.wrapping_sub(0x20 * ONES) & !word;
-    (quotes | backslashes | controls) & HIGH
+    (quotes | backslashes) & HIGH
+}
+
+/// Not 0 if there is a control character in `word`.
+const fn controls(word: u64) -> u64 {
+    word.wrapping_sub(0x20 * ONES) & !word & HIGH
 }
 
 /// Writes a JSON string. Most of what an answer holds is JSON in strings, where every few bytes there is a quote: so the bytes
@@ -152,35 +157,34 @@ fn push_string(out: &mut Vec<u8>, text: &str) {
 /// characters. `out` has room for twice the text and a chunk.
 fn escape_into(out: &mut [u8], text: &[u8]) -> Option<usize> {
     let (mut from, mut at) = (0, 0);
+    let mut seen = 0;
     while let Some(chunk) = text[from..].first_chunk::<CHUNK>() {
-        let found = special(u64::from_le_bytes(*chunk));
-        // What follows a byte that is found is written over.
-        out[at..at + CHUNK].copy_from_slice(chunk);
-        if found == 0 {
-            from += CHUNK;
-            at += CHUNK;
+        let word = u64::from_le_bytes(*chunk);
+        seen |= controls(word);
+        let clean = special(word).trailing_zeros() / 8;
+        let out = out[at..].first_chunk_mut::<CHUNK>()?;
+        // What stands behind the last of them, as what is escaped would, begins the next chunk.
+        if clean as usize >= CHUNK - 1 {
+            *out = *chunk;
+            from += clean as usize;
+            at += clean as usize;
             continue;
         }
-        let clean = found.trailing_zeros() as usize / 8;
-        let byte = chunk[clean];
-        if byte < 0x20 {
-            return None;
-        }
-        out[at + clean] = b'\\';
-        out[at + clean + 1] = byte;
-        from += clean + 1;
-        at += clean + 2;
+        // A backslash is put in; what is pushed out is written again.
+        let before = (1_u64 << (8 * clean)) - 1;
+        let backslash = u64::from(b'\\') << (8 * clean);
+        *out = (word & before | backslash | (word & !before) << 8).to_le_bytes();
+        from += clean as usize + 1;
+        at += clean as usize + 2;
     }
     for &byte in &text[from..] {
-        if byte < 0x20 {
-            return None;
-        }
-        out[at] = b'\\';
+        seen |= u64::from(byte < 0x20);
+        *out.get_mut(at)? = b'\\';
         at += usize::from(byte == b'"' || byte == b'\\');
-        out[at] = byte;
+        *out.get_mut(at)? = byte;
         at += 1;
     }
-    Some(at)
+    (seen == 0).then_some(at)
 }
 
 /// The object that `write` writes.

@@ -114,6 +114,20 @@ impl Recovering {
         Ok(!self.ready.is_empty())
     }
 
+    /// Refuses to go on without a machine of which starts have been read already.
+    fn check(&self, machines: &[Known]) -> Result<(), Error> {
+        for start in &self.ready {
+            let arn = start.group.bound.identity.arn();
+            let is_given = machines.iter().any(|m| m.arn.as_deref() == Some(&*arn));
+            if !is_given {
+                let message =
+                    format!("recovery goes on without the machine {arn}, with which it began");
+                return Err(Error::new(ErrorKind::Journal, message));
+            }
+        }
+        Ok(())
+    }
+
     /// Starts that do not run yet, those of unknown machines among them that have not been read.
     fn left(&self) -> u64 {
         self.ready.len() as u64 + (self.recovery.unfinished() - self.read)
@@ -150,10 +164,11 @@ impl Engine {
     /// shut down meanwhile. What was recovered until then runs.
     pub fn recover(&self, machines: &[&StateMachine]) -> Result<Recovered, Error> {
         let mut recovered = Recovered::default();
-        if self.durable().is_none() {
+        let Some(durable) = self.durable() else {
             return Ok(recovered);
-        }
+        };
         let known: Vec<Known> = machines.iter().map(|machine| self.known(machine)).collect();
+        lock(&durable.recovering).check(&known)?;
         let unknown = &mut recovered.unknown;
         let mut find = |start: &UnfinishedStart<'_>| {
             let is_its = |known: &&Known| known.arn.as_deref() == Some(start.machine);
