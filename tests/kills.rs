@@ -282,6 +282,8 @@ fn no_kill_loses_an_execution_or_repeats_a_task() {
     let mut unended: BTreeSet<usize> = BTreeSet::new();
     // Tasks whose completion was told before a kill, with how often they had been done then.
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    // How many executions of each machine had not ended at a kill.
+    let mut interrupted: BTreeMap<&str, usize> = BTreeMap::new();
     let kills = kills();
     for round in 0..=kills {
         let process = site.serve();
@@ -330,6 +332,7 @@ fn no_kill_loses_an_execution_or_repeats_a_task() {
         }
         if round < kills {
             for &at in &unended {
+                *interrupted.entry(started[at].1).or_default() += 1;
                 let events = history(&mut connection, &started[at].0);
                 let done = done_by_processes(&site);
                 for key in recorded(&events) {
@@ -361,8 +364,9 @@ fn no_kill_loses_an_execution_or_repeats_a_task() {
     // Three steps of clients, two of callbacks and one in a branch for each kill.
     // A kill may come between an answer and its confirmation.
     assert!((5 * kills..=6 * kills).contains(&ledger.confirmed.len()));
+    assert_eq!(interrupted.len(), arns.len(), "{interrupted:?}");
     println!(
-        "{kills} kills, {} executions, {} tasks of clients, {} of processes; none lost, none repeated",
+        "{kills} kills in the middle of {interrupted:?}, {} executions, {} tasks of clients, {} of processes; none lost, none repeated",
         started.len(),
         ledger.confirmed.len(),
         done_by_processes(&site).len()

@@ -112,7 +112,7 @@ impl HistoryEvent<'_> {
             | Details::ActivityFailed { failure }
             | Details::ActivityTimedOut { failure } => tell_failure(failure, fields),
             Details::ExecutionRedriven { count } => {
-                fields.number(Field::RedriveCount, count.into());
+                fields.number(Field::RedriveCount, count.into())
             }
             Details::StateEntered { name, input, .. } => {
                 self.tell_input(data, input, fields);

@@ -21,7 +21,7 @@ use crate::store::{Catalogue, Machine, Revision};
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) catalogue: Catalogue,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
     /// This server's API, for its own tasks.
     pub(super) machines: Arc<LocalMachines>,
     pub(crate) ids: Arc<Ids>,

@@ -41,14 +41,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::engine::{Clock, Limits, SystemClock};
+use crate::engine::{Clock, JournalOptions, Limits, SystemClock};
 use crate::integration::{IntegrationOptions, Integrations, StateMachines};
 use crate::log::Rotation;
 use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
-use executor::{Executor, ExecutorOptions, LogTarget};
+use executor::{Executor, ExecutorOptions, ExpressOptions, LogTarget};
 
 pub use crate::store::{StoreError, StoreErrorKind};
 pub use auth::{Credentials, CredentialsError};
@@ -72,6 +72,10 @@ pub struct ServerOptions {
     pub integrations: IntegrationOptions,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Whether EXPRESS executions that nobody waits for are kept there as well.
+    pub durability: Durability,
+    /// Sizes and delays of the journal that keeps them.
+    pub journal: JournalOptions,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
     pub credentials: Option<Credentials>,
     /// What is served is served over TLS, if this is there.
@@ -109,6 +113,18 @@ pub struct ServerOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What becomes of EXPRESS executions that nobody waits for when the process ends before them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// With a [`ServerOptions::data_dir`], each is on the disk before its start is acknowledged, and runs again, from its
+    /// beginning, when the server is started next: at least once.
+    #[default]
+    Durable,
+    /// They are in memory, and lost: at most once.
+    Memory,
+}
+
 /// Where the events of log groups go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 #[non_exhaustive]
@@ -130,6 +146,12 @@ impl Default for ServerOptions {
             mocks: None,
             integrations: IntegrationOptions::default(),
             data_dir: None,
+            durability: Durability::default(),
+            journal: JournalOptions {
+                segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+                buffer_bytes: limits::JOURNAL_BUFFER_BYTES,
+                ..JournalOptions::default()
+            },
             credentials: None,
             tls: None,
             open_metrics: false,
@@ -203,6 +225,10 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             (Some(store), stored)
         }
     };
+    let express = match (options.durability, &options.data_dir) {
+        (Durability::Durable, Some(directory)) => Some(directory.join("express")),
+        (Durability::Durable, None) | (Durability::Memory, _) => None,
+    };
     let ids = Arc::new(ids::Ids::new());
     let machines = Arc::new(local::LocalMachines::new(&ids));
     let tasks = executor::TaskSource {
@@ -227,12 +253,16 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         rotation: options.log_rotation,
         express_history: options.express_history,
         store,
+        express: express.as_deref().map(|directory| ExpressOptions {
+            directory,
+            journal: options.journal,
+        }),
     })
     .map_err(StartError::Engine)?;
     executor.restore(stored).map_err(StartError::Store)?;
     Ok(app::App {
         catalogue,
-        executor,
+        executor: Arc::new(executor),
         machines,
         ids,
         clock: Arc::clone(&options.clock),

@@ -140,7 +140,12 @@ fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// The object that `write` writes.
 pub(crate) fn object(write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    object_of(256, write)
+}
+
+/// The same for an object of about so many bytes.
+pub(crate) fn object_of(bytes: usize, write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     let mut object = Object::new(&mut out);
     write(&mut object);
     object.end();

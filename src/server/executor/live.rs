@@ -370,7 +370,7 @@ fn not_kept_text(error: &StoreError) -> String {
 }
 
 /// Does what may wait for the disk, while others see to the requests of this thread, if it has any.
-fn waiting<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),

@@ -4,7 +4,7 @@ use super::super::app::App;
 use super::super::error::ApiError;
 use super::super::executor::Origin;
 use super::super::request::Fields;
-use super::super::write::object;
+use super::super::write::object_of;
 use super::Headers;
 use super::executions::Begin;
 use super::machines::wants_data;
@@ -53,6 +53,9 @@ fn billed(memory_bytes: usize, millis: u64) -> (u64, u64) {
     (steps(megabytes, STEP_MB), steps(millis, STEP_MILLIS))
 }
 
+/// Bytes of an answer beside input and output, usually.
+const OTHERS_BYTES: usize = 768;
+
 pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, ApiError> {
     let SyncStart {
         begin,
@@ -63,7 +66,10 @@ pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, A
     let ended = &finished.ended;
     let millis = ended.at.millis().saturating_sub(finished.started.millis());
     let (megabytes, billed_millis) = billed(finished.memory, millis.max(0).unsigned_abs());
-    Ok(object(|o| {
+    let output = ended.output.as_deref().map_or(0, str::len);
+    let texts = begin.input.len() + output;
+    // Every string is given room for twice its bytes while it is written; of the last of them little remains.
+    Ok(object_of(OTHERS_BYTES + 2 * texts, |o| {
         o.object("billingDetails", |o| {
             o.number("billedDurationInMilliseconds", billed_millis);
             o.number("billedMemoryUsedInMB", megabytes);
