@@ -228,6 +228,9 @@ pub(crate) struct Common {
     /// How long is waited at the end for what was sent late, and for answers.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub(crate) drain: Duration,
+    /// How long a server may take for one answer; then its connection is closed, and the request is one without an answer.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
     /// Spin for so many microseconds before a request is due: punctual, and costs a core. 200 for null and stall, else 0.
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) spin: Option<u64>,
@@ -337,6 +340,7 @@ impl Common {
             machine: self.machine.clone(),
             serve_args: self.serve_arg.clone(),
             run,
+            timeout: self.timeout,
         })
     }
 

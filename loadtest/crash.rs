@@ -14,12 +14,12 @@ use serde_json::json;
 use crate::api::{self, Said};
 use crate::args::CrashArgs;
 use crate::http::Lane;
-use crate::load::{self, Load, STOP};
+use crate::load::{self, Load, Loop, STOP};
 use crate::pacer::{Pace as _, Pacer, nanos};
 use crate::process::Server;
 use crate::recorder::Outcome;
 use crate::report::{Report, RunReport};
-use crate::schedule::{Random, Rate, Spread};
+use crate::schedule::{Random, Rate, Schedule, Spread};
 use crate::session::Session;
 use crate::target::remote::Remote;
 use crate::target::{Kind, Mode, Spec};
@@ -29,6 +29,9 @@ const EXECUTIONS_MAX: f64 = 90_000.0;
 
 /// How long an execution may take to end after the last start of the server.
 const END_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long an answer may take in this test.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the ledger shows.
 #[derive(Debug, Default, serde::Serialize)]
@@ -85,10 +88,16 @@ pub(crate) fn crash(args: &CrashArgs) -> Result<Report, String> {
         started: 0.into(),
         is_exact: false.into(),
         failed_before: 0,
+        // A connection to a process that is gone may never hear of it.
+        timeout: nanos(common.timeout.min(TIMEOUT)),
         ..*remote
     };
     let duration = Duration::from_secs_f64(seconds);
-    let pace = common.at_rate(&Rate::Constant(args.rate), Spread::Poisson, duration)?;
+    let pace = Loop::Open(Schedule::Rate {
+        segments: Rate::Constant(args.rate).segments(seconds)?.into(),
+        spread: Spread::Poisson,
+        seed: common.seed,
+    });
     let load = Load {
         warm_up: Duration::ZERO,
         ..common.load(&spec, pace, duration)

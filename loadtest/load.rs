@@ -96,9 +96,9 @@ impl<P: Pace> Work<'_, P> {
         }
     }
 
-    /// True once nothing is waited for any more.
+    /// True once nothing is waited for any more. What was sent before an interrupt is.
     pub(crate) fn is_given_up(&self, now: Nanos) -> bool {
-        now >= self.give_up || self.stop.load(Ordering::Relaxed)
+        now >= self.give_up
     }
 
     /// Requests that were due and were not sent; of very many, about as many.
@@ -215,6 +215,10 @@ impl Run {
             (all.throttled, "throttled"),
             (all.broken, "without an answer that can be read"),
             (self.unanswered(), "never answered"),
+            (
+                all.done().saturating_sub(all.sent),
+                "answered more than once",
+            ),
             (self.unsent, "due and not sent"),
         ];
         let found: Vec<String> = problems

@@ -245,6 +245,10 @@ fn ingest_some(addr: SocketAddr, ids: &AtomicU64, accepted: &Mutex<Vec<(u64, Str
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs the test says how long"
+)]
 #[test]
 fn what_is_acknowledged_runs_at_least_once_whenever_the_process_is_killed() {
     let site = Site::new("kills");

@@ -43,7 +43,8 @@ const LATENCY: Axis = Axis {
 
 fn number(value: f64) -> String {
     if value.abs() < 100.0 && value.fract().abs() > 1e-9 {
-        let text = format!("{value:.2}");
+        let decimals = if value.abs() < 0.1 { 5 } else { 2 };
+        let text = format!("{value:.decimals$}");
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
     grouped(value)
@@ -460,6 +461,10 @@ mod tests {
         assert_eq!(
             [0.0, 0.5, 2.0, 1_500.0, 25_000.0, 1.5e6].map(short),
             ["0", "0.5", "2", "1,500", "25k", "1.5M"]
+        );
+        assert_eq!(
+            [0.002, 0.25, 2.5, 99.999].map(number),
+            ["0.002", "0.25", "2.5", "100"]
         );
         assert_eq!(
             [0.0, 0.5, 0.99, 0.99999].map(percent),

@@ -31,6 +31,7 @@ struct Line<'a> {
     #[serde(default)]
     error: Option<String>,
     complete: Option<bool>,
+    line: Option<u64>,
 }
 
 struct Ingest<'i, 'r> {
@@ -38,6 +39,8 @@ struct Ingest<'i, 'r> {
     work: &'i mut Work<'r, Pacer>,
     lane: &'i mut Lane,
     under_way: VecDeque<(Arrival, Nanos)>,
+    /// Lines that were answered: their numbers begin with 1.
+    answered: u64,
     piece: Vec<u8>,
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn drive(
         work,
         lane,
         under_way: VecDeque::new(),
+        answered: 0,
         piece: Vec::new(),
     };
     let ended = ingest.all();
@@ -182,6 +186,14 @@ impl Ingest<'_, '_> {
             .under_way
             .pop_front()
             .ok_or_else(|| format!("nobody asked for: {}", shown()))?;
+        self.answered += 1;
+        if read.line != Some(self.answered) {
+            let expected = self.answered;
+            return Err(format!(
+                "line {expected} is to be answered, and this was: {}",
+                shown()
+            ));
+        }
         let output = read.output.map(RawValue::get).unwrap_or_default();
         let events = &self.remote.prepared.events;
         let error = read.error.unwrap_or_default();

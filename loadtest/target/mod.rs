@@ -19,6 +19,7 @@ use self::stall::{Null, Stalls};
 use crate::api::Api;
 use crate::events::Events;
 use crate::load::Target;
+use crate::pacer::nanos;
 use crate::process::Server;
 use crate::sign::Identity;
 
@@ -212,6 +213,8 @@ pub(crate) struct Site {
     pub(crate) serve_args: Vec<String>,
     /// For what runs need on the disk, and for names.
     pub(crate) run: String,
+    /// How long a server may take for an answer.
+    pub(crate) timeout: Duration,
 }
 
 /// Requests that are made before the first is sent.
@@ -382,6 +385,7 @@ impl Site {
             threads: self.threads,
             process: server.as_ref().map(Server::process),
             run: self.run.clone(),
+            timeout: nanos(self.timeout),
             ledger: None,
         });
         Ok(Ready {

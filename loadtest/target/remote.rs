@@ -45,6 +45,8 @@ pub(crate) struct Remote {
     pub(crate) connections: usize,
     pub(crate) threads: usize,
     pub(crate) process: Option<u32>,
+    /// How long the server may take for an answer.
+    pub(crate) timeout: Nanos,
     /// Of names of executions.
     pub(crate) run: String,
     /// Executions that the server must have counted so far, and whether that is known to the one.
@@ -169,7 +171,15 @@ impl Driver<'_, '_, '_> {
                 next @ (Next::At(_) | Next::Over) => return next,
             }
         }
-        Next::At(now + LOOK)
+        // Where a connection could not be made there may be more to send.
+        match self
+            .connections
+            .iter()
+            .any(|connection| connection.job.is_none())
+        {
+            true => Next::At(now),
+            false => Next::At(now + LOOK),
+        }
     }
 
     fn start(&mut self, at: usize, arrival: Arrival, now: Nanos) {
@@ -231,13 +241,17 @@ impl Driver<'_, '_, '_> {
 
     /// Takes in what has come.
     fn advance(&mut self) {
+        let now = self.work.pace.now();
         for at in 0..self.connections.len() {
             let connection = &mut self.connections[at];
             if connection.job.is_none() {
                 continue;
             }
-            let advanced = connection.lane.advance();
+            let mut advanced = connection.lane.advance();
             let is_whole = connection.lane.answer.is_whole();
+            if !is_whole && now.saturating_sub(connection.used) > self.remote.timeout {
+                advanced = Err("no answer in time".to_owned());
+            }
             match advanced {
                 Ok(_) if !is_whole => {}
                 // What is whole and closes has been taken from the lane: it was the last answer of its connection.

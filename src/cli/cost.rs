@@ -453,9 +453,27 @@ fn text(compared: &Comparison, sample: Option<&Billed>) -> String {
     }
     out.push_str("\nWhere AWS's bill may differ:\n");
     for note in &compared.notes {
-        let _ = writeln!(out, "- {note}");
+        wrap(&mut out, note);
     }
     out
+}
+
+/// A note in lines of a terminal's width.
+fn wrap(out: &mut String, note: &str) {
+    const COLUMNS: usize = 98;
+    let mut column = 0;
+    out.push('-');
+    for word in note.split(' ') {
+        let length = word.chars().count();
+        if column + 1 + length > COLUMNS {
+            out.push_str("\n ");
+            column = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        column += 1 + length;
+    }
+    out.push('\n');
 }
 
 fn show_bill(out: &mut String, name: &str, bill: &Bill) {

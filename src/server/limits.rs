@@ -13,9 +13,6 @@ pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Most bytes of a request's line and headers together, unless an option says otherwise.
 pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
-/// Most headers of a request.
-pub(crate) const HEADERS_MAX: usize = 100;
-
 /// How long a client may take for the headers of a request, or leave a connection idle, unless an option says otherwise.
 pub const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
 

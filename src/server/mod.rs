@@ -11,6 +11,7 @@
 //!
 //! Without credentials there is no authentication: whoever reaches the socket is served.
 
+mod aim;
 mod app;
 mod arn;
 mod auth;
@@ -38,7 +39,7 @@ mod write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Clock, JournalOptions, Limits, SystemClock};
@@ -176,6 +177,25 @@ impl Default for ServerOptions {
     }
 }
 
+impl ServerOptions {
+    /// Where EXPRESS executions are kept that nobody waits for, if they are.
+    fn express_directory(&self) -> Option<PathBuf> {
+        match self.durability {
+            Durability::Durable => self.data_dir.as_ref().map(|dir| dir.join("express")),
+            Durability::Memory => None,
+        }
+    }
+
+    /// Where logs of state machines go.
+    fn log_target(&self) -> LogTarget {
+        match (self.logs, &self.data_dir) {
+            (LogOutput::Stdout, _) => LogTarget::Stdout,
+            (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
+            (LogOutput::DataDir, None) => LogTarget::Nowhere,
+        }
+    }
+}
+
 /// Why a server could not be started.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -213,11 +233,6 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         None => None,
         Some(mocks) => mocks.machines().map_err(StartError::Tasks)?,
     };
-    let logs = match (options.logs, &options.data_dir) {
-        (LogOutput::Stdout, _) => LogTarget::Stdout,
-        (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
-        (LogOutput::DataDir, None) => LogTarget::Nowhere,
-    };
     let (store, stored) = match &options.data_dir {
         None => (None, Stored::default()),
         Some(directory) => {
@@ -225,10 +240,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             (Some(store), stored)
         }
     };
-    let express = match (options.durability, &options.data_dir) {
-        (Durability::Durable, Some(directory)) => Some(directory.join("express")),
-        (Durability::Durable, None) | (Durability::Memory, _) => None,
-    };
+    let express = options.express_directory();
     let ids = Arc::new(ids::Ids::new());
     let machines = Arc::new(local::LocalMachines::new(&ids));
     let tasks = executor::TaskSource {
@@ -249,7 +261,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             account: &options.account,
         },
         limits: options.limits,
-        logs,
+        logs: options.log_target(),
         rotation: options.log_rotation,
         express_history: options.express_history,
         store,
@@ -260,7 +272,9 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
     })
     .map_err(StartError::Engine)?;
     executor.restore(stored).map_err(StartError::Store)?;
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     Ok(app::App {
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         catalogue,
         executor: Arc::new(executor),
         machines,

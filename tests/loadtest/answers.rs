@@ -66,11 +66,15 @@ fn http(status: u16, body: &str) -> String {
 
 /// Counts of a run of a hundred requests, and what was wrong with it.
 fn run(name: &str, url: &str, drain: &str) -> Value {
+    run_with(name, url, &["--drain", drain])
+}
+
+fn run_with(name: &str, url: &str, further: &[&str]) -> Value {
     let place = Place::new(name);
     let (events, json) = (data("hello.ndjson"), place.at("report.json"));
     let target = format!("{url},connections=4");
     let arn = "arn:aws:states:us-east-1:123456789012:stateMachine:x";
-    let output = loadtest(&[
+    let arguments = [
         "run",
         "--target",
         &target,
@@ -86,11 +90,10 @@ fn run(name: &str, url: &str, drain: &str) -> Value {
         "1s",
         "--warm-up",
         "0s",
-        "--drain",
-        drain,
         "--json",
         &json,
-    ]);
+    ];
+    let output = loadtest(&[&arguments[..], further].concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     report["runs"][0].clone()
@@ -110,6 +113,14 @@ fn who_never_answers_is_told_of() {
         (&4.into(), &96.into())
     );
     assert_eq!(run["problem"], "4 never answered, 96 due and not sent");
+}
+
+#[test]
+fn who_takes_too_long_is_not_waited_for() {
+    let url = serve(|request| if request.is_post { None } else { not_found() });
+    let run = run_with("slow", &url, &["--drain", "120s", "--timeout", "50ms"]);
+    assert_eq!((&run["unanswered"], &run["unsent"]), (&0.into(), &0.into()));
+    assert_eq!(run["counts"]["broken"], 100);
 }
 
 #[test]
@@ -199,4 +210,66 @@ fn connections_may_be_closed_after_each_answer() {
         (&run["counts"]["right"], &run["counts"]["wrong"]),
         (&1.into(), &99.into())
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_ends_it_with_a_report_once_all_is_answered() {
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let (answered, tenth) = mpsc::channel();
+    let url = serve(move |request| {
+        if !request.is_post {
+            return not_found();
+        }
+        if request.number == 10 {
+            // The test may have what it wants.
+            let _ = answered.send(());
+        }
+        Some(http(200, r#"{"status":"SUCCEEDED","output":"{}"}"#))
+    });
+    let place = Place::new("interrupt");
+    let json = place.at("report.json");
+    let tester = Command::new(env!("CARGO_BIN_EXE_quickstep-loadtest"))
+        .args([
+            "run",
+            "--target",
+            &format!("{url},connections=2"),
+            "--expect",
+            "none",
+            "--json",
+            &json,
+        ])
+        .args([
+            "--machine",
+            "arn:aws:states:us-east-1:123456789012:stateMachine:x",
+            "--rate",
+            "100",
+        ])
+        .args([
+            "--events",
+            &data("hello.ndjson"),
+            "--duration",
+            "1h",
+            "--warm-up",
+            "0s",
+            "--drain",
+            "120s",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tenth.recv().unwrap();
+    let pid = Pid::from_raw(i32::try_from(tester.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let output = tester.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    let run = &report["runs"][0];
+    assert_eq!(run["was_stopped"], true);
+    assert_eq!(run["counts"]["right"], run["counts"]["sent"]);
+    assert!(text(&output).contains("interrupted"), "{}", text(&output));
 }

@@ -118,7 +118,10 @@ impl Executor {
             let _ = sender.send(result.map_err(|error| of_start(&error, TOO_MANY)));
         };
         let started = match starts.is_empty() {
-            true => Ok(acknowledge(Ok(()))),
+            true => {
+                acknowledge(Ok(()));
+                Ok(())
+            }
             false => self.engine().start_kept(&starts, at, acknowledge),
         };
         drop(starts);

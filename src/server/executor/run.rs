@@ -98,34 +98,40 @@ pub(crate) struct ActivityTask {
     pub(crate) input: String,
 }
 
+/// The engine on whose workers what waits goes on.
+fn engine_of(options: &ExecutorOptions<'_>) -> Result<Engine, engine::Error> {
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let builder = Engine::builder();
+    let (builder, seats) = match &options.store {
+        None => (builder, threads),
+        // These wait for the disk now and then, and several that wait share one write.
+        Some(_) => {
+            let (most, many) = WAITING_FACTORS;
+            let waiting = (threads * most).min(WAITING_MIN).max(threads * many);
+            (builder.workers(waiting), waiting)
+        }
+    };
+    let builder = match &options.express {
+        None => builder,
+        Some(express) => builder
+            .durability(DurabilityMode::Durable(express.directory.join("journal")))
+            .journal_options(express.journal),
+    };
+    let engine = builder
+        .clock(Arc::clone(&options.clock))
+        .limits(options.limits)
+        .seed(options.ids.seed())
+        .seats(seats)
+        .build()?;
+    engine.launch()?;
+    Ok(engine)
+}
+
 impl Executor {
     /// Must be called on a tokio runtime: its threads begin executions.
     pub(crate) fn new(options: ExecutorOptions<'_>) -> Result<Executor, engine::Error> {
+        let engine = engine_of(&options)?;
         let ids = options.ids;
-        let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        let builder = Engine::builder();
-        let (builder, seats) = match &options.store {
-            None => (builder, threads),
-            // These wait for the disk now and then, and several that wait share one write.
-            Some(_) => {
-                let (most, many) = WAITING_FACTORS;
-                let waiting = (threads * most).min(WAITING_MIN).max(threads * many);
-                (builder.workers(waiting), waiting)
-            }
-        };
-        let builder = match &options.express {
-            None => builder,
-            Some(express) => builder
-                .durability(DurabilityMode::Durable(express.directory.join("journal")))
-                .journal_options(express.journal),
-        };
-        let engine = builder
-            .clock(Arc::clone(&options.clock))
-            .limits(options.limits)
-            .seed(ids.seed())
-            .seats(seats)
-            .build()?;
-        engine.launch()?;
         let express = options.express.map(|express| {
             let opened = Express::open(express.directory, engine.found_unfinished());
             opened.map_err(|error| engine::Error::new(ErrorKind::Journal, error.to_string()))

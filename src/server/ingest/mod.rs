@@ -27,11 +27,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::lines::{Line, Lines};
+use super::aim::Aim;
 use super::app::{App, Target};
 use super::auth::Payload;
 use super::connection::Busy;
 use super::error::ApiError;
-use super::executor::{Begun, Deployed, Finished, Kept, Origin, StartRequest, Started};
+use super::executor::{Begun, Finished, Kept, StartRequest, Started};
 use super::metrics::LineOutcome;
 use super::write::{Object, object};
 use crate::interp::Status;
@@ -549,9 +550,9 @@ impl Ingest {
     }
 
     fn start_kept(&self, gathered: &[(u64, String)]) -> Gathered {
-        let aims: Vec<Result<(Aim, String), ApiError>> = gathered
+        let aims: Vec<Result<(Arc<Aim>, String), ApiError>> = gathered
             .iter()
-            .map(|_| Ok((Aim::find(&self.app, &self.arn)?, self.app.ids.uuid())))
+            .map(|_| Ok((self.app.aim(&self.arn)?, self.app.ids.uuid())))
             .collect();
         let trace = self.trace.as_deref();
         let requests: Vec<StartRequest<'_>> = gathered
@@ -559,7 +560,7 @@ impl Ingest {
             .zip(&aims)
             .filter_map(|((_, input), aim)| {
                 let (aim, name) = aim.as_ref().ok()?;
-                Some(aim.request(trace, name, input))
+                Some(request(aim, trace, name, input))
             })
             .collect();
         let started = self.app.executor.start_kept(&requests);
@@ -585,8 +586,8 @@ impl Ingest {
     /// Starts an execution that nobody waits for.
     fn start(&self, input: &str) -> Result<Begun, ApiError> {
         let name = self.app.ids.uuid();
-        let target = Aim::find(&self.app, &self.arn)?;
-        let request = target.request(self.trace.as_deref(), &name, input);
+        let target = self.app.aim(&self.arn)?;
+        let request = request(&target, self.trace.as_deref(), &name, input);
         self.app.executor.begin(request)
     }
 
@@ -730,34 +731,19 @@ fn text(line: Line) -> Result<String, ApiError> {
     }
 }
 
-/// What an execution is of. It is looked up for each line: the machine may be changed, or the ARN that of an alias of two
-/// versions.
-struct Aim {
-    origin: Origin,
-    deployed: Arc<Deployed>,
-}
-
-impl Aim {
-    fn find(app: &App, arn: &str) -> Result<Aim, ApiError> {
-        let origin = app.origin(Target::parse(arn)?)?;
-        let deployed = app.executor.deploy(app.key(&origin, None))?;
-        Ok(Aim { origin, deployed })
-    }
-
-    /// What the executor is asked for.
-    fn request<'r>(
-        &'r self,
-        trace: Option<&'r str>,
-        name: &'r str,
-        input: &'r str,
-    ) -> StartRequest<'r> {
-        StartRequest {
-            origin: &self.origin,
-            deployed: Arc::clone(&self.deployed),
-            name,
-            input,
-            trace_header: trace,
-        }
+/// What the executor is asked for.
+fn request<'r>(
+    aim: &'r Aim,
+    trace: Option<&'r str>,
+    name: &'r str,
+    input: &'r str,
+) -> StartRequest<'r> {
+    StartRequest {
+        origin: &aim.origin,
+        deployed: Arc::clone(&aim.deployed),
+        name,
+        input,
+        trace_header: trace,
     }
 }
 
@@ -767,9 +753,9 @@ async fn run_to_end(
     trace: Option<&str>,
     input: &str,
 ) -> Result<Finished, ApiError> {
-    let (name, aim) = (app.ids.uuid(), Aim::find(app, arn)?);
+    let (name, aim) = (app.ids.uuid(), app.aim(arn)?);
     app.executor
-        .run_sync(aim.request(trace, &name, input))
+        .run_sync(request(&aim, trace, &name, input))
         .await
 }
 
