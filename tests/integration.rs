@@ -14,6 +14,8 @@ mod pattern;
 
 #[path = "integration/endpoint.rs"]
 mod endpoint;
+#[path = "integration/flags.rs"]
+mod flags;
 #[path = "integration/http.rs"]
 mod http;
 #[path = "integration/recorded.rs"]

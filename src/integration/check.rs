@@ -79,7 +79,7 @@ mod tests {
         let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(shown.len(), 2, "{shown:?}");
         assert!(
-            shown[0].contains("/States/M/ItemProcessor/States/B/Resource (4:46)"),
+            shown[0].contains("/States/M/ItemProcessor/States/B/Resource (4:50)"),
             "{}",
             shown[0]
         );

@@ -157,10 +157,27 @@ impl Caller {
                     error.message()
                 ),
             ),
+            ErrorKind::Credentials => Failure::new(
+                format!("{}.SdkClientException", self.error_prefix(error)),
+                format!(
+                    "{}; without them, --endpoint URL gives an address to call, and --tasks FILE answers",
+                    error.message()
+                ),
+            ),
             _ => match self.style {
                 Style::Sdk => Failure::new(error.name(), sdk_cause(error)),
                 Style::Optimised(optimised) => of_optimised(optimised, error),
             },
+        }
+    }
+}
+
+impl Caller {
+    /// What names of a service's errors begin with.
+    fn error_prefix<'e>(&self, error: &'e Error) -> &'e str {
+        match self.style {
+            Style::Sdk => error.service(),
+            Style::Optimised(optimised) => optimised.errors,
         }
     }
 }
