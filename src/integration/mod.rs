@@ -86,6 +86,16 @@ impl IntegrationOptions {
     }
 }
 
+impl IntegrationOptions {
+    /// The client of CloudWatch Logs, if that was given an address.
+    pub(crate) fn logs(&self) -> Option<aws::Client> {
+        let client = &self.services.as_ref()?.client;
+        client
+            .has_endpoint("cloudwatchlogs")
+            .then(|| client.clone())
+    }
+}
+
 /// Why an endpoint is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndpointError(String);

@@ -225,6 +225,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         limits: options.limits,
         logs,
         rotation: options.log_rotation,
+        cloudwatch: options.integrations.logs(),
         express_history: options.express_history,
         store,
     })
