@@ -219,6 +219,31 @@ impl Api {
     }
 }
 
+/// Executions of the machine, as a server has counted them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) started: u64,
+    pub(crate) finished: u64,
+    pub(crate) succeeded: u64,
+}
+
+impl Api {
+    /// What the server has counted, if it is one that does.
+    pub(crate) fn counted(&self) -> Option<Counted> {
+        let metrics = self.metrics()?;
+        let machine = ("state_machine", &*self.machine_name);
+        let count = |name, labels: &[(&str, &str)]| sum(&metrics, name, labels) as u64;
+        Some(Counted {
+            started: count("quickstep_executions_started_total", &[machine]),
+            finished: count("quickstep_executions_finished_total", &[machine]),
+            succeeded: count(
+                "quickstep_executions_finished_total",
+                &[machine, ("status", "SUCCEEDED")],
+            ),
+        })
+    }
+}
+
 /// The sum of a counter's samples that have all of these labels.
 pub(crate) fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     metrics

@@ -138,10 +138,10 @@ pub(crate) struct SoakArgs {
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub(crate) duration: Duration,
     /// The share of what it can do, in per cent; found by a closed loop that comes first.
-    #[arg(long, default_value_t = 70.0)]
+    #[arg(long, default_value = "70", value_parser = constant)]
     pub(crate) share: f64,
     /// A rate instead of a share.
-    #[arg(long)]
+    #[arg(long, value_parser = constant)]
     pub(crate) rate: Option<f64>,
     /// Requests under way in the closed loop that comes first.
     #[arg(long, default_value_t = 64)]
@@ -171,7 +171,7 @@ pub(crate) struct CrashArgs {
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub(crate) every: Duration,
     /// STANDARD executions started a second.
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value = "200", value_parser = constant)]
     pub(crate) rate: f64,
     /// Connections.
     #[arg(long, default_value_t = 8)]
@@ -427,6 +427,14 @@ impl PaceArgs {
     }
 }
 
+/// Reads a number above zero.
+fn constant(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(Rate::Constant(rate)) if rate > 0.0 => Ok(rate),
+        _ => Err(format!("`{text}`: a number above 0 is wanted")),
+    }
+}
+
 /// Reads `10s`, `500ms`, `2m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -463,9 +471,13 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read() {
+    fn durations_and_rates_are_read() {
         assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
         assert_eq!(duration("1.5h").unwrap(), Duration::from_secs(5400));
+        assert_eq!(constant("2.5").unwrap(), 2.5);
+        for wrong in ["", "0", "-1", "inf", "nan", "1..2"] {
+            assert!(constant(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "x", "-1s", "1d", "1e9s", "nans"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -30,9 +30,10 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<Report, String> {
             let load = common.load(spec, pace.clone(), turn);
             let label = format!("{}, turn {}", spec.text, round + 1);
             let run = session.run_silently(&label, &*ready.target, &load)?;
+            let check = ready.target.check(&run.all());
             session
                 .report
-                .add(RunReport::new(&label, &spec.text, &load, &run, Ok(None)));
+                .add(RunReport::new(&label, &spec.text, &load, &run, check));
             runs[which].push(run);
         }
         if STOP.load(std::sync::atomic::Ordering::Relaxed) {

@@ -82,6 +82,9 @@ pub(crate) fn crash(args: &CrashArgs) -> Result<Report, String> {
         run: remote.run.clone(),
         ledger: Some(Mutex::default()),
         process: None,
+        started: 0.into(),
+        is_exact: false.into(),
+        failed_before: 0,
         ..*remote
     };
     let duration = Duration::from_secs_f64(seconds);

@@ -1,6 +1,5 @@
 //! One run of a load against a target: threads that send what is due, and a watcher that merges what they record.
 
-use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,8 +47,13 @@ pub(crate) struct Work<'r, P> {
 
 #[derive(Debug)]
 enum Source {
-    Open(Peekable<Arrivals>),
-    Closed { next: u64, step: u64, until: Nanos },
+    /// With the arrival that was looked at and not taken.
+    Open(Box<Arrivals>, Option<Arrival>),
+    Closed {
+        next: u64,
+        step: u64,
+        until: Nanos,
+    },
 }
 
 /// What a thread is to do next.
@@ -67,11 +71,19 @@ impl<P: Pace> Work<'_, P> {
             return Next::Over;
         }
         match &mut self.source {
-            Source::Open(arrivals) => match arrivals.peek() {
-                None => Next::Over,
-                Some(arrival) if arrival.intended > now => Next::At(arrival.intended),
-                Some(_) => arrivals.next().map_or(Next::Over, Next::Due),
-            },
+            Source::Open(arrivals, peeked) => {
+                if peeked.is_none() {
+                    *peeked = arrivals.next();
+                }
+                match *peeked {
+                    None => Next::Over,
+                    Some(arrival) if arrival.intended > now => Next::At(arrival.intended),
+                    Some(arrival) => {
+                        *peeked = None;
+                        Next::Due(arrival)
+                    }
+                }
+            }
             Source::Closed { until, .. } if now >= *until => Next::Over,
             Source::Closed { next, step, .. } => {
                 let index = *next;
@@ -89,14 +101,23 @@ impl<P: Pace> Work<'_, P> {
         now >= self.give_up || self.stop.load(Ordering::Relaxed)
     }
 
-    /// Requests that were due and were not sent.
+    /// Requests that were due and were not sent; of very many, about as many.
     fn unsent(self) -> u64 {
         match self.source {
-            Source::Open(arrivals) if !self.stop.load(Ordering::Relaxed) => arrivals.count() as u64,
-            Source::Open(_) | Source::Closed { .. } => 0,
+            Source::Open(arrivals, peeked) if !self.stop.load(Ordering::Relaxed) => {
+                let left = match arrivals.left() {
+                    left if left > COUNTED_MAX => left as u64,
+                    _ => arrivals.count() as u64,
+                };
+                left + u64::from(peeked.is_some())
+            }
+            Source::Open(..) | Source::Closed { .. } => 0,
         }
     }
 }
+
+/// Most unsent requests that are gone through to be counted.
+const COUNTED_MAX: f64 = 1e8;
 
 /// Sends with a call that answers before it returns.
 pub(crate) fn blocking<P: Pace>(
@@ -252,7 +273,7 @@ pub(crate) fn run(
         shard: Arc::clone(&shards[thread]),
         source: match &load.pace {
             Loop::Open(schedule) => {
-                Source::Open(schedule.arrivals(thread, load.threads).peekable())
+                Source::Open(Box::new(schedule.arrivals(thread, load.threads)), None)
             }
             Loop::Closed { .. } => Source::Closed {
                 next: thread as u64,
@@ -303,7 +324,8 @@ struct Watch<'r> {
     first: Usage,
     last: Usage,
     total: Slice,
-    spare: Vec<Box<Slice>>,
+    /// What shards are given in place of what they had: an empty one, which goes round.
+    spare: Option<Box<Slice>>,
     merged: Slice,
     rows: Vec<Row>,
     from: Nanos,
@@ -326,7 +348,7 @@ impl<'r> Watch<'r> {
             last: usage,
             sampler,
             total: Slice::new(),
-            spare: shards.iter().map(|_| Box::new(Slice::new())).collect(),
+            spare: None,
             merged: Slice::new(),
             rows: Vec::new(),
             from: nanos(load.warm_up),
@@ -363,11 +385,11 @@ impl<'r> Watch<'r> {
     fn interval(&mut self, watcher: &mut dyn Watcher) {
         self.merged.clear();
         for shard in self.shards {
-            let empty = self.spare.pop().unwrap_or_else(|| Box::new(Slice::new()));
+            let empty = self.spare.take().unwrap_or_else(|| Box::new(Slice::new()));
             let mut taken = shard.take(empty);
             self.merged.add(&taken);
             taken.clear();
-            self.spare.push(taken);
+            self.spare = Some(taken);
         }
         self.total.add(&self.merged);
         let now = self.pacer.now();
@@ -428,7 +450,7 @@ mod tests {
         let mut work = Work {
             pace: Imagined::default(),
             shard: Arc::clone(&shard),
-            source: Source::Open(schedule.arrivals(0, 1).peekable()),
+            source: Source::Open(Box::new(schedule.arrivals(0, 1)), None),
             give_up: Nanos::MAX,
             stop: &stop,
             in_flight_max: usize::MAX,
@@ -455,7 +477,7 @@ mod tests {
         let mut work = Work {
             pace: Imagined::default(),
             shard: Arc::clone(&shard),
-            source: Source::Open(schedule.arrivals(0, 1).peekable()),
+            source: Source::Open(Box::new(schedule.arrivals(0, 1)), None),
             give_up: 4_500_000_000,
             stop: &stop,
             in_flight_max: usize::MAX,

@@ -14,7 +14,7 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     child: Option<Child>,
     /// The address that it has been given; it keeps it when it is started again.
-    addr: Option<String>,
+    url: String,
 }
 
 impl Server {
@@ -31,7 +31,7 @@ impl Server {
             binary: binary.to_owned(),
             arguments,
             child: None,
-            addr: None,
+            url: String::new(),
         })
     }
 
@@ -41,7 +41,10 @@ impl Server {
     ///
     /// If it does not say that it listens.
     pub(crate) fn start(&mut self) -> Result<String, String> {
-        let addr = self.addr.as_deref().unwrap_or("127.0.0.1:0");
+        let addr = self
+            .url
+            .split_once("://")
+            .map_or("127.0.0.1:0", |(_, addr)| addr);
         let mut child = Command::new(&self.binary)
             .args(["serve", "--addr", addr])
             .args(&self.arguments)
@@ -60,13 +63,13 @@ impl Server {
                 .read_line(&mut line)
                 .map_err(|error| error.to_string())?;
             said.push_str(&line);
-            if let Some(addr) = line
-                .split("http://")
-                .nth(1)
-                .and_then(|rest| rest.split([' ', '\n']).next())
+            let url = line
+                .find("http")
+                .and_then(|at| line[at..].split([' ', '\n']).next());
+            if let Some(url) = url
                 && line.starts_with("quickstep ")
             {
-                self.addr = Some(addr.to_owned());
+                url.clone_into(&mut self.url);
                 break;
             }
             if read == 0 || said.len() > 64 * 1024 {
@@ -82,12 +85,7 @@ impl Server {
             let mut buffer = [0; 4096];
             while rest.read(&mut buffer).is_ok_and(|read| read > 0) {}
         });
-        Ok(self.url())
-    }
-
-    /// Its address.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr.as_deref().unwrap_or_default())
+        Ok(self.url.clone())
     }
 
     /// Its number, as the system has it.

@@ -200,6 +200,32 @@ impl RunReport {
         }
     }
 
+    /// The percentiles, for people.
+    fn table(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "  {:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "", "p50", "p90", "p99", "p99.9", "max"
+        );
+        let is_open = matches!(self.pace, Pace::Open { .. });
+        let rows = [
+            ("latency, from when due", &self.latency, is_open),
+            ("naive, from when sent", &self.naive, true),
+            ("sent late by", &self.lateness, is_open),
+        ];
+        for (name, times, _) in rows.iter().filter(|(_, _, is_shown)| *is_shown) {
+            let _ = writeln!(
+                out,
+                "  {name:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                time(times.p50_ns),
+                time(times.p90_ns),
+                time(times.p99_ns),
+                time(times.p999_ns),
+                time(times.max_ns)
+            );
+        }
+    }
+
     /// For people.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
@@ -234,26 +260,12 @@ impl RunReport {
             self.unanswered,
             self.unsent
         );
-        let _ = writeln!(
-            out,
-            "  {:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            "", "p50", "p90", "p99", "p99.9", "max"
-        );
-        let is_open = matches!(self.pace, Pace::Open { .. });
-        let rows = [
-            ("latency, from when due", &self.latency, is_open),
-            ("naive, from when sent", &self.naive, true),
-            ("sent late by", &self.lateness, is_open),
-        ];
-        for (name, times, _) in rows.iter().filter(|(_, _, is_shown)| *is_shown) {
+        self.table(&mut out);
+        if is_late(&self.lateness) && matches!(self.pace, Pace::Open { .. }) {
             let _ = writeln!(
                 out,
-                "  {name:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
-                time(times.p50_ns),
-                time(times.p90_ns),
-                time(times.p99_ns),
-                time(times.p999_ns),
-                time(times.max_ns)
+                "  note: many requests were sent late, for want of a processor for the tester, or of a free connection or thread; \
+                 latency has that in it"
             );
         }
         let usage = &self.usage;
@@ -317,6 +329,11 @@ impl Report {
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.to_string()))?;
         std::fs::write(path, json + "\n").map_err(|error| failed(error.to_string()))
     }
+}
+
+/// Whether a hundredth of the requests was sent more than a millisecond late.
+fn is_late(lateness: &Percentiles) -> bool {
+    lateness.p99_ns > 1_000_000
 }
 
 fn commit() -> Option<String> {

@@ -228,6 +228,11 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
+    /// About how many are left.
+    pub(crate) fn left(&self) -> f64 {
+        (self.schedule.expected() - self.index as f64).max(0.0) / self.threads as f64
+    }
+
     fn any(&mut self) -> Option<Arrival> {
         let index = self.index;
         let intended = match &self.schedule {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::SweepArgs;
 use crate::load::{Loop, Run, STOP};
-use crate::report::{Report, grouped, time};
+use crate::report::{Report, RunReport, grouped, time};
 use crate::schedule::Rate;
 use crate::session::Session;
 
@@ -48,13 +48,15 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Report, String> {
         let label = format!("{share} %: {} a second", grouped(rate.round()));
         let run = session.run_silently(&label, &*ready.target, &load)?;
         let is_sustained = is_sustained(&run, rate, args.p99_max);
-        session.report.runs.push(crate::report::RunReport::new(
-            &label,
-            &args.target.text,
-            &load,
-            &run,
-            Ok(None),
-        ));
+        let check = ready.target.check(&run.all());
+        if let Err(problem) = &check {
+            session
+                .report
+                .problem
+                .get_or_insert(format!("{label}: {problem}"));
+        }
+        let told = RunReport::new(&label, &args.target.text, &load, &run, check);
+        session.report.runs.push(told);
         // That a rate is too high is a result; a wrong output is a failure at any rate.
         let all = run.all();
         if all.wrong + all.failed > 0 {

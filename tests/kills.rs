@@ -264,132 +264,168 @@ fn recorded(events: &[Value]) -> BTreeSet<String> {
     recorded
 }
 
-#[test]
-fn no_kill_loses_an_execution_or_repeats_a_task() {
-    let site = Site::new("all-states");
-    let ledger_file = site.directory.join("ledger");
-    // A whole line at a time, in one write.
-    let script = format!(
-        "while read -r request; do key=${{request##*\\\"key\\\":\\\"}}; key=${{key%%\\\"*}}; echo \"$key\" >> {}; echo '{{\"result\": 1}}'; done",
-        ledger_file.display()
-    );
-    let site =
-        site.with_tasks(&json!({"tasks": {"arn:aws:lambda:*": {"exec": ["sh", "-c", script]}}}));
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let mut activity_arn = Value::Null;
-    let mut arns: Vec<(&'static str, Value, Value)> = Vec::new();
-    let mut started: Vec<(Value, &'static str, Value)> = Vec::new();
-    let mut unended: BTreeSet<usize> = BTreeSet::new();
-    // Tasks whose completion was told before a kill, with how often they had been done then.
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    let kills = kills();
-    for round in 0..=kills {
-        let process = site.serve();
-        let mut connection = process.connect();
-        if round == 0 {
-            activity_arn =
-                ok(connection.call("CreateActivity", &json!({"name": "a"})))["activityArn"].clone();
-            for (name, definition, output) in machines(&activity_arn) {
-                arns.push((name, create(&mut connection, name, &definition), output));
-            }
+/// An execution: its ARN, its machine, and the output that it is to have.
+type Started = (Value, &'static str, Value);
+
+/// What goes on over all kills.
+struct Endurance {
+    site: Site,
+    ledger: Arc<Mutex<Ledger>>,
+    activity: Value,
+    machines: Vec<Started>,
+    started: Vec<Started>,
+    unended: BTreeSet<usize>,
+    /// Tasks whose completion was told before a kill, with how often they had been done then.
+    told: BTreeMap<String, usize>,
+    /// How many executions of each machine had not ended at a kill.
+    interrupted: BTreeMap<&'static str, usize>,
+}
+
+impl Endurance {
+    fn new() -> Endurance {
+        let site = Site::new("all-states");
+        // A whole line at a time, in one write; and then there is time to be killed in.
+        let script = format!(
+            "while read -r request; do key=${{request##*\\\"key\\\":\\\"}}; key=${{key%%\\\"*}}; echo \"$key\" >> {}; \
+             sleep 0.03; echo '{{\"result\": 1}}'; done",
+            site.directory.join("ledger").display()
+        );
+        let tasks = json!({"tasks": {"arn:aws:lambda:*": {"exec": ["sh", "-c", script]}}});
+        Endurance {
+            site: site.with_tasks(&tasks),
+            ledger: Arc::default(),
+            activity: Value::Null,
+            machines: Vec::new(),
+            started: Vec::new(),
+            unended: BTreeSet::new(),
+            told: BTreeMap::new(),
+            interrupted: BTreeMap::new(),
         }
-        let (arn, confirmed, addr) = (activity_arn.clone(), Arc::clone(&ledger), process.addr);
-        let clients = std::thread::spawn(move || worker(addr, &arn, &confirmed));
-        for (name, machine, output) in arns.iter().filter(|_| round < kills) {
+    }
+
+    fn prepare(&mut self, connection: &mut Connection) {
+        let activity = ok(connection.call("CreateActivity", &json!({"name": "a"})));
+        self.activity = activity["activityArn"].clone();
+        for (name, definition, output) in machines(&self.activity) {
+            let machine = create(connection, name, &definition);
+            self.machines.push((machine, name, output));
+        }
+    }
+
+    fn start(&mut self, connection: &mut Connection, round: usize) {
+        for (machine, name, output) in &self.machines {
             let input = json!({"n": 1, "items": [1, 2, 3, 4]}).to_string();
             let params = json!({"stateMachineArn": machine, "name": format!("{name}-{round}"), "input": input});
-            let execution = ok(connection.call("StartExecution", &params))["executionArn"].clone();
-            unended.insert(started.len());
-            started.push((execution, name, output.clone()));
+            let started = ok(connection.call("StartExecution", &params));
+            self.unended.insert(self.started.len());
+            self.started
+                .push((started["executionArn"].clone(), name, output.clone()));
         }
-        // Each kill comes at another moment. What was told until then must not happen again.
-        let turns = if round == kills {
-            usize::MAX
-        } else {
-            1 + round % 7
-        };
+    }
+
+    /// Does the callbacks' tasks, until all have ended, or for some turns.
+    fn attend(&mut self, connection: &mut Connection, round: usize, turns: usize) {
         for turn in 0..turns {
-            let mut ended = Vec::new();
-            for &at in &unended {
+            let (started, ledger) = (&self.started, &self.ledger);
+            self.unended.retain(|&at| {
                 let (execution, name, _) = &started[at];
                 if *name == "callbacks" {
-                    answer_callbacks(&mut connection, execution, &ledger).unwrap();
+                    answer_callbacks(connection, execution, ledger).unwrap();
                 }
-                let described =
-                    ok(connection.call("DescribeExecution", &json!({"executionArn": execution})));
-                if described["status"] != "RUNNING" {
-                    ended.push(at);
-                }
+                let params = json!({"executionArn": execution});
+                ok(connection.call("DescribeExecution", &params))["status"] == "RUNNING"
+            });
+            if self.unended.is_empty() {
+                return;
             }
-            unended.retain(|at| !ended.contains(at));
-            if unended.is_empty() {
-                break;
-            }
-            assert!(turn < 20_000, "some never end: {unended:?}");
-            std::thread::park_timeout(Duration::from_millis(3 + (round as u64 * 37) % 60));
+            assert!(turn < 20_000, "some never end: {:?}", self.unended);
+            let millis = 3 + (round as u64 * 37) % 60;
+            std::thread::park_timeout(Duration::from_millis(millis));
         }
-        if round < kills {
-            for &at in &unended {
-                let events = history(&mut connection, &started[at].0);
-                let done = done_by_processes(&site);
-                for key in recorded(&events) {
-                    told.entry(key.clone()).or_insert_with(|| done[&key]);
-                }
+    }
+
+    /// Takes note of what was told: none of it must happen again.
+    fn note(&mut self, connection: &mut Connection) {
+        for &at in &self.unended {
+            let (execution, name, _) = &self.started[at];
+            *self.interrupted.entry(name).or_default() += 1;
+            let events = history(connection, execution);
+            let done = done_by_processes(&self.site);
+            for key in recorded(&events) {
+                self.told.entry(key.clone()).or_insert_with(|| done[&key]);
             }
-            process.kill();
-            clients.join().unwrap();
-            continue;
         }
-        check(&mut connection, &site, &started, &told);
-        let names: Vec<&str> = arns.iter().map(|it| it.0).collect();
+    }
+
+    fn check(&self, connection: &mut Connection, kills: usize) {
+        for (execution, name, output) in &self.started {
+            let ended = await_end(connection, execution);
+            assert_eq!(ended["status"], "SUCCEEDED", "{name}: {ended}");
+            let found: Value = serde_json::from_str(ended["output"].as_str().unwrap()).unwrap();
+            assert_eq!(&found, output, "{execution}");
+        }
+        let done = done_by_processes(&self.site);
+        for (key, times) in &self.told {
+            assert_eq!(
+                done.get(key),
+                Some(times),
+                "{key} was done again though it was recorded"
+            );
+        }
+        assert!(
+            !self.told.is_empty(),
+            "no completion was seen before a kill"
+        );
+        // Handlers: 3 a machine; parallel: 3; map: 5.
+        assert_eq!(done.len(), 11 * kills);
         let listed = ok(connection.call("ListStateMachines", &json!({})));
         let listed = listed["stateMachines"].as_array().unwrap().iter();
-        let mut listed: Vec<&str> = listed.map(|it| it["name"].as_str().unwrap()).collect();
-        let mut expected = names.clone();
-        listed.sort_unstable();
-        expected.sort_unstable();
+        let listed: BTreeSet<&str> = listed.map(|it| it["name"].as_str().unwrap()).collect();
+        let expected: BTreeSet<&str> = self.machines.iter().map(|it| it.1).collect();
         assert_eq!(listed, expected, "the catalogue is whole");
+    }
+}
+
+#[test]
+fn no_kill_loses_an_execution_or_repeats_a_task() {
+    let mut endurance = Endurance::new();
+    let kills = kills();
+    for round in 0..=kills {
+        let process = endurance.site.serve();
+        let mut connection = process.connect();
+        if round == 0 {
+            endurance.prepare(&mut connection);
+        }
+        let (activity, ledger) = (endurance.activity.clone(), Arc::clone(&endurance.ledger));
+        let addr = process.addr;
+        let clients = std::thread::spawn(move || worker(addr, &activity, &ledger));
+        if round < kills {
+            endurance.start(&mut connection, round);
+            // Each kill comes at another moment.
+            endurance.attend(&mut connection, round, 1 + round % 7);
+            endurance.note(&mut connection);
+        } else {
+            endurance.attend(&mut connection, round, usize::MAX);
+            endurance.check(&mut connection, kills);
+        }
         process.kill();
         clients.join().unwrap();
     }
-    let ledger = ledger.lock().unwrap();
+    let ledger = endurance.ledger.lock().unwrap();
     assert!(
         ledger.repeated.is_empty(),
         "done again: {:?}",
         ledger.repeated
     );
-    // Three steps of clients, two of callbacks and one in a branch for each kill.
-    // A kill may come between an answer and its confirmation.
+    // Three steps of clients, two of callbacks and one in a branch for each start. A kill may come between an answer and
+    // its confirmation.
     assert!((5 * kills..=6 * kills).contains(&ledger.confirmed.len()));
-    println!(
-        "{kills} kills, {} executions, {} tasks of clients, {} of processes; none lost, none repeated",
-        started.len(),
+    assert!(endurance.interrupted.values().sum::<usize>() >= kills);
+    eprintln!(
+        "{kills} kills in the middle of {:?}; {} executions, {} tasks of clients, {} of processes: none lost, none repeated",
+        endurance.interrupted,
+        endurance.started.len(),
         ledger.confirmed.len(),
-        done_by_processes(&site).len()
+        done_by_processes(&endurance.site).len()
     );
-}
-
-fn check(
-    connection: &mut Connection,
-    site: &Site,
-    started: &[(Value, &'static str, Value)],
-    told: &BTreeMap<String, usize>,
-) {
-    for (execution, name, output) in started {
-        let ended = await_end(connection, execution);
-        assert_eq!(ended["status"], "SUCCEEDED", "{name}: {ended}");
-        let found: Value = serde_json::from_str(ended["output"].as_str().unwrap()).unwrap();
-        assert_eq!(&found, output, "{execution}");
-    }
-    let done = done_by_processes(site);
-    for (key, times) in told {
-        assert_eq!(
-            done.get(key),
-            Some(times),
-            "{key} was done again though it was recorded"
-        );
-    }
-    assert!(!told.is_empty(), "no completion was seen before a kill");
-    // Handlers: 3 a machine; parallel: 3; map: 5.
-    assert_eq!(done.len(), 11 * started.len() / 7);
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use client::{Connection, Host};
 use proptest::prelude::*;
-use quickstep::server::{Server, ServerOptions, StartError, StoreErrorKind, limits};
+use quickstep::server::{Durability, Server, ServerOptions, StartError, StoreErrorKind, limits};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/any";
@@ -470,8 +470,10 @@ fn refused(directory: &std::path::Path) -> StoreErrorKind {
 fn damaged_stores_are_refused() {
     let directory = std::env::temp_dir().join(format!("quickstep-store-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
+    // Sixty-four journals would take their time.
     let options = || ServerOptions {
         data_dir: Some(directory.clone()),
+        durability: Durability::Memory,
         ..ServerOptions::default()
     };
     let before;

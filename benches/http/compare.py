@@ -7,7 +7,8 @@ Builds both in release mode; needs wrk (Debian: wrk) and two cores: the server h
 event of benches/data/order.ndjson is sent once, and its output held against order.ref.ndjson. Then StartSyncExecution,
 StartExecution and the bare server, which reads the same bodies and answers as many bytes, have their rounds in turn;
 then lines are ingested, with both cores for all. After each round the server's own counters have to tell of as many
-executions as there were answers. The medians of the rounds' ratios are what counts.
+executions as there were answers. The medians of the rounds' ratios are what counts: of answers a second, and of the
+processor's time for each answer, which tells the same where other programs want the cores as well.
 """
 
 import http.client
@@ -114,6 +115,20 @@ def wrk(addr, script, arguments, seconds, core, connections):
     return requests, requests / micros * 1e6, median, late
 
 
+def processor_seconds(process):
+    """What a server has had of the cores, in user mode and in the kernel."""
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(process, *arguments):
+    """What wrk says, and microseconds of the processor for each answer."""
+    before = processor_seconds(process)
+    answered, rate, median, late = wrk(*arguments)
+    return answered, rate, median, late, (processor_seconds(process) - before) / answered * 1e6
+
+
 def settled(client):
     """The counts of ended executions once nothing is under way any more."""
     before = None
@@ -143,20 +158,21 @@ def main():
     operations = ["StartSyncExecution", "StartExecution"]
     ratios = {operation: [] for operation in operations}
     for number in range(1, rounds + 1):
-        for operation, (_, bare) in zip(operations, bares):
-            arguments = [operation, machine, EVENTS]
+        for operation, (bare, bare_addr) in zip(operations, bares):
+            how = ["requests.lua", [operation, machine, EVENTS], seconds, "1", CONNECTIONS]
             before = settled(client)
-            answered, rate, median, late = wrk(addr, "requests.lua", arguments, seconds, "1", CONNECTIONS)
+            answered, rate, median, late, cost = measured(server, addr, *how)
             counted(client, answered, CONNECTIONS, before)
-            _, most, _, _ = wrk(bare, "requests.lua", arguments, seconds, "1", CONNECTIONS)
-            ratios[operation].append(rate / most)
-            print(f"{number}: {operation:18} {rate:9,.0f}/s  bare {most:9,.0f}/s  {rate / most:.2f}  "
-                  f"p50 {median} us, p99 {late} us", flush=True)
+            _, most, _, _, least = measured(bare, bare_addr, *how)
+            ratios[operation].append((rate / most, least / cost))
+            print(f"{number}: {operation:18} {rate:9,.0f}/s  bare {most:9,.0f}/s  {rate / most:.2f};  processor "
+                  f"{cost:.2f} us, bare {least:.2f} us, {least / cost:.2f};  p50 {median} us, p99 {late} us", flush=True)
     for process, _ in [(server, addr), *bares]:
         process.terminate()
         process.wait()
     for operation in operations:
-        print(f"{operation}: {statistics.median(ratios[operation]):.2f} of bare hyper")
+        rates, costs = map(statistics.median, zip(*ratios[operation]))
+        print(f"{operation}: {rates:.2f} of bare hyper, by the processor's time {costs:.2f}")
     lines(rounds, seconds)
 
 

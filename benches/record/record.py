@@ -140,14 +140,19 @@ def measured(result):
     return kept
 
 
+def is_changed(status):
+    """Whether `git status --porcelain` tells of a change to something else than records and the README's table."""
+    names = [line[3:] for line in status.splitlines()]
+    return any(not name.startswith("benches/record/") and name != "README.md" for name in names)
+
+
 def commit():
-    """The commit of the tree, with -dirty if something has changed but records and the README's table."""
+    """The commit of the tree, with -dirty if something of it has changed."""
     def git(*words):
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     try:
-        changed = [line[3:] for line in git("status", "--porcelain", "--untracked-files=no").splitlines()]
-        changed = [name for name in changed if not name.startswith("benches/record/") and name != "README.md"]
-        return git("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(changed)
+        status = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD").strip() + "-dirty" * is_changed(status)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Trouble(f"git does not tell which commit this is: {error}") from error
 

@@ -136,6 +136,11 @@ class Records(unittest.TestCase):
         self.assertEqual(self.do("compare", self.record, other, "--within", "20")[0], 0)
         self.assertEqual(self.do("compare", self.record, self.folder / "none.json")[0], 1)
 
+    def test_records_do_not_make_a_tree_dirty(self):
+        for status, changed in (("", False), (" M README.md\n", False), (" M benches/record/2026-01-02.json\nM  README.md\n", False),
+                                (" M README.md\n M src/lib.rs\n", True), (" M benches/count.rs\n", True)):
+            self.assertEqual(record.is_changed(status), changed, status)
+
     def test_times_have_three_digits(self):
         for nanos, text in ((7, "7 ns"), (999, "999 ns"), (1_234, "1.23 µs"), (99_960, "100 µs"), (12_345_678, "12.3 ms"),
                             (1_500_000_000, "1.50 s")):

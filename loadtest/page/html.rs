@@ -145,29 +145,7 @@ fn results(out: &mut String, runs: &[Named<'_>]) {
     ]);
     let rows: Vec<Vec<String>> = runs
         .iter()
-        .map(|named| {
-            let (run, latency) = (named.run, &named.run.latency);
-            let usage = &run.usage;
-            let cpu = (usage.tester_cpu_seconds + usage.target_cpu_seconds) * 1e9;
-            vec![
-                named.name.clone(),
-                match &run.pace {
-                    Pace::Open { per_second, .. } => grouped(per_second.round()),
-                    Pace::Closed { .. } => "–".to_owned(),
-                },
-                grouped(run.per_second.round()),
-                time(latency.p50_ns),
-                time(latency.p90_ns),
-                time(latency.p99_ns),
-                time(latency.p999_ns),
-                time(latency.max_ns),
-                match run.counts.right {
-                    0 => "–".to_owned(),
-                    right => time((cpu / right as f64) as u64),
-                },
-                bytes(usage.tester_rss_bytes.max(usage.target_rss_bytes)),
-            ]
-        })
+        .map(|named| speed(&named.name, named.run))
         .collect();
     table(out, "Rates, latency and resources", &heads, &rows);
     out.push_str(
@@ -239,6 +217,31 @@ fn rates(out: &mut String, test: &Test) {
         })
         .collect();
     table(out, "Rates that were tried", &heads, &rows);
+}
+
+/// How fast a run was, and what that took.
+fn speed(name: &str, run: &Run) -> Vec<String> {
+    let latency = &run.latency;
+    let usage = &run.usage;
+    let cpu = (usage.tester_cpu_seconds + usage.target_cpu_seconds) * 1e9;
+    vec![
+        name.to_owned(),
+        match &run.pace {
+            Pace::Open { per_second, .. } => grouped(per_second.round()),
+            Pace::Closed { .. } => "–".to_owned(),
+        },
+        grouped(run.per_second.round()),
+        time(latency.p50_ns),
+        time(latency.p90_ns),
+        time(latency.p99_ns),
+        time(latency.p999_ns),
+        time(latency.max_ns),
+        match run.counts.right {
+            0 => "–".to_owned(),
+            right => time((cpu / right as f64) as u64),
+        },
+        bytes(usage.tester_rss_bytes.max(usage.target_rss_bytes)),
+    ]
 }
 
 fn outcome(name: &str, run: &Run) -> Vec<String> {
@@ -350,7 +353,13 @@ fn origin(out: &mut String, number: usize, test: &Test, count: usize) {
                 .unwrap_or_else(|| "not known".to_owned()),
         ),
         ("Processor", processor),
-        ("Memory", bytes(machine.memory_bytes)),
+        (
+            "Memory",
+            format!(
+                "{:.1} GiB",
+                machine.memory_bytes as f64 / f64::from(1 << 30)
+            ),
+        ),
         ("System", machine.system.clone()),
     ] {
         let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));

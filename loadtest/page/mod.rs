@@ -38,9 +38,9 @@ pub(crate) struct ReportArgs {
     /// Who answers tasks for that, as in `quickstep run`.
     #[arg(long, value_name = "FILE[#TestCase]", requires = "definition")]
     pub(crate) tasks: Option<String>,
-    /// How long a call of a task takes on AWS, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 0, requires = "definition", value_parser = clap::value_parser!(u64).range(..=86_400_000))]
-    pub(crate) task_ms: u64,
+    /// How long a call of a task takes on AWS, in milliseconds; wanted if there are any.
+    #[arg(long, value_name = "MS", requires = "definition", value_parser = clap::value_parser!(u64).range(..=86_400_000))]
+    pub(crate) task_ms: Option<u64>,
 }
 
 /// Bytes of one result: a test of some hours has a few megabytes.

@@ -79,6 +79,8 @@ impl Counts {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Percentiles {
+    #[serde(default)]
+    pub(super) count: u64,
     pub(super) p50_ns: u64,
     pub(super) p90_ns: u64,
     pub(super) p99_ns: u64,

@@ -62,12 +62,19 @@ pub(super) fn month(
     let mut reader = BufReader::new(File::open(events).map_err(|error| at(events, &error))?);
     let sample =
         cost::measure(&machine, &text, tasks, &mut reader).map_err(|error| at(events, &error))?;
+    if args.task_ms.is_none() && sample.executions.iter().any(|measured| measured.calls > 0) {
+        return Err(
+            "AWS bills the time that tasks take: say with --task-ms how long a call takes"
+                .to_owned(),
+        );
+    }
+    let task_ms = args.task_ms.unwrap_or(0);
     let prices = Prices::built_in();
     let mut used = Usage::default();
     for measured in &sample.executions {
         used.add(
             &prices,
-            measured.billed(&prices, text.len() as u64, args.task_ms),
+            measured.billed(&prices, text.len() as u64, task_ms),
             1,
         );
     }
@@ -93,7 +100,7 @@ pub(super) fn month(
             "A month has 730 hours, all at this rate. {} executions were looked at; a call of a task is taken to last {} ms, \
              and EXPRESS bills 100 ms at least.",
             sample.executions.len(),
-            args.task_ms
+            task_ms
         ),
     );
     if let Some(reason) = not_express {

@@ -8,7 +8,7 @@ use super::html::escape;
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 58.0;
 
@@ -85,7 +85,9 @@ impl Scale {
     fn place(self, value: f64) -> f64 {
         match self {
             Scale::Linear => value,
-            Scale::Log => value.max(1e-12).log10(),
+            // There is no such place for nothing.
+            Scale::Log if value <= 0.0 => f64::NAN,
+            Scale::Log => value.log10(),
             Scale::Nines => (-(1.0 - value).max(0.0).log10()).clamp(0.0, NINES_MAX),
         }
     }
@@ -114,9 +116,13 @@ impl Range {
         Range { scale, low, high }
     }
 
-    /// From 0 to 1, the place of a value.
+    /// From 0 to 1, the place of a value that has one.
     fn share(self, value: f64) -> f64 {
         ((self.scale.place(value) - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
+    }
+
+    fn has(self, value: f64) -> bool {
+        value.is_finite() && self.scale.place(value).is_finite()
     }
 
     fn ticks(self) -> Vec<f64> {
@@ -136,7 +142,7 @@ impl Range {
                     .collect()
             }
             Scale::Nines => {
-                let all = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999];
+                let all = [0.0, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999];
                 all.into_iter()
                     .filter(|share| self.scale.place(*share) <= self.high + 1e-9)
                     .collect()
@@ -225,8 +231,10 @@ impl Plot {
             let _ = write!(
                 out,
                 "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\
-                 <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                 <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{}\">{}</text>",
                 bottom + 20.0,
+                // What is wide would end beside the plot.
+                if at > right - 24.0 { "end" } else { "middle" },
                 escape(&(self.x.show)(tick))
             );
         }
@@ -234,7 +242,7 @@ impl Plot {
             out,
             "<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\
              <text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-             <text class=\"label\" x=\"16\" y=\"{:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 {:.1})\">{}</text>",
+             <text class=\"label upright\" x=\"16\" y=\"{:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 {:.1})\">{}</text>",
             f64::midpoint(LEFT, right),
             HEIGHT - 12.0,
             escape(self.x.label),
@@ -257,7 +265,7 @@ fn draw(out: &mut String, line: &Line, colour: &str, dashes: &str, x: Range, y: 
     let shown = line
         .points
         .iter()
-        .filter(|point| point.0.is_finite() && point.1.is_finite());
+        .filter(|point| x.has(point.0) && y.has(point.1));
     let places = shown.map(|point| (across(x, point.0), down(y, point.1)));
     let mut path = String::new();
     let mut count = 0;
@@ -340,6 +348,9 @@ mod tests {
         for scale in [Scale::Linear, Scale::Log, Scale::Nines] {
             for value in [0.0, -5.0, 1e-300, 0.5, 1.0, 1e300, f64::INFINITY] {
                 let range = Range::of(scale, [0.1, 100.0].into_iter());
+                if !range.has(value) {
+                    continue;
+                }
                 let share = range.share(value);
                 assert!((0.0..=1.0).contains(&share), "{scale:?} {value}: {share}");
             }

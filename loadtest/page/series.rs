@@ -1,6 +1,6 @@
 //! Lines for plots, out of tests.
 
-use super::model::{Point, Row, Run, Test};
+use super::model::{Percentiles, Row, Run, Test};
 use super::plot::{Axis, LINES_MAX, Line, Plot, Scale};
 use crate::report::{bytes, grouped, time};
 
@@ -68,7 +68,7 @@ fn nanos(value: f64) -> String {
 
 fn percent(share: f64) -> String {
     let text = format!("{:.4}", share * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn mebibytes(value: f64) -> String {
@@ -90,19 +90,23 @@ fn left_out(runs: &[Named<'_>]) -> String {
     }
 }
 
+/// The points of a distribution that so many observations can tell apart: of a thousand, none is beyond 99.9 %.
+fn curve(times: &Percentiles) -> Vec<(f64, f64)> {
+    let last = 1.0 - 1.0 / times.count.max(10) as f64;
+    let known = times.curve.iter().take_while(|point| point.quantile < last);
+    known
+        .map(|point| (point.quantile, point.ns as f64))
+        .chain(times.curve.last().map(|point| (last, point.ns as f64)))
+        .collect()
+}
+
 /// Latency by its share of requests.
 pub(super) fn percentiles(runs: &[Named<'_>]) -> Plot {
-    let curve = |points: &[Point]| {
-        points
-            .iter()
-            .map(|point| (point.quantile, point.ns as f64))
-            .collect()
-    };
     let mut lines: Vec<Line> = first(runs)
         .iter()
         .map(|named| Line {
             name: named.name.clone(),
-            points: curve(&named.run.latency.curve),
+            points: curve(&named.run.latency),
         })
         .collect();
     // The difference is coordinated omission; of several runs it would be too much.
@@ -110,7 +114,7 @@ pub(super) fn percentiles(runs: &[Named<'_>]) -> Plot {
         lines[0].name = "from when a request was due".to_owned();
         lines.push(Line {
             name: "from when it was sent".to_owned(),
-            points: curve(&only.run.naive.curve),
+            points: curve(&only.run.naive),
         });
     }
     Plot {
@@ -121,7 +125,7 @@ pub(super) fn percentiles(runs: &[Named<'_>]) -> Plot {
             left_out(runs)
         ),
         x: Axis {
-            label: "share of requests",
+            label: "share of requests, %",
             scale: Scale::Nines,
             show: percent,
         },
@@ -181,7 +185,7 @@ pub(super) fn throughput(runs: &[Named<'_>]) -> Plot {
     }
     Plot {
         id: "throughput".to_owned(),
-        title: "Throughput over time".to_owned(),
+        title: "Right answers a second, over time".to_owned(),
         description: format!("Right answers a second in each interval.{}", left_out(runs)),
         x: AT,
         y: Axis {
@@ -215,8 +219,14 @@ pub(super) fn sweep(test: &Test, id: usize) -> Option<Plot> {
         id: format!("sweep-{id}"),
         title: "Latency by rate".to_owned(),
         description: format!(
-            "The latency at each rate that was tried. {} a second is the highest that was sustained; a closed loop made {}.",
-            grouped(saturation.round()),
+            "The latency at each rate that was tried. {}; a closed loop made {} a second.",
+            match saturation > 0.0 {
+                true => format!(
+                    "{} a second is the highest that was sustained",
+                    grouped(saturation.round())
+                ),
+                false => "None of them was sustained".to_owned(),
+            },
             grouped(sweep.closed_loop_per_second.round())
         ),
         x: Axis {
@@ -268,7 +278,7 @@ pub(super) fn processor(runs: &[Named<'_>]) -> Plot {
     };
     Plot {
         id: "processor".to_owned(),
-        title: "Processor time".to_owned(),
+        title: "Processors in use".to_owned(),
         description: format!(
             "Processors that were busy in each interval, of the tester and of its target; the embedded engine is part of the \
              tester.{}",
@@ -311,7 +321,7 @@ pub(super) fn memory(runs: &[Named<'_>]) -> Plot {
     };
     Plot {
         id: "memory".to_owned(),
-        title: "Memory".to_owned(),
+        title: "Memory, MiB".to_owned(),
         description: format!(
             "Resident memory at the end of each interval, of the tester and of its target.{}",
             left_out(runs)
@@ -435,6 +445,17 @@ mod tests {
     }
 
     #[test]
+    fn curves_end_with_what_is_known() {
+        let json = serde_json::json!({
+            "count": 1_000, "p50_ns": 1, "p90_ns": 1, "p99_ns": 1, "p999_ns": 1, "max_ns": 9,
+            "curve": [{"quantile": 0.5, "ns": 1}, {"quantile": 0.99, "ns": 7}, {"quantile": 0.9995, "ns": 9},
+                {"quantile": 1.0, "ns": 9}],
+        });
+        let times: Percentiles = serde_json::from_value(json).unwrap();
+        assert_eq!(curve(&times), [(0.5, 1.0), (0.99, 7.0), (0.999, 9.0)]);
+    }
+
+    #[test]
     fn numbers_for_axes() {
         assert_eq!(
             [0.0, 0.5, 2.0, 1_500.0, 25_000.0, 1.5e6].map(short),
@@ -442,7 +463,7 @@ mod tests {
         );
         assert_eq!(
             [0.0, 0.5, 0.99, 0.99999].map(percent),
-            ["0%", "50%", "99%", "99.999%"]
+            ["0", "50", "99", "99.999"]
         );
         assert_eq!(
             [100.0, 1e4, 1e7, 1e9].map(nanos),

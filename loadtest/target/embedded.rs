@@ -25,6 +25,9 @@ const BATCH_MAX: usize = 64;
 /// Most executions under way on a thread in an open loop; further ones are sent late, and are late in their latency.
 const UNDER_WAY_MAX: usize = 100_000;
 
+/// Files of a log that are kept beside the one that is written to.
+const LOGS_KEPT: u32 = 2;
+
 /// How the engine is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -43,7 +46,8 @@ pub(crate) struct Embedded {
     mode: Mode,
     is_durable: bool,
     events: Events,
-    log: Option<LogStream>,
+    /// The log, and its file, which goes with it.
+    log: Option<(LogStream, PathBuf)>,
 }
 
 /// Compiles a definition.
@@ -94,7 +98,7 @@ impl Embedded {
         if let Some((level, file)) = &setup.log {
             let rotation = Rotation {
                 bytes: Some(256 << 20),
-                keep: 2,
+                keep: LOGS_KEPT,
                 ..Rotation::default()
             };
             let sink = LogSink::file(file, SinkFormat::Compact)
@@ -107,7 +111,7 @@ impl Embedded {
                 .build()
                 .map_err(|error| error.to_string())?;
             builder = builder.log(&stream);
-            log = Some(stream);
+            log = Some((stream, file.clone()));
         }
         let engine = builder.build().map_err(|error| error.to_string())?;
         if setup.journal.is_some() {
@@ -329,7 +333,7 @@ impl Target for Embedded {
 
     /// Holds the engine's own counters against the tester's.
     fn check(&self, _: &Counts) -> Result<Option<String>, String> {
-        let Some(log) = &self.log else {
+        let Some((log, _)) = &self.log else {
             return Ok(None);
         };
         let dropped = log.counters().dropped();
@@ -340,8 +344,16 @@ impl Target for Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.engine.shutdown(Duration::from_secs(10));
-        if let Some(log) = self.log.take() {
+        if let Some((log, file)) = self.log.take() {
             log.close(Duration::from_secs(10));
+            for number in 0..=LOGS_KEPT {
+                let file = match number {
+                    0 => file.clone(),
+                    number => PathBuf::from(format!("{}.{number}", file.display())),
+                };
+                // There may be fewer.
+                let _ = std::fs::remove_file(file);
+            }
         }
     }
 }

@@ -367,7 +367,14 @@ impl Site {
                 api.create(&self.run, &definition, spec.mode, &self.role, spec.log)?;
             }
         }
+        let before = match &self.machine {
+            Some(_) => api.counted(),
+            None => None,
+        };
         let remote = Arc::new(Remote {
+            started: before.map_or(0, |counted| counted.started).into(),
+            failed_before: before.map_or(0, |counted| counted.started - counted.succeeded),
+            is_exact: true.into(),
             prepared: Prepared::new(self.events(spec)?, &api.machine_arn),
             api,
             mode: spec.mode,

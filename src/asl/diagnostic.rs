@@ -68,6 +68,8 @@ pub enum Code {
     FieldHasNoEffect,
     /// A path in the `Result` of a Pass state stays as it is. AWS's code, a warning.
     PassResultIsStatic,
+    /// A task names an action of `aws-sdk:…` that there is not. A warning.
+    UnknownAction,
 }
 
 impl Code {
@@ -94,6 +96,7 @@ impl Code {
             Code::NoPath => "NO_PATH",
             Code::FieldHasNoEffect => "FIELD_HAS_NO_EFFECT",
             Code::PassResultIsStatic => "PASS_RESULT_IS_STATIC",
+            Code::UnknownAction => "UNKNOWN_ACTION",
         }
     }
 }

@@ -28,7 +28,7 @@ pub use log::{FormatArg, LevelArg, LogArgs, PolicyArg};
 pub use logging::{LogFormat, LogLevel};
 pub use logs::LogsArgs;
 pub use run::{RunArgs, TimeArg};
-pub use serve::ServeArgs;
+pub use serve::{DurabilityArg, ServeArgs};
 pub use services::ServiceArgs;
 pub use stdout::refuse_without;
 

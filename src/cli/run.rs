@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 use std::time::Duration;
@@ -26,7 +25,6 @@ use crate::engine::{
     Source, StateMachine, Stream, StreamEnd, StreamOptions, StreamReport, SystemClock, TimeMode,
     check_name,
 };
-use crate::integration::Integrations;
 use crate::log::LogCounters;
 use crate::metrics::LogFigures;
 use crate::task::TaskRegistry;
@@ -235,7 +233,7 @@ fn engine(args: &RunArgs, machine: &StateMachine) -> Attempt<Engine> {
     }
     if args.services.are_asked_for() {
         let services = args.services.options(None).map_err(Trouble)?;
-        tasks.set_services(Arc::new(Integrations::new(&services, None)));
+        services.register(&mut tasks);
     }
     let time = match args.time {
         TimeArg::Real => TimeMode::Real,

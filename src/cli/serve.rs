@@ -12,7 +12,9 @@ use super::logging::{self, LogFormat, LogLevel};
 use super::services::ServiceArgs;
 use super::{EXIT_SUCCESS, EXIT_TROUBLE};
 use crate::log::Rotation;
-use crate::server::{Credentials, LogOutput, Server, ServerOptions, StartError, Tls, limits};
+use crate::server::{
+    Credentials, Durability, LogOutput, Server, ServerOptions, StartError, Tls, limits,
+};
 use crate::task::mock::MockSource;
 
 /// Serves the Step Functions API to boto3, the AWS CLI, Terraform and the SDKs.
@@ -49,11 +51,21 @@ pub struct ServeArgs {
     /// What other tasks are done with.
     #[command(flatten)]
     pub services: ServiceArgs,
-    /// Keep state machines, versions, aliases, tags, activities and STANDARD executions in this directory, and write the logs
+    /// Keep state machines, versions, aliases, tags, activities and executions in this directory, and write the logs
     /// of state machines with a loggingConfiguration into logs/GROUP.ndjson in it. Without a directory, logs go to the
     /// standard output.
     #[arg(long, value_name = "DIR", env = "QUICKSTEP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Whether EXPRESS executions that nobody waits for (StartExecution, ingested lines) are in the --data-dir before they
+    /// are acknowledged, and run again, from their beginning, after a crash. STANDARD ones always are.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHERE",
+        default_value_t,
+        env = "QUICKSTEP_DURABILITY"
+    )]
+    pub durability: DurabilityArg,
     /// Begin a new log file before one has more bytes than that: GROUP.ndjson becomes GROUP.ndjson.1, and so on.
     #[arg(
         long,
@@ -209,6 +221,18 @@ pub struct ServeArgs {
     pub quiet: bool,
 }
 
+/// Where EXPRESS executions are that nobody waits for.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DurabilityArg {
+    /// On disk if there is a --data-dir: at least once. Else in memory.
+    #[default]
+    Auto,
+    /// On disk: at least once. Wants a --data-dir.
+    Disk,
+    /// In memory, and lost with the process: at most once.
+    Memory,
+}
+
 /// What headings of the help say.
 const ACCESS: &str = "Who may reach it";
 const LIMITS: &str = "Limits";
@@ -331,6 +355,9 @@ fn check(args: &ServeArgs) -> Result<(), String> {
     if args.tls_cert.is_some() != args.tls_key.is_some() {
         return Err("--tls-cert and --tls-key belong together: one of them is missing".to_owned());
     }
+    if args.durability == DurabilityArg::Disk && args.data_dir.is_none() {
+        return Err("--durability disk wants a place: --data-dir DIR".to_owned());
+    }
     let is_local = args.addr.ip().to_canonical().is_loopback();
     if !is_local && args.credentials.is_none() && !args.allow_anonymous {
         return Err(format!(
@@ -351,6 +378,10 @@ fn options(args: &ServeArgs) -> ServerOptions {
         account: args.account.clone(),
         mocks: args.tasks.as_deref().map(MockSource::parse),
         data_dir: args.data_dir.clone(),
+        durability: match args.durability {
+            DurabilityArg::Auto | DurabilityArg::Disk => Durability::Durable,
+            DurabilityArg::Memory => Durability::Memory,
+        },
         logs: match args.data_dir {
             Some(_) => LogOutput::DataDir,
             None => LogOutput::Stdout,
@@ -386,6 +417,7 @@ fn tell(args: &ServeArgs, server: &Server) {
         tls = args.tls_cert.is_some(),
         signatures = args.credentials.is_some(),
         durable = server.is_durable(),
+        express_durable = server.keeps_express(),
         "listening"
     );
     if let Some(warning) = exposure(args) {
@@ -454,11 +486,15 @@ fn greeting(args: &ServeArgs, server: &Server) -> String {
         Some(_) => ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"],
     };
     let kept = match &args.data_dir {
-        Some(directory) if server.is_durable() => format!(
-            "State machines and STANDARD executions are kept in {}; EXPRESS executions are in memory.",
+        Some(directory) if server.keeps_express() => format!(
+            "State machines and executions are kept in {}; StartSyncExecution alone is in memory.",
             directory.display()
         ),
-        _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines and STANDARD executions.".to_owned(),
+        Some(directory) if server.is_durable() => format!(
+            "State machines and STANDARD executions are kept in {}; EXPRESS executions are in memory (--durability memory).",
+            directory.display()
+        ),
+        _ => "Everything is in memory and ends with this process; --data-dir DIR keeps state machines and executions.".to_owned(),
     };
     format!(
         "\

@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use super::plain::Plain;
 use super::stdout;
 use crate::asl::{self, DEFINITION_BYTES_MAX, Diagnostic, MachineType, Severity};
+use crate::integration::unknown_actions;
 
 /// Every definition was valid.
 pub const EXIT_VALID: u8 = 0;
@@ -85,7 +86,11 @@ fn validate(args: &ValidateArgs, out: &mut dyn Write, err: &mut dyn Write) -> io
                 continue;
             }
         };
-        let diagnostics = asl::read(&text, args.machine_type.into()).diagnostics;
+        let reading = asl::read(&text, args.machine_type.into());
+        let mut diagnostics = reading.diagnostics;
+        if let Some(model) = &reading.definition {
+            diagnostics.extend(unknown_actions(&text, model));
+        }
         match args.format {
             Format::Text => show(name, &text, &diagnostics, &mut Plain(&mut *out))?,
             Format::Json => {

@@ -272,7 +272,7 @@ fn notes(prices: &Prices, is_free_tier: bool) -> Vec<String> {
     let express = &prices.express;
     let mut notes = vec![
         format!(
-            "Prices of {} as of {}, from {}; others with --prices. Taxes and discounts are not in them.",
+            "Prices of {} as of {}, from {}; `quickstep cost --prices` takes others. Taxes and discounts are not in them.",
             prices.region, prices.date, prices.source
         ),
         "Not included: what tasks call (Lambda and other services), CloudWatch Logs and metrics, X-Ray, data transfer, \
@@ -291,8 +291,8 @@ fn notes(prices: &Prices, is_free_tier: bool) -> Vec<String> {
     ];
     if is_free_tier {
         notes.push(format!(
-            "The {} free transitions a month are the account's, for all its STANDARD machines; --no-free-tier leaves them \
-             out. EXPRESS has none.",
+            "The {} free transitions a month are the account's, for all its STANDARD machines; `quickstep cost \
+             --no-free-tier` leaves them out. EXPRESS has none.",
             grouped(prices.standard.free_transitions.into())
         ));
     }

@@ -35,6 +35,8 @@ pub use crate::runtime::clock::{Clock, SystemClock, TimeMode};
 pub use crate::runtime::result::ExecutionResult;
 pub use crate::runtime::{Counts, Ended};
 pub use builder::EngineBuilder;
+#[cfg(feature = "server")]
+pub(crate) use durable::KeptStart;
 pub use durable::{DurabilityMode, JournalReport, Recovered, UnknownMachine};
 pub use error::{Error, ErrorKind};
 pub use handle::{ExecutionHandle, ResultSink, StartRequest};

@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// What the journal said to starts; that it has no room for them is counted.
-    pub(super) fn journaled<T>(&self, count: usize, said: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn of_journal<T>(&self, count: usize, said: Result<T, Error>) -> Result<T, Error> {
         said.inspect_err(|error| {
             if error.kind() == ErrorKind::Throttled {
                 let (api, reason) = (Api::StartExecution, Throttle::Journal);

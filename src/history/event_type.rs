@@ -235,10 +235,10 @@ mod tests {
         }
         assert_eq!(EventType::from_code(0), None);
         assert_eq!(
-            EventType::from_code(57),
+            EventType::from_code(58),
             None,
             "no type has this number yet"
         );
-        assert_eq!(EventType::ALL.len(), 56);
+        assert_eq!(EventType::ALL.len(), 57);
     }
 }

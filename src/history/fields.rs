@@ -112,7 +112,7 @@ impl HistoryEvent<'_> {
             | Details::ActivityFailed { failure }
             | Details::ActivityTimedOut { failure } => tell_failure(failure, fields),
             Details::ExecutionRedriven { count } => {
-                fields.number(Field::RedriveCount, count.into());
+                fields.number(Field::RedriveCount, count.into())
             }
             Details::StateEntered { name, input, .. } => {
                 self.tell_input(data, input, fields);
@@ -141,13 +141,7 @@ impl HistoryEvent<'_> {
                 failure,
                 location,
                 state,
-            } => {
-                tell_failure(failure, fields);
-                if let Some(location) = location {
-                    fields.text(Field::Location, location);
-                }
-                fields.text(Field::State, state);
-            }
+            } => tell_evaluation(failure, location, state, fields),
             Details::MapStateStarted { length } => fields.number(Field::Length, length),
             Details::MapIterationStarted { name, index }
             | Details::MapIterationSucceeded { name, index }
@@ -261,6 +255,19 @@ fn tell_exit(data: bool, output: Val, assigned: &[(&str, Val)], fields: &mut imp
             fields.variables(assigned);
         }
     }
+}
+
+fn tell_evaluation(
+    failure: &Failure,
+    location: Option<&str>,
+    state: &str,
+    fields: &mut impl Fields,
+) {
+    tell_failure(failure, fields);
+    if let Some(location) = location {
+        fields.text(Field::Location, location);
+    }
+    fields.text(Field::State, state);
 }
 
 fn tell_failure(failure: &Failure, fields: &mut impl Fields) {

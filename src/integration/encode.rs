@@ -43,13 +43,6 @@ pub(super) fn push_encoded(text: &str, out: &mut String) {
     }
 }
 
-/// A text so encoded.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    push_encoded(text, &mut out);
-    out
-}
-
 /// A value as a form or a query has it.
 pub(super) fn plain(value: &Value) -> String {
     match value {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::Call;
 use super::connections::{Connection, HttpConnections, OAuth, Token};
 use super::encode::{self, ArrayFormat};
-use super::parameters::{Members, Parameters, shown};
+use super::parameters::{Members, Parameters, cut, shown};
 use crate::history::Failure;
 use crate::net;
 
@@ -357,10 +357,9 @@ fn result(answer: &net::Response) -> Result<Vec<u8>, Failure> {
     let status = answer.status();
     let body = String::from_utf8_lossy(answer.body());
     if !status.is_success() {
-        let end = body.floor_char_boundary(CAUSE_BYTES_MAX);
         let cause = match body.trim().is_empty() {
             true => status.canonical_reason().unwrap_or_default(),
-            false => &body[..end],
+            false => cut(&body, CAUSE_BYTES_MAX),
         };
         let error = format!("States.Http.StatusCode.{}", status.as_u16());
         return Err(Failure::new(error, cause));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::services::{ServiceAction, value_of};
+use super::services::{ServiceAction, members_of, value_of};
 use super::{Call, Work};
 use crate::history::Failure;
 
@@ -395,7 +395,7 @@ impl Kind {
         let job = description.pointer(self.job)?;
         let status = job.pointer(self.status)?.as_str()?;
         let result = match self.shape {
-            Shape::Job => job.to_string(),
+            Shape::Job => members_of(job).to_text(),
             Shape::Member(name) => {
                 let members = [(name.to_owned(), job.clone())];
                 Value::Object(Map::from_iter(members)).to_string()
@@ -475,11 +475,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn ends_of_jobs() {
+    type Case = (
+        &'static str,
+        &'static str,
+        Value,
+        Option<Result<Vec<u8>, Failure>>,
+    );
+
+    /// How jobs stand, and how their tasks end by that.
+    fn cases() -> Vec<Case> {
         let failed = |text: &str| Some(Err(Failure::new("States.TaskFailed", text)));
         let succeeded = |text: &str| Some(Ok(text.as_bytes().to_vec()));
-        for (service, action, description, expected) in [
+        vec![
             (
                 "glue",
                 "startJobRun",
@@ -537,8 +544,25 @@ mod tests {
                 json!({"Tasks": [{"LastStatus": "STOPPED", "Containers": [{"Reason": "no image"}]}]}),
                 failed(r#"{"Containers":[{"Reason":"no image"}],"LastStatus":"STOPPED"}"#),
             ),
-        ] {
-            assert_eq!(kind(service, action).ended(&description), expected);
+        ]
+    }
+
+    #[test]
+    fn ends_of_jobs() {
+        for (service, action, description, expected) in cases() {
+            let parsed = |result: Result<Vec<u8>, Failure>| match result {
+                Ok(json) => Ok(serde_json::from_slice::<Value>(&json).unwrap()),
+                Err(failure) => {
+                    let cause = failure.cause.as_deref().unwrap();
+                    Err((
+                        failure.error_name().to_owned(),
+                        serde_json::from_str(cause).unwrap(),
+                    ))
+                }
+            };
+            let ended: Option<Result<Value, (String, Value)>> =
+                kind(service, action).ended(&description).map(parsed);
+            assert_eq!(ended, expected.map(parsed));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! Mocks, child processes and handlers of a program win over services, per resource. This module knows nothing of the
 //! engine: it has a task's parameters and its reply.
 
+mod check;
 mod connections;
 mod encode;
 mod http;
@@ -18,20 +19,25 @@ mod services;
 mod states;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use services::Reach;
 
 use crate::asl::{Integration, Pattern, Resource};
 use crate::aws::{self, Endpoints};
 use crate::history::Failure;
+use crate::net;
 use crate::stdx::FixedMap;
 use crate::task::{
-    ASYNC_TASKS_MAX, LimitedService, Reply, ServiceHandler, ServiceTask, Services, lock,
+    ASYNC_TASKS_MAX, LimitedService, Reply, ServiceHandler, ServiceTask, Services, TaskRegistry,
+    lock,
 };
 
+pub(crate) use check::unknown_actions;
 pub use connections::{ConnectionsError, HttpConnections};
 pub(crate) use states::{Answer, Refusal, StateMachines};
 
@@ -55,6 +61,12 @@ impl IntegrationOptions {
         self
     }
 
+    /// Has tasks that no handler of `tasks` is registered for done by services. Their futures run on the engine's tokio
+    /// runtime. `.waitForTaskToken` is not among them: an engine has no API that could take a token back.
+    pub fn register(&self, tasks: &mut TaskRegistry) {
+        tasks.set_services(Arc::new(Integrations::new(self, None)));
+    }
+
     /// AWS's services where they are given an address: by `endpoints`, which are `URL` or `SERVICE=URL`, or by
     /// `AWS_ENDPOINT_URL` and its like among the environment's variables, which lead to credentials, too. With `calls_aws`
     /// the others are called at AWS.
@@ -71,7 +83,14 @@ impl IntegrationOptions {
     ) -> Result<IntegrationOptions, EndpointError> {
         let endpoints =
             Endpoints::parse(endpoints).map_err(|error| EndpointError(error.to_string()))?;
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        let authorities = variables.iter().find(|(name, _)| name == "AWS_CA_BUNDLE");
+        let net = match authorities.filter(|(_, path)| !path.is_empty()) {
+            Some((_, path)) => net::Client::builder().authorities(Path::new(path)),
+            None => net::Client::builder(),
+        };
         let builder = aws::Client::builder()
+            .net(net.limits(CONNECTIONS).build())
             .environment(aws::Environment::new(variables))
             .endpoints(endpoints);
         let builder = match region {
@@ -95,6 +114,15 @@ impl IntegrationOptions {
             .then(|| client.clone())
     }
 }
+
+/// Connections to an endpoint: as many as are in use may lie idle, so that a load that comes and goes opens none anew.
+const CONNECTIONS: net::Limits = net::Limits {
+    connections_max: 256,
+    idle_max: 256,
+    idle_time_max: Duration::from_secs(20),
+    origins_max: 1_024,
+    connect_time_max: Duration::from_millis(3_100),
+};
 
 /// Why an endpoint is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -177,7 +205,13 @@ impl Integrations {
             true => &*integration.service,
             false => services::of_resource(&integration.service)?.service,
         };
-        let action = services::ServiceAction::new(reach.client(service)?, integration)?;
+        // What there is not is told by the call.
+        let is_unknown = aws::Client::check(service, &integration.action).is_err();
+        let client = match is_unknown {
+            true => &reach.client,
+            false => reach.client(service)?,
+        };
+        let action = services::ServiceAction::new(client, integration)?;
         match integration.pattern {
             Pattern::RequestResponse | Pattern::WaitForTaskToken => Some(Action::Service(action)),
             Pattern::Sync | Pattern::Sync2 => jobs::Jobs::new(action).map(Action::Job),

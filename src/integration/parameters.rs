@@ -90,10 +90,14 @@ impl<'a> Parameters<'a> {
 
 /// The beginning of a text.
 pub(super) fn shown(text: &str) -> &str {
-    match text.len() > SHOWN_BYTES_MAX {
-        true => &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)],
-        false => text,
-    }
+    cut(text, SHOWN_BYTES_MAX)
+}
+
+/// So many bytes of a text at most, of whole characters.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev();
+    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 /// A JSON object that is put together from texts of JSON, its members in the order of their names, as AWS's are.
@@ -126,10 +130,6 @@ impl Members {
         if let Ok(raw) = serde_json::value::to_raw_value(value) {
             self.0.insert(name.to_owned(), raw);
         }
-    }
-
-    pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
@@ -182,6 +182,14 @@ mod tests {
             "States.Runtime"
         );
         assert!(Parameters::read("[1]").is_err());
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, max, expected) in [("aé", 1, "a"), ("aé", 2, "a"), ("aé", 3, "aé"), ("", 5, "")]
+        {
+            assert_eq!(cut(text, max), expected);
+        }
     }
 
     #[test]

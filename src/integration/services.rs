@@ -239,7 +239,7 @@ impl ServiceAction {
         let answer = answer.map_err(|error| caller.failure(&error, call))?;
         self.refusal(&answer.output)?;
         Ok(match caller.style {
-            Style::Sdk => answer.output.to_string().into_bytes(),
+            Style::Sdk => members_of(&answer.output).write(),
             Style::Optimised(_) => with_metadata(members_of(&answer.output), &answer).write(),
         })
     }
@@ -254,11 +254,13 @@ impl ServiceAction {
         if self.is("eventbridge", "putEvents")
             && output["FailedEntryCount"].as_u64().is_some_and(|n| n > 0)
         {
-            return Err(Failure::new("EventBridge.FailedEntry", output.to_string()));
+            let cause = members_of(output).to_text();
+            return Err(Failure::new("EventBridge.FailedEntry", cause));
         }
         let failures = output["Failures"].as_array();
         if self.is("ecs", "runTask") && failures.is_some_and(|failures| !failures.is_empty()) {
-            return Err(Failure::new("AmazonECS.Unknown", output.to_string()));
+            let cause = members_of(output).to_text();
+            return Err(Failure::new("AmazonECS.Unknown", cause));
         }
         Ok(())
     }

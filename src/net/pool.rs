@@ -172,6 +172,7 @@ async fn sweep(pool: Weak<Pool>, idle_time_max: Duration) {
         };
         let mut state = lock(&pool.state);
         let oldest = Instant::now().checked_sub(idle_time_max);
+        #[expect(clippy::iter_over_hash_type, reason = "each of them by itself")]
         for origin in state.origins.values_mut() {
             origin
                 .idle

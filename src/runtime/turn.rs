@@ -444,12 +444,7 @@ impl Driver {
         {
             return self.hand_on(around, binding.steps, &**handler, run, frame, observer);
         }
-        #[cfg(feature = "server")]
-        if let Some(Handler::Service(service)) = &binding.handler {
-            self.begin_service(bound, run, address(), frame, service);
-            return now;
-        }
-        if let Some(step) = binding.steps.completion() {
+        if let Some(step) = binding.first_step() {
             complete(&mut run.execution, program, frame, step, now, observer);
         }
         let failure;
@@ -489,13 +484,12 @@ impl Driver {
                 metrics.task(id, outcome, nanos);
                 return now;
             }
-            Some(Handler::Async(_) | Handler::Exec(_)) => {
+            Some(handler) if handler.answers_later() => {
                 self.begin(bound, run, address(), frame, &binding.handler);
                 return now;
             }
-            #[cfg(feature = "server")]
-            Some(Handler::Service(_)) => unreachable!("its future has begun"),
-            Some(Handler::Callback(_)) | None => {
+            // Nobody could bring the answer of a callback.
+            _ => {
                 failure = nobody_answers(program, id, binding.handler.is_some());
                 Completion::Failed(&failure)
             }
@@ -653,33 +647,15 @@ impl Driver {
                 bound.bindings.spawn(handler, request.to_owned(), reply)
             }
             Some(Handler::Exec(exec)) => Pending::exec(exec.begin(&request, reply)),
+            #[cfg(feature = "server")]
+            Some(Handler::Service(service)) => {
+                let at = run.submitted.iter().position(|(of, _)| *of == frame);
+                let submitted = at.map(|at| run.submitted.swap_remove(at).1);
+                let task = task::ServiceTask::new(&request, submitted, reply);
+                bound.bindings.spawn_service(service, task)
+            }
             _ => unreachable!("other handlers answer at once"),
         };
-        run.pending.push((frame, pending.begun(begun)));
-    }
-
-    #[cfg(feature = "server")]
-    #[cold]
-    fn begin_service(
-        &self,
-        bound: &Bound,
-        run: &mut Run,
-        address: Address,
-        frame: FrameHandle,
-        service: &task::LimitedService,
-    ) {
-        let (Some(begun), Ok(call)) = (
-            self.begun(&bound.program, run, frame),
-            run.execution.task(&bound.program, frame),
-        ) else {
-            unreachable!("the task is waiting for this call");
-        };
-        let submitted = run.submitted.iter().position(|(of, _)| *of == frame);
-        let submitted = submitted.map(|at| run.submitted.swap_remove(at).1);
-        let request = TaskRequest::new(call, frame, &run.execution);
-        let reply = Reply::new(&self.inbox, address, frame);
-        let task = task::ServiceTask::new(&request, submitted, reply);
-        let pending = bound.bindings.spawn_service(service, task);
         run.pending.push((frame, pending.begun(begun)));
     }
 

@@ -20,8 +20,10 @@ use crate::store::{Catalogue, Machine, Revision};
 /// The server without its sockets.
 #[derive(Debug)]
 pub(crate) struct App {
+    /// No other of this process has it.
+    pub(crate) serial: u64,
     pub(crate) catalogue: Catalogue,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
     /// This server's API, for its own tasks.
     pub(super) machines: Arc<LocalMachines>,
     pub(crate) ids: Arc<Ids>,

@@ -1,6 +1,9 @@
 //! Bodies of requests: how large they are, how long they take, and how much of the memory all of them have together.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -8,6 +11,9 @@ use hyper::header::HeaderMap;
 
 use super::app::App;
 use super::error::ApiError;
+
+/// Room that is made for a body before it comes.
+const ROOM_MAX: usize = 16 * 1024;
 
 /// A body, counted from its first byte to the answer.
 pub(super) struct Body<'a> {
@@ -69,6 +75,9 @@ pub(super) async fn read<'a>(
         return Err(too_large(app));
     }
     let mut body = Body::new(app);
+    // What is announced is not there yet, and need not come.
+    let room = usize::try_from(announced).unwrap_or(usize::MAX);
+    body.bytes.reserve(room.min(ROOM_MAX));
     let reading = async {
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| {
@@ -81,7 +90,14 @@ pub(super) async fn read<'a>(
         }
         Ok::<_, ApiError>(())
     };
-    match tokio::time::timeout(app.body_time_max, reading).await {
+    let mut reading = pin!(reading);
+    // Most bodies are there already: only what has to be waited for needs a timer.
+    let begun = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
+    let read = match begun {
+        Poll::Ready(result) => Ok(result),
+        Poll::Pending => tokio::time::timeout(app.body_time_max, reading).await,
+    };
+    match read {
         Ok(result) => result?,
         Err(_) => {
             let message = "The request took too long to arrive";

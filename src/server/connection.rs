@@ -21,7 +21,6 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
-use super::limits::HEADERS_MAX;
 use super::metrics::OpenConnection;
 use super::patience::Patient;
 use super::route::respond;
@@ -249,7 +248,7 @@ impl Connection {
         let connection = hyper::server::conn::http1::Builder::new()
             // The time is looked at here; a timer of its own for each head would cost more than the head.
             .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
+            // A hundred headers are hyper's own bound, which costs less than one that is set.
             .max_header_size(house.headers_bytes_max)
             .max_buf_size(house.headers_bytes_max)
             .serve_connection(TokioIo::new(stream), service);

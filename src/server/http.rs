@@ -77,9 +77,16 @@ impl Server {
         self.house.app.catalogue.is_durable()
     }
 
+    /// True if EXPRESS executions that nobody waits for do, too.
+    #[must_use]
+    pub fn keeps_express(&self) -> bool {
+        self.house.app.executor.keeps_starts()
+    }
+
     /// Serves until `shutdown` is ready; then ends the requests under way and returns how many executions were still
     /// running, which are lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> usize {
+        self.house.app.executor.recover();
         let mut shutdown = pin!(shutdown);
         tokio::select! {
             () = self.serve() => {}

@@ -13,9 +13,6 @@ pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Most bytes of a request's line and headers together, unless an option says otherwise.
 pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
-/// Most headers of a request.
-pub(crate) const HEADERS_MAX: usize = 100;
-
 /// How long a client may take for the headers of a request, or leave a connection idle, unless an option says otherwise.
 pub const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -48,6 +45,11 @@ pub(crate) const LOG_GROUPS_MAX: usize = 1_000;
 
 /// Bytes at which a log group's file is put aside, unless an option says otherwise.
 pub const LOG_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Bytes of a segment of the journal, of which there are three at least; and most bytes of one commit. Smaller than those
+/// of an embedder's engine: a server that only has some small machines is not to take much of the disk.
+pub(crate) const JOURNAL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const JOURNAL_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// Most events of a STANDARD execution.
 pub(crate) const EVENTS_MAX: usize = 25_000;

@@ -11,6 +11,7 @@
 //!
 //! Without credentials there is no authentication: whoever reaches the socket is served.
 
+mod aim;
 mod app;
 mod arn;
 mod auth;
@@ -38,17 +39,17 @@ mod write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::engine::{Clock, Limits, SystemClock};
+use crate::engine::{Clock, JournalOptions, Limits, SystemClock};
 use crate::integration::{IntegrationOptions, Integrations, StateMachines};
 use crate::log::Rotation;
 use crate::store::{Catalogue, ExecutionStore, FileStorage, MemoryStorage, Storage, Stored};
 use crate::task::TaskRegistry;
 use crate::task::mock::MockSource;
 
-use executor::{Executor, ExecutorOptions, LogTarget};
+use executor::{Executor, ExecutorOptions, ExpressOptions, LogTarget};
 
 pub use crate::store::{StoreError, StoreErrorKind};
 pub use auth::{Credentials, CredentialsError};
@@ -72,6 +73,10 @@ pub struct ServerOptions {
     pub integrations: IntegrationOptions,
     /// Where the catalogue is kept; nowhere, if there is none.
     pub data_dir: Option<PathBuf>,
+    /// Whether EXPRESS executions that nobody waits for are kept there as well.
+    pub durability: Durability,
+    /// Sizes and delays of the journal that keeps them.
+    pub journal: JournalOptions,
     /// Who may sign requests; everybody is served, signed or not, if there are none.
     pub credentials: Option<Credentials>,
     /// What is served is served over TLS, if this is there.
@@ -109,6 +114,18 @@ pub struct ServerOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What becomes of EXPRESS executions that nobody waits for when the process ends before them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// With a [`ServerOptions::data_dir`], each is on the disk before its start is acknowledged, and runs again, from its
+    /// beginning, when the server is started next: at least once.
+    #[default]
+    Durable,
+    /// They are in memory, and lost: at most once.
+    Memory,
+}
+
 /// Where the events of log groups go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 #[non_exhaustive]
@@ -130,6 +147,12 @@ impl Default for ServerOptions {
             mocks: None,
             integrations: IntegrationOptions::default(),
             data_dir: None,
+            durability: Durability::default(),
+            journal: JournalOptions {
+                segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+                buffer_bytes: limits::JOURNAL_BUFFER_BYTES,
+                ..JournalOptions::default()
+            },
             credentials: None,
             tls: None,
             open_metrics: false,
@@ -150,6 +173,25 @@ impl Default for ServerOptions {
             express_history: 0,
             write_time_max: limits::WRITE_TIME_MAX,
             clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Where EXPRESS executions are kept that nobody waits for, if they are.
+    fn express_directory(&self) -> Option<PathBuf> {
+        match self.durability {
+            Durability::Durable => self.data_dir.as_ref().map(|dir| dir.join("express")),
+            Durability::Memory => None,
+        }
+    }
+
+    /// Where logs of state machines go.
+    fn log_target(&self) -> LogTarget {
+        match (self.logs, &self.data_dir) {
+            (LogOutput::Stdout, _) => LogTarget::Stdout,
+            (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
+            (LogOutput::DataDir, None) => LogTarget::Nowhere,
         }
     }
 }
@@ -181,20 +223,19 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-fn app(options: &ServerOptions) -> Result<app::App, StartError> {
+fn catalogue(options: &ServerOptions) -> Result<Catalogue, StoreError> {
     let storage: Box<dyn Storage> = match &options.data_dir {
         None => Box::new(MemoryStorage),
-        Some(directory) => Box::new(FileStorage::open(directory).map_err(StartError::Store)?),
+        Some(directory) => Box::new(FileStorage::open(directory)?),
     };
-    let catalogue = Catalogue::open(storage).map_err(StartError::Store)?;
+    Catalogue::open(storage)
+}
+
+fn app(options: &ServerOptions) -> Result<app::App, StartError> {
+    let catalogue = catalogue(options).map_err(StartError::Store)?;
     let mocked = match &options.mocks {
         None => None,
         Some(mocks) => mocks.machines().map_err(StartError::Tasks)?,
-    };
-    let logs = match (options.logs, &options.data_dir) {
-        (LogOutput::Stdout, _) => LogTarget::Stdout,
-        (LogOutput::DataDir, Some(directory)) => LogTarget::Files(directory.join("logs")),
-        (LogOutput::DataDir, None) => LogTarget::Nowhere,
     };
     let (store, stored) = match &options.data_dir {
         None => (None, Stored::default()),
@@ -203,6 +244,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             (Some(store), stored)
         }
     };
+    let express = options.express_directory();
     let ids = Arc::new(ids::Ids::new());
     let machines = Arc::new(local::LocalMachines::new(&ids));
     let tasks = executor::TaskSource {
@@ -223,17 +265,23 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
             account: &options.account,
         },
         limits: options.limits,
-        logs,
+        logs: options.log_target(),
         rotation: options.log_rotation,
         cloudwatch: options.integrations.logs(),
         express_history: options.express_history,
         store,
+        express: express.as_deref().map(|directory| ExpressOptions {
+            directory,
+            journal: options.journal,
+        }),
     })
     .map_err(StartError::Engine)?;
     executor.restore(stored).map_err(StartError::Store)?;
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     Ok(app::App {
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         catalogue,
-        executor,
+        executor: Arc::new(executor),
         machines,
         ids,
         clock: Arc::clone(&options.clock),

@@ -54,12 +54,12 @@ impl<'a> Object<'a> {
     /// Seconds with their milliseconds, as AWS's JSON protocol writes times.
     pub(crate) fn time(&mut self, name: &str, at: Timestamp) {
         let millis = at.millis();
-        let text = format!(
-            "{}.{:03}",
-            millis.div_euclid(1_000),
-            millis.rem_euclid(1_000)
-        );
-        self.raw(name, text.as_bytes());
+        self.number(name, millis.div_euclid(1_000));
+        let rest = millis.rem_euclid(1_000);
+        let digits = [rest / 100, rest / 10 % 10, rest % 10];
+        self.out.push(b'.');
+        // Each is less than ten.
+        self.out.extend(digits.map(|digit| b'0' + digit as u8));
     }
 
     pub(crate) fn object(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) {
@@ -115,32 +115,82 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Writes a JSON string. Most of what an answer holds is JSON in strings, where every few bytes there is a quote: so the
-/// bytes are written without a branch for each, and only texts with control characters take the long way.
+/// Bytes that are looked at together.
+const CHUNK: usize = 8;
+
+/// A word whose lowest set bit is in the first byte of `word` (little endian) that is a quote, a backslash or a control
+/// character; 0 if there is none.
+const fn special(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let quotes = word ^ (b'"' as u64 * ONES);
+    let backslashes = word ^ (b'\\' as u64 * ONES);
+    // A byte borrows only if it is found itself, so that what is above the first one may be wrong, and it never is.
+    let quotes = quotes.wrapping_sub(ONES) & !quotes;
+    let backslashes = backslashes.wrapping_sub(ONES) & !backslashes;
+    let controls = word.wrapping_sub(0x20 * ONES) & !word;
+    (quotes | backslashes | controls) & HIGH
+}
+
+/// Writes a JSON string. Most of what an answer holds is JSON in strings, where every few bytes there is a quote: so the bytes
+/// are copied by eights up to the next one, and only texts with control characters take the long way.
 fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    // Not `any`, which would look at one byte after the other.
-    if text.bytes().fold(false, |found, b| found | (b < 0x20)) {
-        out.extend_from_slice(escape(text).as_bytes());
-    } else {
-        let start = out.len();
-        out.resize(start + 2 * text.len(), 0);
-        let escaped = &mut out[start..];
-        let mut at = 0;
-        for byte in text.bytes() {
-            escaped[at] = b'\\';
-            at += usize::from(byte == b'"' || byte == b'\\');
-            escaped[at] = byte;
-            at += 1;
+    let start = out.len();
+    out.resize(start + 2 * text.len() + CHUNK, 0);
+    match escape_into(&mut out[start..], text.as_bytes()) {
+        Some(bytes) => out.truncate(start + bytes),
+        None => {
+            out.truncate(start);
+            out.extend_from_slice(escape(text).as_bytes());
         }
-        out.truncate(start + at);
     }
     out.push(b'"');
 }
 
+/// Writes a text with its quotes and backslashes escaped, and returns how many bytes that are; none if it has control
+/// characters. `out` has room for twice the text and a chunk.
+fn escape_into(out: &mut [u8], text: &[u8]) -> Option<usize> {
+    let (mut from, mut at) = (0, 0);
+    while let Some(chunk) = text[from..].first_chunk::<CHUNK>() {
+        let found = special(u64::from_le_bytes(*chunk));
+        // What follows a byte that is found is written over.
+        out[at..at + CHUNK].copy_from_slice(chunk);
+        if found == 0 {
+            from += CHUNK;
+            at += CHUNK;
+            continue;
+        }
+        let clean = found.trailing_zeros() as usize / 8;
+        let byte = chunk[clean];
+        if byte < 0x20 {
+            return None;
+        }
+        out[at + clean] = b'\\';
+        out[at + clean + 1] = byte;
+        from += clean + 1;
+        at += clean + 2;
+    }
+    for &byte in &text[from..] {
+        if byte < 0x20 {
+            return None;
+        }
+        out[at] = b'\\';
+        at += usize::from(byte == b'"' || byte == b'\\');
+        out[at] = byte;
+        at += 1;
+    }
+    Some(at)
+}
+
 /// The object that `write` writes.
 pub(crate) fn object(write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    object_of(256, write)
+}
+
+/// The same for an object of about so many bytes.
+pub(crate) fn object_of(bytes: usize, write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     let mut object = Object::new(&mut out);
     write(&mut object);
     object.end();
@@ -167,6 +217,17 @@ mod tests {
             push_string(&mut out, text);
             assert_eq!(out, format!("\"{}\"", escape(text)).into_bytes());
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn strings_of_all_kinds_are_json(text in r#"([a-z"\\\\]|é|\PC|[\x00-\x7f]){0,40}"#) {
+            let mut out = vec![b'['];
+            push_string(&mut out, &text);
+            let expected = format!("[\"{}\"", escape(&text)).into_bytes();
+            proptest::prop_assert_eq!(&out, &expected);
+            proptest::prop_assert_eq!(serde_json::from_slice::<String>(&out[1..]).unwrap(), text);
         }
     }
 

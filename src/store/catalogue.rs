@@ -61,6 +61,8 @@ pub(crate) struct Tables {
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     tables: Mutex<Tables>,
+    /// Grows with every change of a machine.
+    generation: AtomicU64,
     storage: Box<dyn Storage>,
 }
 
@@ -161,6 +163,7 @@ impl Catalogue {
         }
         Ok(Catalogue {
             tables: Mutex::new(tables),
+            generation: AtomicU64::new(0),
             storage,
         })
     }
@@ -168,6 +171,11 @@ impl Catalogue {
     /// Looks at all there is. Held for short.
     pub(crate) fn read(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
+    }
+
+    /// What was looked up is as it was for as long as this is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// True if changes outlive the process.
@@ -200,6 +208,7 @@ impl Catalogue {
             Some(machine) => drop(tables.machines.insert(name.into(), machine)),
             None => drop(tables.machines.remove(name)),
         }
+        self.generation.fetch_add(1, Ordering::Release);
         Ok(answer)
     }
 

@@ -224,24 +224,18 @@ impl ExecutionStore {
             // Whoever asked waits for it.
             let _ = sender.send(result);
         };
-        self.write_later(progress, Box::new(told));
+        self.write_later(progress, Box::new(told))?;
         receiver.recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
     /// Has what an execution has done written: `told` is told, on the thread that writes, once it is durable, or that it is
-    /// not. What is given later is written later.
-    pub(crate) fn write_later(&self, progress: Progress, told: Told) {
-        let refused = match lock(&self.changes).as_ref() {
-            None => Some(told),
-            Some(changes) => match changes.send(Change::Write(Box::new(progress), told)) {
-                Ok(()) => None,
-                // The thread ends before this only if it has panicked.
-                Err(std::sync::mpsc::SendError(Change::Write(_, told))) => Some(told),
-                Err(_) => None,
-            },
-        };
-        if let Some(told) = refused {
-            told(Err(self.closed()));
+    /// not. What is given later is written later. After an error nobody is told.
+    pub(crate) fn write_later(&self, progress: Progress, told: Told) -> Result<(), StoreError> {
+        let change = Change::Write(Box::new(progress), told);
+        match lock(&self.changes).as_ref() {
+            // The thread ends before this only if it has panicked.
+            Some(changes) => changes.send(change).map_err(|_| self.closed()),
+            None => Err(self.closed()),
         }
     }
 

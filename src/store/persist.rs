@@ -1,6 +1,7 @@
 //! Where the catalogue is kept: nowhere, or in a file.
 
 use std::fmt::Debug;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use redb::{
@@ -90,14 +91,66 @@ impl File {
     pub(super) fn open(directory: &Path, file_kind: &FileKind) -> Result<File, StoreError> {
         let path = directory.join(file_kind.name);
         let shown = path.display().to_string();
+        let io = |why: String| {
+            let kind = StoreErrorKind::Io;
+            StoreError::new(kind, refusal(&shown, kind, &why))
+        };
         std::fs::create_dir_all(directory).map_err(|error| {
             let message = format!("failed to create {}: {error}", directory.display());
             StoreError::new(StoreErrorKind::Io, message)
         })?;
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                File::make(directory, &path, file_kind)?;
+            }
+            Err(error) => return Err(io(error.to_string())),
+            Ok(found) if !found.is_file() => return Err(io("it is not a file".to_owned())),
+            // A new file has its name only once it is whole.
+            Ok(found) if found.len() == 0 => {
+                let kind = StoreErrorKind::Damaged;
+                return Err(StoreError::new(kind, refusal(&shown, kind, "it is empty")));
+            }
+            Ok(_) => {}
+        }
+        File::at(&path, file_kind)
+    }
+
+    /// Makes a new file. A crash leaves none, or a whole one.
+    fn make(directory: &Path, path: &Path, file_kind: &FileKind) -> Result<(), StoreError> {
+        let new = directory.join(format!("{}.new", file_kind.name));
+        let failed = |error: std::io::Error| {
+            let kind = StoreErrorKind::Io;
+            StoreError::new(
+                kind,
+                refusal(&path.display().to_string(), kind, &error.to_string()),
+            )
+        };
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            // What a crash has left behind, or nothing.
+            Ok(()) | Err(_) => {}
+        }
+        drop(File::at(&new, file_kind)?);
+        match std::fs::hard_link(&new, path) {
+            Ok(()) => {}
+            // Another process has made one meanwhile; if it runs, the file is in use.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // The file system has no links.
+            Err(_) => return std::fs::rename(&new, path).map_err(failed),
+        }
+        std::fs::remove_file(&new).map_err(failed)?;
+        let directory = std::fs::File::open(directory).map_err(failed)?;
+        // The name survives power loss only once the directory is synced.
+        directory.sync_all().map_err(failed)
+    }
+
+    /// Opens the file at a path, or makes it.
+    fn at(path: &Path, file_kind: &FileKind) -> Result<File, StoreError> {
+        let shown = path.display().to_string();
         let database = checked(|| {
             let mut database = Database::builder()
                 .set_cache_size(file_kind.cache_bytes)
-                .create(&path)?;
+                .create(path)?;
             // Every checksum, once: what is damaged must not show itself later.
             match database.check_integrity()? {
                 true => Ok(database),
@@ -113,7 +166,7 @@ impl File {
                     "another process has it open".to_owned(),
                 ),
                 DatabaseError::Storage(StorageError::Io(error))
-                    if error.kind() != std::io::ErrorKind::InvalidData =>
+                    if error.kind() != ErrorKind::InvalidData =>
                 {
                     (StoreErrorKind::Io, error.to_string())
                 }

@@ -309,6 +309,33 @@ impl Steps {
     }
 }
 
+impl Handler {
+    /// True if it answers from another thread, or a future.
+    #[inline(always)]
+    pub(crate) fn answers_later(&self) -> bool {
+        match self {
+            Handler::Async(_) | Handler::Exec(_) => true,
+            #[cfg(feature = "server")]
+            Handler::Service(_) => true,
+            Handler::Fixed(_) | Handler::Answers(_) | Handler::Sync(_) | Handler::Callback(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl Binding {
+    /// What is told to the execution before the handler is called. A service says itself when it has accepted a task.
+    #[inline(always)]
+    pub(crate) fn first_step(&self) -> Option<Completion<'static>> {
+        #[cfg(feature = "server")]
+        if let Some(Handler::Service(_)) = self.handler {
+            return None;
+        }
+        self.steps.completion()
+    }
+}
+
 impl Bindings {
     #[inline(always)]
     pub(crate) fn task(&self, task: TaskId) -> &Binding {

@@ -115,6 +115,13 @@ impl Connection {
         self.reader.get_mut().write_all(bytes)
     }
 
+    /// Reads a line; nothing if the server has closed the connection.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let bytes = self.reader.read_line(&mut line).ok()?;
+        (bytes > 0).then_some(line)
+    }
+
     /// Reads one answer; nothing if the server has closed the connection.
     pub(crate) fn receive(&mut self) -> Option<Answer> {
         let mut line = String::new();

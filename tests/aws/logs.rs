@@ -1,8 +1,5 @@
 //! Logs of a server that go to CloudWatch Logs: moto has what was logged, and who does not take it costs nobody anything.
 
-use std::io::Read as _;
-use std::net::TcpStream;
-
 use quickstep::integration::IntegrationOptions;
 use quickstep::server::ServerOptions;
 use serde_json::{Value, json};
@@ -113,13 +110,10 @@ fn what_is_not_taken_is_counted() {
 }
 
 fn metrics(host: &Host) -> String {
-    let mut stream = TcpStream::connect(host.addr).unwrap();
-    std::io::Write::write_all(
-        &mut stream,
-        b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
-    )
-    .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+    let mut connection = host.connect();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    connection.send(request).unwrap();
+    std::iter::from_fn(|| connection.line())
+        .collect::<Vec<_>>()
+        .join("\n")
 }

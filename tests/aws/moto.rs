@@ -31,7 +31,7 @@ fn start() -> Option<Moto> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/clients/moto/bin/python");
     if !python.exists() {
-        println!("no moto in target/clients/moto (scripts/test installs it): not tested");
+        eprintln!("no moto in target/clients/moto (scripts/test installs it): not tested");
         return None;
     }
     let mut process = Command::new(python)

@@ -226,7 +226,9 @@ impl Machine {
             Completion::Heartbeat => TaskAnswer::Heartbeat,
             Completion::Succeeded(json) => TaskAnswer::Succeeded(json.to_vec()),
             Completion::Prepared(value) => TaskAnswer::Succeeded(value.json().to_vec()),
-            Completion::Failed(failure) => TaskAnswer::Failed(failure.clone()),
+            Completion::Failed(failure) | Completion::SubmitFailed(failure) => {
+                TaskAnswer::Failed(failure.clone())
+            }
         };
         let (at, what) = (self.now, What::Answer(task, answer));
         self.script.steps.push(Step { at, what });

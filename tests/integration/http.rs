@@ -33,10 +33,7 @@ fn host(endpoint: &Endpoint, is_local_allowed: bool) -> Host {
     );
     let connections = HttpConnections::parse(&text).unwrap();
     Host::start(ServerOptions {
-        integrations: IntegrationOptions {
-            http: Some(Arc::new(connections)),
-            ..IntegrationOptions::default()
-        },
+        integrations: IntegrationOptions::default().http(connections),
         ..ServerOptions::default()
     })
 }

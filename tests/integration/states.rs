@@ -1,7 +1,6 @@
 //! Executions that start executions of the same server.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use quickstep::server::ServerOptions;
 use serde_json::{Value, json};
@@ -292,12 +291,11 @@ fn express_machines_cannot_wait_for_executions() {
 }
 
 fn data_dir(name: &str) -> PathBuf {
-    let nanos = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
     let id = std::process::id();
-    std::env::temp_dir().join(format!("quickstep-{name}-{id}-{nanos}"))
+    let directory = std::env::temp_dir().join(format!("quickstep-{name}-{id}"));
+    // What an earlier process of that number has left.
+    let _ = std::fs::remove_dir_all(&directory);
+    directory
 }
 
 fn last_type(connection: &mut Connection, execution: &Value) -> String {

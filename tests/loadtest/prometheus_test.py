@@ -21,11 +21,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent.parent.parent / "loadtest" / "prometheus"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+HERE = ROOT / "loadtest" / "prometheus"
 PATIENCE = 90  # seconds; only a failure takes that long
 
 WAITS = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "End": True}}}
 FAILS = {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Test.Failed", "Cause": "it has to"}}}
+QUOTE = "arn:aws:lambda:us-east-1:000000000000:function:quote"
+CALLS = {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": QUOTE, "End": True}}}
 
 
 def until(what, attempt):
@@ -79,6 +82,13 @@ class Prometheus:
     def __init__(self, url):
         self.url = url
 
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=PATIENCE) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
+
     def get(self, path, **params):
         query = urllib.parse.urlencode(params)
         try:
@@ -127,9 +137,8 @@ def load(binary, directory, url, machine, name, expected_exit, *arguments):
 
 
 def test(quickstep, loadtest, directory):
-    server = subprocess.Popen(
-        [quickstep, "serve", "--addr", "127.0.0.1:0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    serve = [quickstep, "serve", "--addr", "127.0.0.1:0", "--tasks", str(ROOT / "benches/data/tasks.json")]
+    server = subprocess.Popen(serve, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     scraper = None
     try:
         url = listening(server, r"API on (http://\S+)")
@@ -145,8 +154,12 @@ def test(quickstep, loadtest, directory):
         )
         # It says the port that the system has chosen.
         prometheus = Prometheus("http://" + listening(scraper, r"Listening on\" address=(\S+)"))
+        until("readiness", prometheus.is_ready)
         until("scrape", lambda: prometheus.value('up{job="quickstep"}') == 1)
         check_counts(Api(url), prometheus, loadtest, directory, url)
+        # Tasks have figures once there are tasks.
+        calls = {"stateMachineArn": Api(url).create("calls", CALLS)}
+        assert Api(url).call("StartSyncExecution", calls)["status"] == "SUCCEEDED"
         known = set(re.findall(r"^# TYPE (\S+)", urllib.request.urlopen(url + "/metrics").read().decode(), re.M))
         # Those of the journal are there once there is one; the rules' own names have colons.
         used = check_dashboard(prometheus) | set(re.findall(r"(?<![:\w])quickstep_[a-z_]+?(?=_bucket|[^a-z_:]|$)", rules))

@@ -107,6 +107,70 @@ fn whoever_reads_no_answers_is_let_go() {
     assert_eq!(host.connect().post("ListActivities", b"{}").status, 200);
 }
 
+/// Clients that send a byte now and then have no more time for a head than others, or for a body, and hold nobody up.
+#[test]
+fn whoever_drips_is_let_go_and_holds_nobody_up() {
+    let host = Host::start(ServerOptions {
+        headers_time_max: Duration::from_secs(3),
+        body_time_max: Duration::from_secs(3),
+        ..ServerOptions::default()
+    });
+    let drip = |text: String| {
+        let mut stream = TcpStream::connect(host.addr).unwrap();
+        std::io::Write::write_all(&mut stream, text.as_bytes()).unwrap();
+        Some(stream)
+    };
+    let mut dripping: Vec<Option<TcpStream>> = (0..20)
+        .flat_map(|_| {
+            let body = format!("{HEAD}Content-Length: 1000000\r\n\r\n ");
+            [drip("POST / HTTP/1.1\r\nX: ".to_owned()), drip(body)]
+        })
+        .collect();
+    for _ in 0..24_000 {
+        for place in &mut dripping {
+            let gone = place
+                .as_mut()
+                .is_some_and(|stream| std::io::Write::write_all(stream, b" ").is_err());
+            if gone {
+                *place = None;
+            }
+        }
+        assert_eq!(host.connect().post("ListActivities", b"{}").status, 200);
+        if dripping.iter().all(Option::is_none) {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("some are still there");
+}
+
+/// Who waits for an answer is not idle, however long that takes; who has it and asks for nothing is.
+#[test]
+fn whoever_waits_for_an_answer_is_not_idle() {
+    let host = Host::start(ServerOptions {
+        headers_time_max: Duration::from_secs(2),
+        ..ServerOptions::default()
+    });
+    let waits = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":4,"End":true}}}"#;
+    let arn = create(&mut host.connect(), "m", "EXPRESS", waits);
+    let mut connection = host.connect();
+    let (status, answer) = connection.call("StartSyncExecution", &json!({"stateMachineArn": arn}));
+    assert_eq!((status, &answer["status"]), (200, &json!("SUCCEEDED")));
+    assert!(connection.receive().is_none());
+    // An ingested body is a request until its last line is answered.
+    let mut connection = host.connect();
+    let head = "POST /v1/state-machines/m/executions?mode=sync HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\n";
+    connection
+        .send(format!("{head}Content-Length: 3\r\n\r\n{{}}\n").as_bytes())
+        .unwrap();
+    assert_eq!(connection.receive().unwrap().status, 200);
+    let mut answer = String::new();
+    while !answer.contains("\"complete\":true") {
+        answer += &connection.line().unwrap();
+    }
+    assert!(answer.contains("SUCCEEDED"), "{answer}");
+}
+
 #[test]
 fn heads_that_make_no_sense() {
     let host = host();

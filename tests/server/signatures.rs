@@ -1,5 +1,7 @@
 //! Signed requests over the wire. What a signature is worth is told by the unit tests, and by real clients.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use quickstep::engine::{Clock, SystemClock};
@@ -9,9 +11,9 @@ use quickstep::stdx::Timestamp;
 use crate::client::{Connection, Host};
 use crate::error;
 
-/// The time that the signature below is of.
+/// The time that the signature below is of, and some minutes more.
 #[derive(Debug)]
-struct Fixed(SystemClock);
+struct Fixed(SystemClock, AtomicI64);
 
 impl Clock for Fixed {
     fn nanos(&self) -> u64 {
@@ -19,17 +21,22 @@ impl Clock for Fixed {
     }
 
     fn timestamp(&self) -> Timestamp {
-        Timestamp::parse("2026-11-22T12:00:00Z").unwrap()
+        let signed = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        Timestamp::from_millis(signed.millis() + 60_000 * self.1.load(Ordering::SeqCst))
     }
 }
 
 fn host() -> Host {
+    host_at(&Arc::new(Fixed(SystemClock::new(), AtomicI64::new(0))))
+}
+
+fn host_at(clock: &Arc<Fixed>) -> Host {
     let credentials = "[[credentials]]\naccess_key_id = \"AKIDEXAMPLE\"\n\
                        secret_access_key = \"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\"\n";
     Host::start(ServerOptions {
         region: "eu-west-1".to_owned(),
         credentials: Some(Credentials::parse(credentials).unwrap()),
-        clock: std::sync::Arc::new(Fixed(SystemClock::new())),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
         body_time_max: Duration::from_secs(600),
         ..ServerOptions::default()
     })
@@ -72,6 +79,33 @@ fn requests_are_served_to_those_who_signed_them() {
             "Missing Authentication Token"
         )
     );
+}
+
+/// What somebody has overheard is of use for five minutes, before the time of its signature and after.
+#[test]
+fn replays_are_refused_after_a_while() {
+    let clock = Arc::new(Fixed(SystemClock::new(), AtomicI64::new(0)));
+    let host = host_at(&clock);
+    let mut connection = host.connect();
+    for (minutes, expected) in [
+        (0, None),
+        (5, None),
+        (6, Some("Signature expired")),
+        (60, Some("Signature expired")),
+        (-5, None),
+        (-6, Some("Signature not yet current")),
+    ] {
+        clock.1.store(minutes, Ordering::SeqCst);
+        send(&mut connection, SIGNED, 2, "{}");
+        let answer = connection.receive().unwrap();
+        assert_eq!(answer.status == 200, expected.is_none(), "{minutes}");
+        if let Some(expected) = expected {
+            let json = answer.json();
+            let (code, message) = error(&json);
+            assert_eq!(code, "InvalidSignatureException");
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
 }
 
 /// The answer comes while the body does not.

@@ -327,6 +327,14 @@ fn parameters_that_cannot_be_sent() {
             json!({"AttributeNames": "All"}),
             "The value for the field 'AttributeNames' must be an ARRAY",
         ),
+    ] {
+        assert_eq!(sent(name, action, &parameters), Err(error.to_owned()));
+    }
+}
+
+#[test]
+fn members_that_cannot_be_sent() {
+    for (name, action, parameters, error) in [
         (
             "eventbridge",
             "putEvents",

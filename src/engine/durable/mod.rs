@@ -8,6 +8,8 @@
 //!
 //! An execution that is given up, by a shutdown, has no end, so that it is one of those.
 
+#[cfg(feature = "server")]
+mod kept;
 mod outlet;
 mod recover;
 mod start;
@@ -27,6 +29,8 @@ use crate::task::lock;
 use outlet::{Starts, ToJournal};
 use recover::Recovering;
 
+#[cfg(feature = "server")]
+pub(crate) use kept::KeptStart;
 pub use recover::{Recovered, UnknownMachine};
 
 /// Whether asynchronous starts survive the process.
@@ -240,6 +244,12 @@ impl Durable {
             unfinished: self.journal.counters().unfinished,
             is_clean: closed == Err(journal::ErrorKind::Closed),
         }
+    }
+
+    /// How many starts were unfinished when the journal was opened.
+    #[cfg(feature = "server")]
+    fn found_unfinished(&self) -> u64 {
+        lock(&self.recovering).found()
     }
 
     /// What the journal has done.

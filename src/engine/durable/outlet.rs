@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::history::{HistoryEvent, LogLevel};
+use crate::history::{Failure, HistoryEvent, LogLevel};
 use crate::interp::{MachineIdentity, Status};
 use crate::journal::{EndRecord, EndStatus, Journal, Lsn};
 use crate::runtime::Place;
@@ -101,6 +101,18 @@ impl Receiver for Journaled<'_, '_> {
 
     fn observe(&mut self, event: &HistoryEvent<'_>) {
         self.receiver.observe(event);
+    }
+
+    fn states_max(&self) -> u32 {
+        self.receiver.states_max()
+    }
+
+    fn overrun(&mut self, is_done: bool) -> Option<Failure> {
+        self.receiver.overrun(is_done)
+    }
+
+    fn checkpoint(&mut self, freeze: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
+        self.receiver.checkpoint(freeze)
     }
 
     fn wants(&self) -> bool {

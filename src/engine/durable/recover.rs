@@ -11,8 +11,9 @@ use crate::engine::handle::ExecutionHandle;
 use crate::engine::machine::StateMachine;
 use crate::engine::run::{Engine, Known};
 use crate::interp::name_of_seed;
-use crate::journal::{self, Lsn, Recovery};
+use crate::journal::{self, Lsn, Recovery, UnfinishedStart};
 use crate::runtime::admission::Limit;
+use crate::runtime::outlet::Group;
 use crate::runtime::ticket::Recorded;
 use crate::task::lock;
 
@@ -59,10 +60,13 @@ pub(super) struct Recovering {
     read: u64,
 }
 
+/// Finds the group in which an unfinished start is to run; none if its machine is not known.
+pub(in crate::engine) type Find<'a> = dyn FnMut(&UnfinishedStart<'_>) -> Option<Arc<Group>> + 'a;
+
 #[derive(Debug)]
 struct Unfinished {
     start: Lsn,
-    arn: Arc<str>,
+    group: Arc<Group>,
     name: Box<str>,
     seed: u64,
     attempt: u32,
@@ -79,34 +83,40 @@ impl Recovering {
         }
     }
 
-    /// Reads the next starts of these machines; those of others are counted.
-    fn read(
-        &mut self,
-        machines: &[Known],
-        unknown: &mut Vec<UnknownMachine>,
-    ) -> Result<(), journal::Error> {
+    /// How many starts were found.
+    #[cfg(feature = "server")]
+    pub(super) fn found(&self) -> u64 {
+        self.recovery.unfinished()
+    }
+
+    /// Reads the next starts that have a group; returns false if there are none.
+    fn read(&mut self, find: &mut Find<'_>) -> Result<bool, journal::Error> {
         let mut bytes = 0;
         while self.ready.len() < CHUNK_STARTS && bytes < CHUNK_BYTES {
             let Some(found) = self.recovery.next()? else {
                 break;
             };
             self.read += 1;
-            let mut arns = machines.iter().filter_map(|known| known.arn.as_ref());
-            let Some(arn) = arns.find(|arn| &***arn == found.machine) else {
-                count(unknown, found.machine);
+            let Some(group) = find(&found) else {
                 continue;
             };
             bytes += found.input.len();
             self.ready.push_back(Unfinished {
                 start: found.start,
-                arn: Arc::clone(arn),
+                group,
                 name: found.name.into(),
                 seed: found.seed,
                 attempt: found.attempts.saturating_add(1),
                 input: found.input.into(),
             });
         }
-        Ok(())
+        self.is_written = false;
+        Ok(!self.ready.is_empty())
+    }
+
+    /// Starts that do not run yet, those of unknown machines among them that have not been read.
+    fn left(&self) -> u64 {
+        self.ready.len() as u64 + (self.recovery.unfinished() - self.read)
     }
 }
 
@@ -140,19 +150,42 @@ impl Engine {
     /// shut down meanwhile. What was recovered until then runs.
     pub fn recover(&self, machines: &[&StateMachine]) -> Result<Recovered, Error> {
         let mut recovered = Recovered::default();
-        let Some(durable) = self.durable() else {
+        if self.durable().is_none() {
             return Ok(recovered);
+        }
+        let known: Vec<Known> = machines.iter().map(|machine| self.known(machine)).collect();
+        let unknown = &mut recovered.unknown;
+        let mut find = |start: &UnfinishedStart<'_>| {
+            let is_its = |known: &&Known| known.arn.as_deref() == Some(start.machine);
+            let found = known.iter().find(is_its);
+            if found.is_none() {
+                count(unknown, start.machine);
+            }
+            found.map(|known| Arc::clone(&known.asynchronous))
+        };
+        let executions = &mut recovered.executions;
+        recovered.left = self.recover_into(&mut find, &mut |handle| executions.push(handle))?;
+        Ok(recovered)
+    }
+
+    /// The same for starts whose groups somebody else knows. Returns how many are left.
+    pub(in crate::engine) fn recover_into(
+        &self,
+        find: &mut Find<'_>,
+        started: &mut dyn FnMut(ExecutionHandle),
+    ) -> Result<u64, Error> {
+        let Some(durable) = self.durable() else {
+            return Ok(0);
         };
         self.workers()?;
-        let known: Vec<Known> = machines.iter().map(|machine| self.known(machine)).collect();
         let mut recovering = lock(&durable.recovering);
         loop {
             if recovering.ready.is_empty() {
-                let read = recovering.read(&known, &mut recovered.unknown);
-                read.map_err(|error| Error::new(ErrorKind::Journal, error.to_string()))?;
-                recovering.is_written = false;
-                if recovering.ready.is_empty() {
-                    break;
+                let read = recovering.read(find);
+                let is_more =
+                    read.map_err(|error| Error::new(ErrorKind::Journal, error.to_string()))?;
+                if !is_more {
+                    return Ok(0);
                 }
             }
             // Not by a call before, if it has met a disk that failed.
@@ -162,16 +195,12 @@ impl Engine {
             }
             while let Some(start) = recovering.ready.front() {
                 if !self.admit_again(durable, start)? {
-                    let unread = recovering.recovery.unfinished() - recovering.read;
-                    recovered.left = recovering.ready.len() as u64 + unread;
-                    return Ok(recovered);
+                    return Ok(recovering.left());
                 }
-                let handle = self.start_again(&known, start)?;
-                recovered.executions.push(handle);
+                started(self.start_again(start));
                 recovering.ready.pop_front();
             }
         }
-        Ok(recovered)
     }
 
     /// Admits an unfinished start, as soon as there is room; false if nobody would make room meanwhile.
@@ -193,16 +222,7 @@ impl Engine {
         }
     }
 
-    fn start_again(&self, known: &[Known], start: &Unfinished) -> Result<ExecutionHandle, Error> {
-        let is_its = |known: &&Known| known.arn.as_ref() == Some(&start.arn);
-        let Some(known) = known.iter().find(is_its) else {
-            self.shared().release(1, start.input.len() as u64);
-            let message = format!(
-                "recovery goes on without the machine {}, with which it began",
-                start.arn
-            );
-            return Err(Error::new(ErrorKind::Journal, message));
-        };
+    fn start_again(&self, start: &Unfinished) -> ExecutionHandle {
         // One that was made of the seed is made of it again.
         let name = (*start.name != *name_of_seed(start.seed)).then_some(&*start.name);
         let recorded = Recorded {
@@ -210,17 +230,17 @@ impl Engine {
             attempt: start.attempt,
         };
         let ticket = self.shared().start(
-            &known.asynchronous,
+            &start.group,
             &start.input,
             name,
             Some(start.seed),
             Some(recorded),
         );
-        Ok(ExecutionHandle {
+        ExecutionHandle {
             ticket,
             shared: Arc::clone(self.shared()),
             name: name.map(Into::into),
-        })
+        }
     }
 }
 

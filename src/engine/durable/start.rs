@@ -88,7 +88,7 @@ impl Engine {
             attempt: 1,
             input: request.input,
         };
-        let start = self.journaled(1, durable.append(&[record], patience))?;
+        let start = self.of_journal(1, durable.append(&[record], patience))?;
         admitted.keep();
         let recorded = Recorded {
             start: start.start(0),
@@ -130,7 +130,7 @@ impl Engine {
         let known = self.known(machine);
         let arn = known.arn.as_deref().unwrap_or_default();
         let appended = append_all(durable, shared, arn, &all, first_number);
-        let (runs, last) = self.journaled(all.len(), appended)?;
+        let (runs, last) = self.of_journal(all.len(), appended)?;
         admitted.keep();
         let outlet = durable.outlet(sink, Starts::OfLines(runs.into()));
         let group = self.group(machine, outlet, Invocation::Asynchronous);

@@ -51,27 +51,31 @@ pub(crate) struct Deployed {
     pub(super) asynchronous: Arc<Group>,
     /// The revision as executions on disk refer to it, once one does.
     pub(super) stored: OnceLock<Arc<StoredRevision>>,
+    /// The number of the revision in the journal of EXPRESS executions, once one is there.
+    pub(super) kept_revision: OnceLock<u64>,
 }
 
 impl Deployed {
-    fn new(bound: Arc<Bound>, log: Option<Log>) -> Deployed {
+    fn new(engine: &Engine, bound: Arc<Bound>, log: Option<Log>) -> Deployed {
         let outlet: Arc<dyn Outlet> = match &log {
             None => Arc::new(Tickets),
             Some(log) => Arc::new(Logged(log.clone())),
         };
-        let group = |invocation| {
+        let group = |outlet, invocation| {
             Arc::new(Group {
                 bound: Arc::clone(&bound),
-                outlet: Arc::clone(&outlet),
+                outlet,
                 invocation,
             })
         };
+        let journaled = engine.journaled(Arc::clone(&outlet));
         Deployed {
-            synchronous: group(Invocation::Synchronous),
-            asynchronous: group(Invocation::Asynchronous),
+            synchronous: group(outlet, Invocation::Synchronous),
+            asynchronous: group(journaled, Invocation::Asynchronous),
             bound,
             log,
             stored: OnceLock::new(),
+            kept_revision: OnceLock::new(),
         }
     }
 }
@@ -154,6 +158,12 @@ impl Deployments {
         Ok(deployed)
     }
 
+    /// The ARN of a machine of that name.
+    pub(super) fn machine_arn(&self, name: &str) -> String {
+        let (region, account) = (&self.region, &self.account);
+        format!("arn:aws:states:{region}:{account}:stateMachine:{name}")
+    }
+
     /// Compiles what may be said in a machine of type `reads`, to run it as one of the key's type.
     pub(super) fn compile(
         &self,
@@ -181,7 +191,7 @@ impl Deployments {
         let log = self.logs.log(&record.logging)?;
         let engine = &self.engine;
         let bound = engine.deploy(program, identity, &registry, futures.as_ref());
-        Ok(Deployed::new(bound, log))
+        Ok(Deployed::new(engine, bound, log))
     }
 
     fn registry(&self, key: MachineKey<'_>) -> Result<TaskRegistry, ApiError> {

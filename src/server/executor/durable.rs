@@ -302,7 +302,7 @@ impl Executor {
     }
 
     /// An execution that has ended and is on the disk, to be looked at.
-    pub(super) fn from_disk(
+    pub(super) fn of_disk(
         &self,
         serial: u64,
         record: ExecutionRecord,

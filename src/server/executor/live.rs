@@ -370,7 +370,7 @@ fn not_kept_text(error: &StoreError) -> String {
 }
 
 /// Does what may wait for the disk, while others see to the requests of this thread, if it has any.
-fn waiting<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
@@ -420,7 +420,10 @@ impl Live {
             // Nobody knows of it but who waits for its start: the thread sees to others meanwhile.
             Some(live) if state.place.is_none() => {
                 let told = move |written| live.end_kept(&mut lock(&live.state), &written);
-                keeping.store.write_later(progress, Box::new(told));
+                // Told is the thread that writes, never this one, which has the lock.
+                if let Err(error) = keeping.store.write_later(progress, Box::new(told)) {
+                    self.end_kept(state, &Err(error));
+                }
             }
             // Answers that were taken in this turn are confirmed after it.
             _ => {

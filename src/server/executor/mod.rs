@@ -10,18 +10,21 @@
 //!    events and its end. Of EXPRESS executions that is so only if the server was asked for their histories.
 //! 4. Events that a `loggingConfiguration` asks for are recorded in the turn, for the file of their log group.
 //! 5. With a data directory, STANDARD executions are kept on disk (`durable`), and go on after a restart.
-//! 6. Tasks that clients do are handed on by their tokens; what a client says of one goes to its execution as a letter, and
+//! 6. So are EXPRESS executions that nobody waits for, in a journal (`express`): they run again after a crash.
+//! 7. Tasks that clients do are handed on by their tokens; what a client says of one goes to its execution as a letter, and
 //!    the client is answered when a worker has read it.
 
 mod clients;
 mod cloudwatch;
 mod deploy;
 mod durable;
+mod express;
 mod live;
 mod logs;
 mod outlets;
 mod redrive;
 mod registry;
+mod revisions;
 mod run;
 
 use std::sync::Arc;
@@ -31,9 +34,10 @@ use crate::store::{MachineKind, Revision};
 
 pub(crate) use clients::{TokenError, is_token};
 pub(crate) use deploy::{Deployed, Home, MachineKey, TaskSource};
+pub(crate) use express::Kept;
 pub(crate) use live::{Ended, Live};
 pub(crate) use logs::LogTarget;
-pub(crate) use run::{Begun, Executor, ExecutorOptions};
+pub(crate) use run::{Begun, Executor, ExecutorOptions, ExpressOptions};
 
 /// What was asked to be executed.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! [`Executor`]: starts executions on the engine, knows those of which a history is kept, takes in answers.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -12,12 +13,15 @@ use super::super::ids::Ids;
 use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
+use super::express::{Express, Kept};
 use super::live::{Ended, History, Live, LiveParts, OnDisk, State};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogPlace, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
 use crate::aws;
-use crate::engine::{self, Clock, Engine, ErrorKind, ExecutionResult, Limit, Limits};
+use crate::engine::{
+    self, Clock, DurabilityMode, Engine, ErrorKind, ExecutionResult, JournalOptions, Limit, Limits,
+};
 use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
@@ -30,8 +34,11 @@ use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecor
 use crate::task::{TaskAnswer, lock};
 use crate::value::Doc;
 
-/// Threads that may wait for the disk, for each that there would be otherwise.
-const WAITING_FACTOR: usize = 16;
+/// Threads that may wait for the disk at a time, where there are few.
+const WAITING_MIN: usize = 64;
+
+/// The same for each thread that there would be otherwise: at most, and where there are many.
+const WAITING_FACTORS: (usize, usize) = (16, 4);
 
 /// How long executions that have ended are kept on the disk: as long as AWS keeps them.
 const RETENTION_MILLIS: i64 = 90 * 24 * 60 * 60 * 1_000;
@@ -56,6 +63,8 @@ pub(crate) struct Executor {
     store: Option<Arc<ExecutionStore>>,
     /// Revisions that executions on the disk refer to.
     revisions: Mutex<FixedMap<Box<str>, Arc<Revision>>>,
+    /// What is kept of EXPRESS executions that nobody waits for, if they are to outlive the process.
+    express: Option<Express>,
     /// How many EXPRESS executions are known after their end: 0 if their histories are not kept.
     express_max: usize,
     serial: AtomicU64,
@@ -75,6 +84,14 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) cloudwatch: Option<aws::Client>,
     pub(crate) express_history: usize,
     pub(crate) store: Option<Arc<ExecutionStore>>,
+    pub(crate) express: Option<ExpressOptions<'a>>,
+}
+
+/// Where EXPRESS executions that nobody waits for are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpressOptions<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) journal: JournalOptions,
 }
 
 /// A task that an activity worker has taken.
@@ -84,27 +101,45 @@ pub(crate) struct ActivityTask {
     pub(crate) input: String,
 }
 
+/// The engine on whose workers what waits goes on.
+fn engine_of(options: &ExecutorOptions<'_>) -> Result<Engine, engine::Error> {
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let builder = Engine::builder();
+    let (builder, seats) = match &options.store {
+        None => (builder, threads),
+        // These wait for the disk now and then, and several that wait share one write.
+        Some(_) => {
+            let (most, many) = WAITING_FACTORS;
+            let waiting = (threads * most).min(WAITING_MIN).max(threads * many);
+            (builder.workers(waiting), waiting)
+        }
+    };
+    let builder = match &options.express {
+        None => builder,
+        Some(express) => builder
+            .durability(DurabilityMode::Durable(express.directory.join("journal")))
+            .journal_options(express.journal),
+    };
+    let engine = builder
+        .clock(Arc::clone(&options.clock))
+        .limits(options.limits)
+        .seed(options.ids.seed())
+        .seats(seats)
+        .build()?;
+    engine.launch()?;
+    Ok(engine)
+}
+
 impl Executor {
     /// Must be called on a tokio runtime: its threads begin executions.
     pub(crate) fn new(options: ExecutorOptions<'_>) -> Result<Executor, engine::Error> {
+        let engine = engine_of(&options)?;
         let ids = options.ids;
-        let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        let builder = Engine::builder();
-        let (builder, seats) = match &options.store {
-            None => (builder, threads),
-            // These wait for the disk now and then, and several that wait share one write.
-            Some(_) => (
-                builder.workers(threads * WAITING_FACTOR),
-                threads * WAITING_FACTOR,
-            ),
-        };
-        let engine = builder
-            .clock(Arc::clone(&options.clock))
-            .limits(options.limits)
-            .seed(ids.seed())
-            .seats(seats)
-            .build()?;
-        engine.launch()?;
+        let express = options.express.map(|express| {
+            let opened = Express::open(express.directory, engine.found_unfinished());
+            opened.map_err(|error| engine::Error::new(ErrorKind::Journal, error.to_string()))
+        });
+        let express = express.transpose()?;
         let recorders = engine.threads();
         let place = LogPlace {
             target: options.logs,
@@ -132,17 +167,10 @@ impl Executor {
             }
         });
         if let Some(store) = &options.store {
-            let (store, clock) = (Arc::downgrade(store), Arc::clone(&options.clock));
-            tokio::spawn(async move {
-                let mut interval = tokio::time::interval(RETENTION_INTERVAL);
-                loop {
-                    interval.tick().await;
-                    let Some(store) = store.upgrade() else {
-                        return;
-                    };
-                    store.remove_before(clock.timestamp().millis() - RETENTION_MILLIS);
-                }
-            });
+            tokio::spawn(remove_old(
+                Arc::downgrade(store),
+                Arc::clone(&options.clock),
+            ));
         }
         let activities = Arc::<Activities>::default();
         let places = Arc::<Places>::default();
@@ -161,6 +189,7 @@ impl Executor {
             places,
             store: options.store,
             revisions: Mutex::default(),
+            express,
             express_max: options.express_history,
             serial: AtomicU64::new(1),
         })
@@ -190,8 +219,10 @@ impl Executor {
     /// had not ended and are lost.
     pub(crate) fn close(&self) -> usize {
         self.deployments.close();
-        let left = self.engine.shutdown(Duration::ZERO).left;
+        let report = self.engine.shutdown(Duration::ZERO);
         self.logs.close();
+        let unfinished = report.journal.map_or(0, |journal| journal.unfinished);
+        let left = report.left.saturating_sub(self.kept_under_way(unfinished));
         match &self.store {
             None => left,
             Some(store) => {
@@ -290,6 +321,9 @@ impl Executor {
     /// Starts an execution that nobody waits for. What is to outlive the process is not on the disk yet: whoever asks is to wait
     /// until the start can be acknowledged.
     pub(crate) fn begin(&self, request: StartRequest<'_>) -> Result<Begun, ApiError> {
+        if request.origin.kind == MachineKind::Express && self.express.is_some() {
+            return self.start_one_kept(&request);
+        }
         let limit = |error: &engine::Error| of_start(error, "ExecutionLimitExceeded");
         let input = request.input.as_bytes();
         let admitted = self
@@ -368,7 +402,33 @@ impl Executor {
         Ok(Name::Free)
     }
 
-    fn live(&self, request: &StartRequest<'_>, arn: &str, started: Timestamp) -> Arc<Live> {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn express(&self) -> Option<&Express> {
+        self.express.as_ref()
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What an execution's randomness is to come from.
+    pub(super) fn seed(&self) -> u64 {
+        self.ids.seed()
+    }
+
+    pub(super) fn machine_arn(&self, name: &str) -> String {
+        self.deployments.machine_arn(name)
+    }
+
+    pub(super) fn live(
+        &self,
+        request: &StartRequest<'_>,
+        arn: &str,
+        started: Timestamp,
+    ) -> Arc<Live> {
         let deployed = &request.deployed;
         let keeping = match (request.origin.kind, &self.store) {
             (MachineKind::Standard, Some(store)) => {
@@ -453,10 +513,6 @@ impl Executor {
         self.store.as_ref()
     }
 
-    pub(super) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     pub(super) fn now(&self) -> Timestamp {
         self.engine.now()
     }
@@ -468,7 +524,7 @@ impl Executor {
             return Ok(found);
         };
         match store.find(arn)? {
-            Some((serial, record)) => self.from_disk(serial, record),
+            Some((serial, record)) => self.of_disk(serial, record),
             None => Ok(None),
         }
     }
@@ -491,9 +547,9 @@ impl Executor {
             let known = self.registry.get(&record.arn);
             let live = match known.filter(|live| live.serial == serial) {
                 Some(live) => Some(live),
-                None if record.ended.is_some() => self.from_disk(serial, record)?,
+                None if record.ended.is_some() => self.of_disk(serial, record)?,
                 None => match store.find(&record.arn)? {
-                    Some((again, record)) if again == serial => self.from_disk(serial, record)?,
+                    Some((again, record)) if again == serial => self.of_disk(serial, record)?,
                     _ => None,
                 },
             };
@@ -576,33 +632,72 @@ pub(super) fn group_of(
     })
 }
 
+/// Removes what has ended long enough ago, until the store is gone.
+async fn remove_old(store: Weak<ExecutionStore>, clock: Arc<dyn Clock>) {
+    let mut interval = tokio::time::interval(RETENTION_INTERVAL);
+    loop {
+        interval.tick().await;
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        store.remove_before(clock.timestamp().millis() - RETENTION_MILLIS);
+    }
+}
+
 /// A start, until it can be acknowledged.
 #[derive(Debug)]
 pub(crate) struct Begun {
     started: Started,
-    /// What has to be on the disk first.
-    live: Option<Arc<Live>>,
+    on_disk: OnDiskFirst,
+}
+
+/// What has to be on the disk before a start is acknowledged.
+#[derive(Debug)]
+enum OnDiskFirst {
+    Nothing,
+    /// The record of a STANDARD execution.
+    Record(Arc<Live>),
+    /// The journal's.
+    Journal(Kept),
 }
 
 impl Begun {
     pub(super) const fn new(started: Started, live: Arc<Live>) -> Begun {
         Begun {
             started,
-            live: Some(live),
+            on_disk: OnDiskFirst::Record(live),
+        }
+    }
+
+    pub(super) const fn journaled(started: Started, kept: Kept) -> Begun {
+        Begun {
+            started,
+            on_disk: OnDiskFirst::Journal(kept),
         }
     }
 
     pub(super) const fn at_once(started: Started) -> Begun {
         Begun {
             started,
-            live: None,
+            on_disk: OnDiskFirst::Nothing,
+        }
+    }
+
+    /// Whether something has to be on the disk before it is acknowledged.
+    pub(crate) fn has_to_wait(&self) -> bool {
+        match &self.on_disk {
+            OnDiskFirst::Nothing => false,
+            OnDiskFirst::Record(live) => live.keeping.is_some(),
+            OnDiskFirst::Journal(_) => true,
         }
     }
 
     /// What came of it. An error if it could not be kept: what is not on the disk is not acknowledged.
     pub(crate) async fn acknowledged(self) -> Result<Started, ApiError> {
-        if let Some(live) = self.live {
-            live.is_on_disk().await.map_err(ApiError::internal)?;
+        match self.on_disk {
+            OnDiskFirst::Nothing => {}
+            OnDiskFirst::Record(live) => live.is_on_disk().await.map_err(ApiError::internal)?,
+            OnDiskFirst::Journal(mut kept) => kept.wait().await?,
         }
         Ok(self.started)
     }
@@ -626,7 +721,7 @@ async fn ended(ticket: &Ticket) -> Result<ExecutionResult, ApiError> {
     })
 }
 
-fn closing() -> ApiError {
+pub(super) fn closing() -> ApiError {
     ApiError::new("ServiceUnavailable", "The server is shutting down").with_status(503)
 }
 
@@ -656,7 +751,7 @@ fn invalid_input(error: &str) -> ApiError {
 }
 
 /// Whether an execution can be started with an input.
-fn check_input(input: &str) -> Result<(), ApiError> {
+pub(super) fn check_input(input: &str) -> Result<(), ApiError> {
     let mut doc = Doc::new();
     let val = doc.ingest(input.as_bytes());
     let val = val.map_err(|error| invalid_input(&error.to_string()))?;

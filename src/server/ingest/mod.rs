@@ -3,8 +3,9 @@
 //! This is not AWS's. A body of any length is done while it is read, and answered while it is done:
 //!
 //! 1. A future of its own reads pieces of the body, and takes them apart into lines.
-//! 2. Asynchronously, a line is answered once its execution is accepted or refused. With `mode=sync`, some executions are
-//!    under way at a time, and are answered with their outputs in the order of the lines.
+//! 2. Asynchronously, a line is answered once its execution is accepted or refused. If executions are kept on disk, the lines
+//!    of a piece are started together, and answered once they are there, while the next pieces are started. With `mode=sync`,
+//!    some executions are under way at a time, and are answered with their outputs in the order of the lines.
 //! 3. The last line sums up, and names the lines that failed as EventBridge Pipes does: `batchItemFailures`. An answer
 //!    without it was cut off.
 //!
@@ -26,11 +27,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::lines::{Line, Lines};
+use super::aim::Aim;
 use super::app::{App, Target};
 use super::auth::Payload;
 use super::connection::Busy;
 use super::error::ApiError;
-use super::executor::{Deployed, Finished, Origin, StartRequest, Started};
+use super::executor::{Begun, Finished, Kept, StartRequest, Started};
 use super::metrics::LineOutcome;
 use super::write::{Object, object};
 use crate::interp::Status;
@@ -47,6 +49,15 @@ const UNDER_WAY_MAX: usize = 256;
 
 /// Bytes of their inputs.
 const UNDER_WAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Lines that are started together, and bytes of their inputs at which there are no more.
+const GATHERED_MAX: usize = 256;
+const GATHERED_BYTES: usize = 1024 * 1024;
+
+/// What tells that there is no room for now.
+const THROTTLED: &str = "ThrottlingException";
+
+const LOST: &str = "A defect of quickstep";
 
 /// Answers are handed on once they are so many bytes, or once there is something to wait for.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -229,6 +240,9 @@ pub(super) fn begin(
     let ingest = Ingest {
         app: Arc::clone(app),
         mode: order.mode,
+        keeps: origin.kind == MachineKind::Express && app.executor.keeps_starts(),
+        gathered: Vec::new(),
+        gathered_bytes: 0,
         report: order.report,
         arn: arn.into(),
         trace: header("x-amzn-trace-id").map(Into::into),
@@ -272,6 +286,8 @@ struct Answer {
     outcome: LineOutcome,
     /// Bytes of its input.
     bytes: usize,
+    /// There is no room for now.
+    is_refused_for_now: bool,
     /// The members of the answer, beside its number.
     json: Vec<u8>,
 }
@@ -282,10 +298,22 @@ impl Answer {
             line,
             outcome,
             bytes: 0,
+            is_refused_for_now: false,
             json: object(|o| {
                 o.number("line", line);
                 write(o);
             }),
+        }
+    }
+
+    /// The answer of a line whose execution nobody waits for.
+    fn accepted(line: u64, arn: Result<&str, &ApiError>) -> Answer {
+        match arn {
+            Ok(arn) => Answer::new(line, LineOutcome::Accepted, |o| {
+                o.string("status", "ACCEPTED");
+                o.string("executionArn", arn);
+            }),
+            Err(error) => Answer::refused(line, error),
         }
     }
 
@@ -302,10 +330,18 @@ impl Answer {
     }
 }
 
-/// A line whose answer is to come, or has to wait for others.
+/// Lines whose answers are to come, or have to wait for others.
 enum UnderWay {
     Running(JoinHandle<Answer>, u64),
+    /// They are accepted once they are on the disk.
+    Kept(Kept, Vec<Answer>),
     Done(Answer),
+}
+
+/// Answers whose turn it is.
+enum Next {
+    One(Answer),
+    Some(Vec<Answer>),
 }
 
 #[derive(Default)]
@@ -328,9 +364,9 @@ enum End {
 }
 
 /// What came first.
-enum Next {
+enum First {
     Frame(Option<Result<Frame<Bytes>, hyper::Error>>),
-    Answer(Answer),
+    Answers(Next),
     End(End),
 }
 
@@ -339,9 +375,20 @@ async fn until_closing(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// Lines that were started together.
+struct Gathered {
+    answers: Vec<Answer>,
+    kept: Kept,
+}
+
 struct Ingest {
     app: Arc<App>,
     mode: Mode,
+    /// Whether executions that nobody waits for are on disk before they are accepted.
+    keeps: bool,
+    /// Lines that are to be started together, and their bytes.
+    gathered: Vec<(u64, String)>,
+    gathered_bytes: usize,
     report: Report,
     arn: Box<str>,
     trace: Option<Box<str>>,
@@ -363,6 +410,9 @@ impl Ingest {
             && let Some((number, line)) = lines.last()
             && self.line(number, line).await.is_err()
         {
+            return;
+        }
+        if self.start_gathered().await.is_err() {
             return;
         }
         while !self.under_way.is_empty() {
@@ -387,35 +437,36 @@ impl Ingest {
             let patience = tokio::time::sleep(self.app.body_time_max);
             let is_idle = self.under_way.is_empty();
             let next = tokio::select! {
-                frame = body.frame() => Next::Frame(frame),
-                answer = front(&mut self.under_way), if !is_idle => Next::Answer(answer),
-                () = until_closing(closing) => Next::End(End::Closing),
-                () = patience, if is_idle => Next::End(End::TooSlow),
+                frame = body.frame() => First::Frame(frame),
+                answer = front(&mut self.under_way), if !is_idle => First::Answers(answer),
+                () = until_closing(closing) => First::End(End::Closing),
+                () = patience, if is_idle => First::End(End::TooSlow),
             };
             match next {
-                Next::Answer(answer) => {
-                    self.answer(answer).await?;
+                First::Answers(answers) => {
+                    self.answers(answers).await?;
                     self.flush_unless_ready().await?;
                 }
-                Next::Frame(None) => return Ok(End::Complete),
-                Next::Frame(Some(Err(_))) => return Ok(End::Broken),
-                Next::Frame(Some(Ok(frame))) => {
+                First::Frame(None) => return Ok(End::Complete),
+                First::Frame(Some(Err(_))) => return Ok(End::Broken),
+                First::Frame(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default();
                     let mut piece = &data[..];
                     while let Some((number, line)) = lines.next(&mut piece) {
                         self.line(number, line).await?;
                     }
+                    self.start_gathered().await?;
                     self.flush_unless_ready().await?;
                 }
-                Next::End(end) => return Ok(end),
+                First::End(end) => return Ok(end),
             }
         }
     }
 
     async fn await_front(&mut self) -> Result<(), Gone> {
         self.flush_unless_ready().await?;
-        let answer = front(&mut self.under_way).await;
-        self.answer(answer).await
+        let answers = front(&mut self.under_way).await;
+        self.answers(answers).await
     }
 
     /// Hands on what is written, unless more can be written at once.
@@ -423,7 +474,7 @@ impl Ingest {
         match self.under_way.front() {
             Some(UnderWay::Done(_)) => Ok(()),
             Some(UnderWay::Running(running, _)) if running.is_finished() => Ok(()),
-            Some(UnderWay::Running(..)) | None => self.flush().await,
+            Some(UnderWay::Running(..) | UnderWay::Kept(..)) | None => self.flush().await,
         }
     }
 
@@ -435,12 +486,33 @@ impl Ingest {
         self.tally.lines += 1;
         let input = match text(line) {
             Ok(input) => input,
-            Err(error) => return self.done(Answer::refused(number, &error)).await,
+            Err(error) => {
+                self.start_gathered().await?;
+                return self.done(Answer::refused(number, &error)).await;
+            }
         };
         match self.mode {
+            Mode::Asynchronous if self.keeps => {
+                self.under_way_bytes += input.len();
+                self.gathered_bytes += input.len();
+                self.gathered.push((number, input));
+                match self.gathered.len() < GATHERED_MAX && self.gathered_bytes < GATHERED_BYTES {
+                    true => Ok(()),
+                    false => self.start_gathered().await,
+                }
+            }
             Mode::Asynchronous => {
-                let answer = self.start(number, &input).await;
-                self.done(answer).await
+                let started = match self.start(&input) {
+                    Ok(begun) if begun.has_to_wait() => {
+                        let running = async move { answer(number, begun.acknowledged().await) };
+                        let running = UnderWay::Running(tokio::spawn(running), number);
+                        self.under_way.push_back(running);
+                        return Ok(());
+                    }
+                    Ok(begun) => begun.acknowledged().await,
+                    Err(error) => Err(error),
+                };
+                self.done(answer(number, started)).await
             }
             Mode::Synchronous => {
                 self.under_way_bytes += input.len();
@@ -453,30 +525,70 @@ impl Ingest {
         }
     }
 
-    /// Starts an execution that nobody waits for.
-    async fn start(&self, number: u64, input: &str) -> Answer {
-        let name = self.app.ids.uuid();
-        let target = Aim::find(&self.app, &self.arn);
-        let begun = target.and_then(|target| {
-            let request = target.request(self.trace.as_deref(), &name, input);
-            self.app.executor.begin(request)
-        });
-        let started = match begun {
-            Ok(begun) => begun.acknowledged().await,
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(Started::New { arn, .. }) => Answer::new(number, LineOutcome::Accepted, |o| {
-                o.string("status", "ACCEPTED");
-                o.string("executionArn", &arn);
-            }),
-            // Its name is new.
-            Ok(Started::Taken { .. }) => {
-                let error = ApiError::new("ExecutionAlreadyExists", "Execution Already Exists");
-                Answer::refused(number, &error)
-            }
-            Err(error) => Answer::refused(number, &error),
+    /// Starts what was gathered, with one commit for all of it.
+    async fn start_gathered(&mut self) -> Result<(), Gone> {
+        if self.gathered.is_empty() {
+            return Ok(());
         }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        let started = loop {
+            let started = self.start_kept(&gathered);
+            let is_refused = started
+                .answers
+                .iter()
+                .any(|answer| answer.is_refused_for_now);
+            if !is_refused || self.under_way.is_empty() {
+                break started;
+            }
+            // What is on its way to the disk makes room there.
+            self.await_front().await?;
+        };
+        self.under_way
+            .push_back(UnderWay::Kept(started.kept, started.answers));
+        Ok(())
+    }
+
+    fn start_kept(&self, gathered: &[(u64, String)]) -> Gathered {
+        let aims: Vec<Result<(Arc<Aim>, String), ApiError>> = gathered
+            .iter()
+            .map(|_| Ok((self.app.aim(&self.arn)?, self.app.ids.uuid())))
+            .collect();
+        let trace = self.trace.as_deref();
+        let requests: Vec<StartRequest<'_>> = gathered
+            .iter()
+            .zip(&aims)
+            .filter_map(|((_, input), aim)| {
+                let (aim, name) = aim.as_ref().ok()?;
+                Some(request(aim, trace, name, input))
+            })
+            .collect();
+        let started = self.app.executor.start_kept(&requests);
+        let mut arns = started.arns.into_iter();
+        let answers = gathered.iter().zip(&aims).map(|((number, input), aim)| {
+            // Those that were aimed were started, in their order.
+            let arn = match aim {
+                Err(error) => Err(error.clone()),
+                Ok(_) => arns.next().unwrap_or_else(|| Err(ApiError::internal(LOST))),
+            };
+            Answer {
+                bytes: input.len(),
+                is_refused_for_now: arn.as_ref().is_err_and(|error| error.code == THROTTLED),
+                ..Answer::accepted(*number, arn.as_deref())
+            }
+        });
+        Gathered {
+            answers: answers.collect(),
+            kept: started.kept,
+        }
+    }
+
+    /// Starts an execution that nobody waits for.
+    fn start(&self, input: &str) -> Result<Begun, ApiError> {
+        let name = self.app.ids.uuid();
+        let target = self.app.aim(&self.arn)?;
+        let request = request(&target, self.trace.as_deref(), &name, input);
+        self.app.executor.begin(request)
     }
 
     /// Takes in an answer, which those of the lines before it may have to precede.
@@ -486,6 +598,18 @@ impl Ingest {
         }
         self.under_way.push_back(UnderWay::Done(answer));
         Ok(())
+    }
+
+    async fn answers(&mut self, answers: Next) -> Result<(), Gone> {
+        match answers {
+            Next::One(answer) => self.answer(answer).await,
+            Next::Some(answers) => {
+                for answer in answers {
+                    self.answer(answer).await?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Writes an answer whose turn it is.
@@ -538,21 +662,51 @@ impl Ingest {
     }
 }
 
-/// The answer of the first line that is under way. Nothing is lost if this is not waited for to its end.
-async fn front(under_way: &mut VecDeque<UnderWay>) -> Answer {
-    let answer = match under_way.front_mut() {
-        Some(UnderWay::Running(running, number)) => match running.await {
+/// The answers of the first lines that are under way. Nothing is lost if this is not waited for to its end.
+async fn front(under_way: &mut VecDeque<UnderWay>) -> Next {
+    let answers = match under_way.front_mut() {
+        Some(UnderWay::Running(running, number)) => Next::One(match running.await {
             Ok(answer) => answer,
-            Err(_) => Answer::refused(*number, &ApiError::internal("A defect of quickstep")),
-        },
+            Err(_) => Answer::refused(*number, &ApiError::internal(LOST)),
+        }),
+        Some(UnderWay::Kept(kept, answers)) => {
+            let result = kept.wait().await;
+            let mut answers = std::mem::take(answers);
+            if let Err(error) = result {
+                for answer in &mut answers {
+                    if !answer.is_failure() {
+                        let bytes = answer.bytes;
+                        *answer = Answer::refused(answer.line, &error);
+                        answer.bytes = bytes;
+                    }
+                }
+            }
+            Next::Some(answers)
+        }
         Some(UnderWay::Done(_)) | None => match under_way.pop_front() {
-            Some(UnderWay::Done(answer)) => return answer,
+            Some(UnderWay::Done(answer)) => return Next::One(answer),
             // Nobody asks while there is none.
-            Some(UnderWay::Running(..)) | None => return std::future::pending().await,
+            Some(UnderWay::Running(..) | UnderWay::Kept(..)) | None => {
+                return std::future::pending().await;
+            }
         },
     };
     under_way.pop_front();
-    answer
+    answers
+}
+
+/// The answer to a start that nobody waits for.
+fn answer(number: u64, started: Result<Started, ApiError>) -> Answer {
+    let arn = match started {
+        Ok(Started::New { arn, .. }) => Ok(arn),
+        // Its name is new.
+        Ok(Started::Taken { .. }) => Err(ApiError::new(
+            "ExecutionAlreadyExists",
+            "Execution Already Exists",
+        )),
+        Err(error) => Err(error),
+    };
+    Answer::accepted(number, arn.as_deref())
 }
 
 /// The text of an input.
@@ -577,34 +731,19 @@ fn text(line: Line) -> Result<String, ApiError> {
     }
 }
 
-/// What an execution is of. It is looked up for each line: the machine may be changed, or the ARN that of an alias of two
-/// versions.
-struct Aim {
-    origin: Origin,
-    deployed: Arc<Deployed>,
-}
-
-impl Aim {
-    fn find(app: &App, arn: &str) -> Result<Aim, ApiError> {
-        let origin = app.origin(Target::parse(arn)?)?;
-        let deployed = app.executor.deploy(app.key(&origin, None))?;
-        Ok(Aim { origin, deployed })
-    }
-
-    /// What the executor is asked for.
-    fn request<'r>(
-        &'r self,
-        trace: Option<&'r str>,
-        name: &'r str,
-        input: &'r str,
-    ) -> StartRequest<'r> {
-        StartRequest {
-            origin: &self.origin,
-            deployed: Arc::clone(&self.deployed),
-            name,
-            input,
-            trace_header: trace,
-        }
+/// What the executor is asked for.
+fn request<'r>(
+    aim: &'r Aim,
+    trace: Option<&'r str>,
+    name: &'r str,
+    input: &'r str,
+) -> StartRequest<'r> {
+    StartRequest {
+        origin: &aim.origin,
+        deployed: Arc::clone(&aim.deployed),
+        name,
+        input,
+        trace_header: trace,
     }
 }
 
@@ -614,9 +753,9 @@ async fn run_to_end(
     trace: Option<&str>,
     input: &str,
 ) -> Result<Finished, ApiError> {
-    let (name, aim) = (app.ids.uuid(), Aim::find(app, arn)?);
+    let (name, aim) = (app.ids.uuid(), app.aim(arn)?);
     app.executor
-        .run_sync(aim.request(trace, &name, input))
+        .run_sync(request(&aim, trace, &name, input))
         .await
 }
 

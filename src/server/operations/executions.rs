@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::aim::Aim;
 use super::super::app::{App, Target};
 use super::super::arn::{Arn, Qualifier, is_name};
 use super::super::error::ApiError;
-use super::super::executor::{Begun, Live, Origin, StartRequest, Started};
+use super::super::executor::{Begun, Live, StartRequest, Started};
 use super::super::page;
 use super::super::request::{ARN, CAUSE, DATA, ERROR, EXECUTIONS_TOKEN, Fields, NAME};
 use super::super::write::{Object, object};
@@ -20,7 +21,8 @@ const CLIENT_TOKEN: super::super::request::Text = super::super::request::Text::n
 
 /// What both ways to start have in common.
 pub(super) struct Begin<'i> {
-    pub(super) target: Target<'i>,
+    /// The machine, a version of it, or an alias.
+    pub(super) aim: Arc<Aim>,
     pub(super) name: String,
     pub(super) input: &'i str,
     pub(super) trace: Option<String>,
@@ -37,14 +39,15 @@ impl<'i> Begin<'i> {
         let input = fields.text("input", DATA)?.unwrap_or("{}");
         let trace = fields.text("traceHeader", super::super::request::Text::new(0, 256))?;
         fields.finish()?;
-        let target = Target::with_test_case(arn)?;
         if let Some(name) = name
             && !is_name(name)
         {
+            // An ARN that is none comes first.
+            Target::with_test_case(arn)?;
             return Err(ApiError::invalid_name(name));
         }
         Ok(Begin {
-            target,
+            aim: app.aim(arn)?,
             name: name.map_or_else(|| app.ids.uuid(), str::to_owned),
             input,
             // The header wins over the member.
@@ -53,21 +56,14 @@ impl<'i> Begin<'i> {
     }
 
     /// What the executor is asked for.
-    pub(super) fn request<'r>(
-        &'r self,
-        app: &App,
-        origin: &'r Origin,
-    ) -> Result<StartRequest<'r>, ApiError> {
-        let deployed = app
-            .executor
-            .deploy(app.key(origin, self.target.test_case))?;
-        Ok(StartRequest {
-            origin,
-            deployed,
+    pub(super) fn request(&self) -> StartRequest<'_> {
+        StartRequest {
+            origin: &self.aim.origin,
+            deployed: Arc::clone(&self.aim.deployed),
             name: &self.name,
             input: self.input,
             trace_header: self.trace.as_deref(),
-        })
+        }
     }
 }
 
@@ -77,8 +73,7 @@ pub(super) fn start(
     headers: Headers<'_>,
 ) -> Result<Begun, ApiError> {
     let begin = Begin::read(app, fields, headers)?;
-    let origin = app.origin(begin.target)?;
-    app.executor.begin(begin.request(app, &origin)?)
+    app.executor.begin(begin.request())
 }
 
 /// Answers a start once it can be acknowledged.

@@ -2,9 +2,8 @@
 
 use super::super::app::App;
 use super::super::error::ApiError;
-use super::super::executor::Origin;
 use super::super::request::Fields;
-use super::super::write::object;
+use super::super::write::object_of;
 use super::Headers;
 use super::executions::Begin;
 use super::machines::wants_data;
@@ -14,7 +13,6 @@ use crate::store::MachineKind;
 /// An execution whose end is waited for.
 pub(in super::super) struct SyncStart<'i> {
     begin: Begin<'i>,
-    origin: Origin,
     data: bool,
 }
 
@@ -31,15 +29,10 @@ pub(super) fn start<'i>(
 ) -> Result<SyncStart<'i>, ApiError> {
     let data = wants_data(fields)?;
     let begin = Begin::read(app, fields, headers)?;
-    let origin = app.origin(begin.target)?;
-    if origin.kind == MachineKind::Standard {
+    if begin.aim.origin.kind == MachineKind::Standard {
         return Err(ApiError::type_not_supported());
     }
-    Ok(SyncStart {
-        begin,
-        origin,
-        data,
-    })
+    Ok(SyncStart { begin, data })
 }
 
 /// Memory is billed in steps of this many megabytes, time in steps of this many milliseconds.
@@ -53,17 +46,19 @@ fn billed(memory_bytes: usize, millis: u64) -> (u64, u64) {
     (steps(megabytes, STEP_MB), steps(millis, STEP_MILLIS))
 }
 
+/// Bytes of an answer beside input and output, usually.
+const OTHERS_BYTES: usize = 768;
+
 pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, ApiError> {
-    let SyncStart {
-        begin,
-        origin,
-        data,
-    } = start;
-    let finished = app.executor.run_sync(begin.request(app, &origin)?).await?;
+    let SyncStart { begin, data } = start;
+    let finished = app.executor.run_sync(begin.request()).await?;
     let ended = &finished.ended;
     let millis = ended.at.millis().saturating_sub(finished.started.millis());
     let (megabytes, billed_millis) = billed(finished.memory, millis.max(0).unsigned_abs());
-    Ok(object(|o| {
+    let output = ended.output.as_deref().map_or(0, str::len);
+    let texts = begin.input.len() + output;
+    // Every string is given room for twice its bytes while it is written; of the last of them little remains.
+    Ok(object_of(OTHERS_BYTES + 2 * texts, |o| {
         o.object("billingDetails", |o| {
             o.number("billedDurationInMilliseconds", billed_millis);
             o.number("billedMemoryUsedInMB", megabytes);
@@ -85,7 +80,7 @@ pub(super) async fn finish(app: &App, start: SyncStart<'_>) -> Result<Vec<u8>, A
         }
         o.details("outputDetails", "included", data);
         o.time("startDate", finished.started);
-        o.string("stateMachineArn", &origin.machine_arn);
+        o.string("stateMachineArn", &begin.aim.origin.machine_arn);
         o.string("status", ended.status.as_str());
         o.time("stopDate", ended.at);
         o.maybe("traceHeader", begin.trace.as_deref());

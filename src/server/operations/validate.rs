@@ -5,6 +5,7 @@ use super::super::request::{DEFINITION, Fields};
 use super::super::write::object;
 use super::references::{References, of_scope};
 use crate::asl::{self, Diagnostic, MachineType, Severity};
+use crate::integration::unknown_actions;
 use crate::store::MachineKind;
 
 /// Everything that there is to say of a definition, what cannot be run yet among it.
@@ -13,6 +14,7 @@ fn diagnostics(definition: &str, kind: MachineType) -> Vec<Diagnostic> {
     let mut diagnostics = reading.diagnostics;
     if let Some(model) = &reading.definition {
         diagnostics.extend(asl::unsupported(model));
+        diagnostics.extend(unknown_actions(definition, model));
     }
     diagnostics
 }
