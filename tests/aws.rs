@@ -3,9 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+#[path = "api/client.rs"]
+mod client;
+
 mod aws {
     mod credentials;
     mod faults;
+    mod logs;
     mod moto;
     mod net;
     mod scripted;

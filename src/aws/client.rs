@@ -573,6 +573,7 @@ fn of_problem(service: &Service, status: u16, problem: &protocol::Problem) -> Er
     };
     Error::new(ErrorKind::Service, &name, &service.name, message)
         .with_answer(status, problem.request_id.as_deref())
+        .with_extended_id(problem.extended_request_id.as_deref())
         .with_code(&problem.code)
         .retryable(retry::is_retryable(status, &problem.code))
 }

@@ -37,6 +37,7 @@ struct Repr {
     service: String,
     status: Option<u16>,
     request_id: Option<String>,
+    extended_request_id: Option<String>,
     is_retryable: bool,
 }
 
@@ -50,6 +51,7 @@ impl Error {
             service: service.to_owned(),
             status: None,
             request_id: None,
+            extended_request_id: None,
             is_retryable: false,
         }))
     }
@@ -85,6 +87,11 @@ impl Error {
 
     pub(super) fn with_code(mut self, code: &str) -> Error {
         self.0.code = Some(code.to_owned());
+        self
+    }
+
+    pub(super) fn with_extended_id(mut self, id: Option<&str>) -> Error {
+        self.0.extended_request_id = id.map(str::to_owned);
         self
     }
 
@@ -145,15 +152,18 @@ impl Error {
     /// that Step Functions calls with.
     #[must_use]
     pub fn cause(&self) -> String {
-        match (self.0.kind, self.0.status) {
-            (ErrorKind::Service, Some(status)) => format!(
-                "{} (Service: {}, Status Code: {status}, Request ID: {})",
-                self.0.message,
-                self.0.service,
-                self.0.request_id.as_deref().unwrap_or("null")
-            ),
-            _ => self.0.message.clone(),
-        }
+        let (ErrorKind::Service, Some(status)) = (self.0.kind, self.0.status) else {
+            return self.0.message.clone();
+        };
+        let id = self.0.request_id.as_deref().unwrap_or("null");
+        let extended = match &self.0.extended_request_id {
+            Some(id) => format!(", Extended Request ID: {id}"),
+            None => String::new(),
+        };
+        format!(
+            "{} (Service: {}, Status Code: {status}, Request ID: {id}{extended})",
+            self.0.message, self.0.service
+        )
     }
 }
 

@@ -10,7 +10,8 @@ use crate::integration::{HttpConnections, IntegrationOptions};
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ServiceArgs {
     /// Call AWS's services at this address, or one of them: http://127.0.0.1:5000, lambda=http://127.0.0.1:9000. May be
-    /// repeated, or hold several with commas between. AWS_ENDPOINT_URL and its like do as well.
+    /// repeated, or hold several with commas between. AWS_ENDPOINT_URL and its like do as well. Logs of
+    /// `serve` go to CloudWatch Logs if that has an address.
     #[arg(long, value_name = "[SERVICE=]URL", value_delimiter = ',', env = "QUICKSTEP_ENDPOINT", help_heading = SERVICES)]
     pub endpoint: Vec<String>,
     /// Call the services that have no --endpoint at AWS, with the credentials that AWS's own tools would find. Without it

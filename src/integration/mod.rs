@@ -105,6 +105,16 @@ impl IntegrationOptions {
     }
 }
 
+impl IntegrationOptions {
+    /// The client of CloudWatch Logs, if that was given an address.
+    pub(crate) fn logs(&self) -> Option<aws::Client> {
+        let client = &self.services.as_ref()?.client;
+        client
+            .has_endpoint("cloudwatchlogs")
+            .then(|| client.clone())
+    }
+}
+
 /// Connections to an endpoint: as many as are in use may lie idle, so that a load that comes and goes opens none anew.
 const CONNECTIONS: net::Limits = net::Limits {
     connections_max: 256,

@@ -33,7 +33,7 @@ pub use queue::Policy;
 pub use reader::{Damage, LogReader, ReadError};
 pub use recorder::Recorder;
 pub use render::LineFormat;
-pub use sink::{LogSink, SinkFormat};
+pub use sink::{LogSink, Lost, SinkFormat};
 pub use stream::{Error, LogStream, LogStreamBuilder};
 pub use subscribe::{SubscribedEvent, Subscription};
 

@@ -44,6 +44,24 @@ pub struct LogSink {
     filter: Filter,
 }
 
+/// What a writer's error may hold, if it knows how much of what it was to write is lost: an
+/// [`io::Error`] of it counts so many events, any other one all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// How many events.
+    pub events: u64,
+    /// Why.
+    pub why: String,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Lost {}
+
 enum Place {
     File(std::path::PathBuf),
     Stream(Box<dyn Write + Send>),
@@ -370,6 +388,15 @@ impl SinkThread {
                 match stream.write_all(end).and_then(|()| stream.write_all(bytes)) {
                     Ok(()) => self.is_torn = false,
                     Err(error) => {
+                        let lost = error
+                            .get_ref()
+                            .and_then(|inner| inner.downcast_ref::<Lost>());
+                        if let Some(lost) = lost {
+                            let count = lost.events.min(events);
+                            self.shared.failed(&lost.why, count);
+                            self.count(events - count, bytes.len());
+                            return;
+                        }
                         *is_broken = error.kind() == io::ErrorKind::BrokenPipe;
                         self.is_torn = true;
                         self.shared.failed(&error.to_string(), events);

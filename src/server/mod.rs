@@ -223,12 +223,16 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-fn app(options: &ServerOptions) -> Result<app::App, StartError> {
+fn catalogue(options: &ServerOptions) -> Result<Catalogue, StoreError> {
     let storage: Box<dyn Storage> = match &options.data_dir {
         None => Box::new(MemoryStorage),
-        Some(directory) => Box::new(FileStorage::open(directory).map_err(StartError::Store)?),
+        Some(directory) => Box::new(FileStorage::open(directory)?),
     };
-    let catalogue = Catalogue::open(storage).map_err(StartError::Store)?;
+    Catalogue::open(storage)
+}
+
+fn app(options: &ServerOptions) -> Result<app::App, StartError> {
+    let catalogue = catalogue(options).map_err(StartError::Store)?;
     let mocked = match &options.mocks {
         None => None,
         Some(mocks) => mocks.machines().map_err(StartError::Tasks)?,
@@ -263,6 +267,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         limits: options.limits,
         logs: options.log_target(),
         rotation: options.log_rotation,
+        cloudwatch: options.integrations.logs(),
         express_history: options.express_history,
         store,
         express: express.as_deref().map(|directory| ExpressOptions {

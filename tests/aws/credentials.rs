@@ -153,12 +153,10 @@ impl Drop for Case {
     }
 }
 
-#[test]
-fn the_chain() {
-    let files = [
-        (
-            "config",
-            "[default]\nregion=eu-west-1\n[profile chained]\nrole_arn=arn:r\nsource_profile=base\n\
+const FILES: [(&str, &str); 4] = [
+    (
+        "config",
+        "[default]\nregion=eu-west-1\n[profile chained]\nrole_arn=arn:r\nsource_profile=base\n\
             [profile base]\naws_access_key_id=BASE\naws_secret_access_key=s\n\
             [profile token]\nrole_arn=arn:r\nweb_identity_token_file=DIR/token\n\
             [profile process]\ncredential_process=cat DIR/process\n\
@@ -166,85 +164,87 @@ fn the_chain() {
             [profile again]\nrole_arn=arn:r\nsource_profile=again\naws_access_key_id=AGAIN\naws_secret_access_key=s\n\
             [profile circle]\nrole_arn=arn:r\nsource_profile=circle2\n[profile circle2]\nrole_arn=arn:r\n\
             source_profile=circle\n[profile sso]\nsso_session=x\n[profile half]\nrole_arn=arn:r\n",
-        ),
-        (
-            "credentials",
-            "[default]\naws_access_key_id=FILE\naws_secret_access_key=s\n",
-        ),
-        ("token", "secret-token\n"),
-        (
-            "process",
-            r#"{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"s"}"#,
-        ),
-    ];
-    let in_files = [
-        ("AWS_CONFIG_FILE", "DIR/config"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "DIR/credentials"),
-    ];
-    let container = [
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "URL/container"),
-        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "DIR/token"),
-    ];
-    let own = [("AWS_ACCESS_KEY_ID", "ENV"), ("AWS_SECRET_ACCESS_KEY", "s")];
-    let web = [
+    ),
+    (
+        "credentials",
+        "[default]\naws_access_key_id=FILE\naws_secret_access_key=s\n",
+    ),
+    ("token", "secret-token\n"),
+    (
+        "process",
+        r#"{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"s"}"#,
+    ),
+];
+
+type Variables = &'static [(&'static str, &'static str)];
+
+const IN_FILES: Variables = &[
+    ("AWS_CONFIG_FILE", "DIR/config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "DIR/credentials"),
+];
+
+const CONTAINER: Variables = &[
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "URL/container"),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "DIR/token"),
+];
+
+fn profile(name: &'static str) -> Vec<(&'static str, &'static str)> {
+    [IN_FILES, CONTAINER, &[("AWS_PROFILE", name)]].concat()
+}
+
+#[test]
+fn the_chain() {
+    let own: Variables = &[("AWS_ACCESS_KEY_ID", "ENV"), ("AWS_SECRET_ACCESS_KEY", "s")];
+    let web: Variables = &[
         ("AWS_WEB_IDENTITY_TOKEN_FILE", "DIR/token"),
         ("AWS_ROLE_ARN", "arn:r"),
     ];
-    let profile = |name| {
-        [
-            in_files.as_slice(),
-            container.as_slice(),
-            &[("AWS_PROFILE", name)],
-        ]
-        .concat()
-    };
     for (name, variables, key) in [
-        ("variables", [own.as_slice(), &in_files].concat(), Ok("ENV")),
-        (
-            "file",
-            [in_files.as_slice(), &container].concat(),
-            Ok("FILE"),
-        ),
-        ("chained", profile("chained"), Ok("STS0")),
-        ("token", profile("token"), Ok("STS0")),
-        ("process", profile("process"), Ok("PROCESS")),
-        ("source", profile("container"), Ok("STS1")),
-        ("again", profile("again"), Ok("STS0")),
-        ("web", [web.as_slice(), &container].concat(), Ok("STS0")),
-        ("container", container.to_vec(), Ok("CONTAINER")),
-        ("nothing", Vec::new(), Ok("test")),
-        (
-            "unknown",
-            profile("nosuch"),
-            Err("there is no profile 'nosuch'"),
-        ),
+        ("variables", [own, IN_FILES].concat(), "ENV"),
+        ("file", [IN_FILES, CONTAINER].concat(), "FILE"),
+        ("chained", profile("chained"), "STS0"),
+        ("token", profile("token"), "STS0"),
+        ("process", profile("process"), "PROCESS"),
+        ("source", profile("container"), "STS1"),
+        ("again", profile("again"), "STS0"),
+        ("web", [web, CONTAINER].concat(), "STS0"),
+        ("container", CONTAINER.to_vec(), "CONTAINER"),
+        ("nothing", Vec::new(), "test"),
+    ] {
+        let case = Case::new(name, &variables, &FILES, true);
+        assert_eq!(case.key(None).as_deref(), Ok(key), "{name}");
+    }
+}
+
+#[test]
+fn chains_that_lead_nowhere() {
+    let abroad = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/x");
+    for (name, variables, why) in [
+        ("unknown", profile("nosuch"), "there is no profile 'nosuch'"),
         (
             "circle",
             profile("circle"),
-            Err("more than 10 profiles lead to each other"),
+            "more than 10 profiles lead to each other",
         ),
         (
             "sso",
             profile("sso"),
-            Err("the profile 'sso' signs in with SSO, which is not supported"),
+            "the profile 'sso' signs in with SSO, which is not supported",
         ),
         (
             "half",
             profile("half"),
-            Err("the profile 'half' has a role_arn, but neither"),
+            "the profile 'half' has a role_arn, but neither",
         ),
         (
             "abroad",
-            vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/x")],
-            Err("AWS_CONTAINER_CREDENTIALS_FULL_URI is http://example.com/x"),
+            vec![abroad],
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI is http://example.com/x",
         ),
     ] {
-        let case = Case::new(name, &variables, &files, true);
-        match (case.key(None), key) {
-            (Ok(found), Ok(key)) => assert_eq!(found, key, "{name}"),
-            (Err(found), Err(why)) => assert!(found.starts_with(why), "{name}: {found}"),
-            (found, _) => panic!("{name}: {found:?}"),
-        }
+        let case = Case::new(name, &variables, &FILES, true);
+        let found = case.key(None).unwrap_err();
+        assert!(found.starts_with(why), "{name}: {found}");
     }
 }
 

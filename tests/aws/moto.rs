@@ -31,7 +31,7 @@ fn start() -> Option<Moto> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/clients/moto/bin/python");
     if !python.exists() {
-        println!("no moto in target/clients/moto (scripts/test installs it): not tested");
+        eprintln!("no moto in target/clients/moto (scripts/test installs it): not tested");
         return None;
     }
     let mut process = Command::new(python)
@@ -59,13 +59,14 @@ fn start() -> Option<Moto> {
 }
 
 /// A client of moto.
-struct Caller {
+pub(super) struct Caller {
+    pub(super) url: &'static str,
     client: Client,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Caller {
-    fn get() -> Option<Caller> {
+    pub(super) fn get() -> Option<Caller> {
         static MOTO: OnceLock<Option<Moto>> = OnceLock::new();
         let moto = MOTO.get_or_init(start).as_ref()?;
         let client = Client::builder()
@@ -76,10 +77,14 @@ impl Caller {
             .enable_all()
             .build()
             .unwrap();
-        Some(Caller { client, runtime })
+        Some(Caller {
+            url: &moto.url,
+            client,
+            runtime,
+        })
     }
 
-    fn call(&self, service: &str, action: &str, parameters: Value) -> Value {
+    pub(super) fn call(&self, service: &str, action: &str, parameters: Value) -> Value {
         match self.with(service, action, &parameters, &CallOptions::default()) {
             Ok(value) => value,
             Err(error) => panic!("{service}:{action}: {error}"),

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use quickstep::internal::net::{
     AddressFilter, Client, Error, ErrorKind, Limits, Request, is_private,
 };
+use quickstep::server::{ServerOptions, Tls};
 use tokio::runtime::Runtime;
 
 use super::scripted::{Deed, PATIENCE, Scripted, answer};
+use crate::client::Host;
 
 const BYTES_MAX: usize = 1_000_000;
 
@@ -293,4 +295,55 @@ fn who_does_not_speak_tls() {
     });
     assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     server.join().unwrap();
+}
+
+#[test]
+fn who_proves_who_it_is_and_who_does_not() {
+    let folder = std::env::temp_dir().join(format!("quickstep-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name);
+    for name in ["right", "wrong"] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        let key = made.signing_key.serialize_pem();
+        std::fs::write(path(&format!("{name}.key")), key).unwrap();
+    }
+    let host = Host::start(ServerOptions {
+        tls: Some(Tls::open(&path("right.pem"), &path("right.key")).unwrap()),
+        ..ServerOptions::default()
+    });
+    let port = host.addr.port();
+    let runtime = runtime();
+    let get = |authorities: &str, name: &str| {
+        let client = Client::builder().authorities(&path(authorities)).build();
+        let url = format!("https://{name}:{port}/healthz");
+        let request = hyper::Request::get(url).body(Bytes::new()).unwrap();
+        let result = runtime.block_on(client.send(request, PATIENCE, BYTES_MAX));
+        result.map(|answer| answer.status().as_u16())
+    };
+    assert_eq!(get("right.pem", "localhost").unwrap(), 200);
+    for (authorities, name, why) in [
+        (
+            "wrong.pem",
+            "localhost",
+            "failed to set up TLS with localhost: ",
+        ),
+        (
+            "right.pem",
+            "127.0.0.1",
+            "failed to set up TLS with 127.0.0.1: ",
+        ),
+        (
+            "right.key",
+            "localhost",
+            "there are no certificates of authorities",
+        ),
+        ("missing.pem", "localhost", "failed to read authorities in "),
+    ] {
+        let error = get(authorities, name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        assert!(error.to_string().starts_with(why), "{error}");
+    }
+    drop(host);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -109,8 +109,11 @@ impl Scripted {
     }
 }
 
+/// What is done with a request, by its number and its head.
+type Script = Box<dyn Fn(usize, &str) -> Deed + Send + Sync>;
+
 struct Server {
-    deed: Box<dyn Fn(usize, &str) -> Deed + Send + Sync>,
+    deed: Script,
     accepted: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
     number: AtomicUsize,

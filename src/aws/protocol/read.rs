@@ -33,6 +33,8 @@ pub(in crate::aws) struct Problem {
     pub(in crate::aws) code: String,
     pub(in crate::aws) message: String,
     pub(in crate::aws) request_id: Option<String>,
+    /// The other name that S3 gives a request.
+    pub(in crate::aws) extended_request_id: Option<String>,
 }
 
 /// The result of a call that succeeded.
@@ -110,7 +112,7 @@ fn rest_members(
             }
             Some(Location::Headers) => {
                 let prefix = member.other_name().unwrap_or_default().to_ascii_lowercase();
-                prefixed(answer, &prefix)
+                Some(prefixed(answer, &prefix))
             }
             Some(Location::Uri | Location::Query) | None => None,
         };
@@ -162,7 +164,7 @@ fn read_header(service: &Service, kind: Kind, text: &str) -> Value {
     }
 }
 
-fn prefixed(answer: Answer<'_>, prefix: &str) -> Option<Value> {
+fn prefixed(answer: Answer<'_>, prefix: &str) -> Value {
     let mut out = Map::new();
     for (name, value) in answer.headers {
         if let Some(key) = name.as_str().strip_prefix(prefix)
@@ -171,7 +173,7 @@ fn prefixed(answer: Answer<'_>, prefix: &str) -> Option<Value> {
             out.insert(key.to_owned(), Value::String(text.to_owned()));
         }
     }
-    (!out.is_empty()).then_some(Value::Object(out))
+    Value::Object(out)
 }
 
 /// The object that a body is; nothing stands for an empty one.
@@ -201,6 +203,7 @@ pub(in crate::aws) fn failure(service: &Service, answer: Answer<'_>) -> Problem 
     if let Some(id) = answer.request_id() {
         problem.request_id = Some(id.to_owned());
     }
+    problem.extended_request_id = answer.header("x-amz-id-2").map(str::to_owned);
     if problem.code.is_empty() && answer.status == 404 {
         // An answer to HEAD has no body.
         problem.code = "NotFound".to_owned();
@@ -223,7 +226,7 @@ fn json_problem(answer: Answer<'_>) -> Problem {
     Problem {
         code: code.to_owned(),
         message: text(&["message", "Message", "errorMessage"]).unwrap_or_default(),
-        request_id: None,
+        ..Problem::default()
     }
 }
 
@@ -244,5 +247,6 @@ fn xml_problem(answer: Answer<'_>) -> Problem {
         code: error.text_of("Code").unwrap_or_default().to_owned(),
         message: error.text_of("Message").unwrap_or_default().to_owned(),
         request_id: id(&root).or_else(|| id(error)),
+        extended_request_id: None,
     }
 }

@@ -264,8 +264,13 @@ fn payload_body(
 ) -> Result<(), ParameterError> {
     let place = Place::ROOT.inner(member.api_name())?;
     match member.kind() {
-        Kind::Blob | Kind::Stream => {
+        Kind::Blob => {
             parts.body = params::bytes(value);
+            set_type(parts, "application/octet-stream");
+        }
+        Kind::Stream => {
+            // A text keeps its quotes, as the entity tags of objects show that AWS has put.
+            parts.body = value.to_string().into_bytes();
             set_type(parts, "application/octet-stream");
         }
         Kind::String => {

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
 use super::{Answer, Parts, failure, output, request};
@@ -55,10 +56,10 @@ fn json_bodies() {
             "dynamodb",
             "putItem",
             json!({"TableName": "t", "Item": {"id": {"S": "1"}, "n": {"Bool": true}, "m": {"BOOL": false},
-                "b": {"B": "hi"}, "l": {"L": [{"N": "1"}, {"M": {"Sub": {"Ss": ["a"]}}}]}}}),
+                "b": {"B": "hi"}, "z": {"Nul": true}, "l": {"L": [{"N": "1"}, {"M": {"Sub": {"Ss": ["a"]}}}]}}}),
             "DynamoDB_20120810.PutItem",
             json!({"TableName": "t", "Item": {"id": {"S": "1"}, "n": {"BOOL": true}, "m": {"BOOL": false},
-                "b": {"B": "aGk="}, "l": {"L": [{"N": "1"}, {"M": {"Sub": {"SS": ["a"]}}}]}}}),
+                "b": {"B": "aGk="}, "z": {"NULL": true}, "l": {"L": [{"N": "1"}, {"M": {"Sub": {"SS": ["a"]}}}]}}}),
         ),
         (
             // JSON in a text.
@@ -413,7 +414,7 @@ fn results_of_xml() {
         </DescribeDBInstancesResult></R>";
     assert_eq!(
         result("rds", "describeDBInstances", &[], body),
-        json!({"DbInstances": [{"DbInstanceStatus": "available", "AllocatedStorage": 20, "MultiAz": true,
+        json!({"DbInstances": [{"DbInstanceStatus": "available", "AllocatedStorage": 20, "MultiAZ": true,
             "InstanceCreateTime": "2030-01-01T00:00:00Z"}]})
     );
 
@@ -453,6 +454,29 @@ fn results_of_s3() {
         json!({"Body": "hi", "ETag": "\"e\"", "ContentLength": 2, "LastModified": "2030-01-01T00:00:00Z",
             "Metadata": {"who": "me"}})
     );
+    // As AWS has answered: there are always metadata, and names with capital letters within keep them.
+    let pairs = [("x-amz-checksum-crc32", "9NvfIQ==")];
+    assert_eq!(
+        result("s3", "getObject", &pairs, ""),
+        json!({"Body": "", "ChecksumCRC32": "9NvfIQ==", "Metadata": {}})
+    );
+}
+
+/// The MD5 of what AWS has put for a body: that is the entity tag of an object.
+#[test]
+fn bodies_of_s3_are_json() {
+    for (body, tag) in [
+        (json!(false), "68934a3e9455fa72420237eb05902327"),
+        (json!(0), "cfcd208495d565ef66e7dff9f98764da"),
+        (json!(["List", "Data"]), "6b23860357f6e63a0272b7f1143a663a"),
+        (json!("text data"), "2b5df3712557f503a9977a8ea893b2c9"),
+    ] {
+        let parameters = json!({"Bucket": "b", "Key": "k", "Body": body});
+        let parts = sent("s3", "putObject", &parameters).unwrap();
+        let digest = Md5::digest(&parts.body);
+        let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, tag, "{body}");
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use super::super::error::ApiError;
 use super::super::limits::LOG_GROUPS_MAX;
+use super::cloudwatch::{CloudWatch, stream_name};
+use crate::aws::Client;
 use crate::engine::Clock;
 use crate::history::LogLevel;
 use crate::log::{LineFormat, LogConfig, LogSink, LogStream, Recorder, Rotation, SinkFormat};
@@ -37,6 +39,17 @@ pub(crate) enum LogTarget {
     Nowhere,
 }
 
+/// Where the events of log groups go, and what their files and streams are to be.
+#[derive(Debug)]
+pub(crate) struct LogPlace {
+    pub(crate) target: LogTarget,
+    pub(crate) rotation: Rotation,
+    /// CloudWatch Logs, if they go there as well.
+    pub(crate) cloudwatch: Option<Client>,
+    /// A name that no other server has.
+    pub(crate) unique: String,
+}
+
 /// What is logged of a machine, and where it goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -49,6 +62,9 @@ pub(crate) struct Log {
 pub(crate) struct LogGroups {
     target: LogTarget,
     rotation: Rotation,
+    cloudwatch: Option<CloudWatch>,
+    /// The stream of each group in CloudWatch Logs.
+    stream: String,
     clock: Arc<dyn Clock>,
     /// How many threads record.
     recorders: usize,
@@ -94,15 +110,18 @@ impl LogGroup {
 }
 
 impl LogGroups {
-    pub(crate) fn new(
-        target: LogTarget,
-        rotation: Rotation,
-        clock: &Arc<dyn Clock>,
-        recorders: usize,
-    ) -> LogGroups {
+    pub(crate) fn new(place: LogPlace, clock: &Arc<dyn Clock>, recorders: usize) -> LogGroups {
+        let cloudwatch = place.cloudwatch.and_then(|client| {
+            let made = CloudWatch::new(client);
+            // The server does its work without; whoever looks for logs finds out why there are none.
+            made.inspect_err(|error| tracing::error!("no logs go to CloudWatch Logs: {error}"))
+                .ok()
+        });
         LogGroups {
-            target,
-            rotation,
+            target: place.target,
+            rotation: place.rotation,
+            cloudwatch,
+            stream: stream_name(clock.timestamp(), &place.unique),
             clock: Arc::clone(clock),
             recorders,
             open: Mutex::default(),
@@ -120,7 +139,7 @@ impl LogGroups {
         let Some(arn) = logging.log_group.as_deref() else {
             return Ok(None);
         };
-        let Some(path) = path_of(arn) else {
+        let Some(name) = GroupName::of(arn) else {
             return Err(invalid(format!(
                 "'{arn}' is no ARN of a log group, arn:aws:logs:REGION:ACCOUNT:log-group:NAME:*, whose name can be that of \
                  a file"
@@ -130,16 +149,16 @@ impl LogGroups {
         if !logging.include_execution_data {
             config = config.without_data();
         }
-        let key = match &self.target {
-            LogTarget::Files(_) => path.as_str(),
-            LogTarget::Stdout => "",
-            LogTarget::Nowhere => return Ok(None),
+        let key = match (&self.target, &self.cloudwatch) {
+            (_, Some(_)) | (LogTarget::Files(_), None) => name.path(),
+            (LogTarget::Stdout, None) => "",
+            (LogTarget::Nowhere, None) => return Ok(None),
         };
-        let group = self.group(key)?;
+        let group = self.group(key, &name)?;
         Ok(Some(Log { group, config }))
     }
 
-    fn group(&self, key: &str) -> Result<Arc<LogGroup>, ApiError> {
+    fn group(&self, key: &str, name: &GroupName<'_>) -> Result<Arc<LogGroup>, ApiError> {
         let mut open = lock(&self.open);
         if let Some(group) = open.get(key) {
             return Ok(Arc::clone(group));
@@ -152,17 +171,23 @@ impl LogGroups {
             return Err(invalid(format!("{LOG_GROUPS_MAX} log groups are in use")));
         }
         let lines = SinkFormat::Lines(LineFormat::Json);
-        let sink = match &self.target {
+        let mut builder = LogStream::builder();
+        match &self.target {
             LogTarget::Files(directory) => {
-                let file = directory.join(format!("{key}.ndjson"));
+                let file = directory.join(format!("{}.ndjson", name.path()));
                 make_directory(&file)?;
-                LogSink::file(file, lines).rotation(self.rotation)
+                builder = builder.sink(LogSink::file(file, lines).rotation(self.rotation));
             }
-            LogTarget::Stdout | LogTarget::Nowhere => LogSink::stdout(lines),
-        };
+            LogTarget::Stdout => builder = builder.sink(LogSink::stdout(lines)),
+            LogTarget::Nowhere => {}
+        }
+        if let Some(cloudwatch) = &self.cloudwatch {
+            let writer = cloudwatch.writer(name.name, name.region, &self.stream);
+            let shown = format!("cloudwatch:{}", name.name);
+            builder = builder.sink(LogSink::writer(&shown, writer, lines));
+        }
         let clock = Arc::clone(&self.clock);
-        let stream = LogStream::builder()
-            .sink(sink)
+        let stream = builder
             .now(move || clock.timestamp())
             .build()
             .map_err(|error| invalid(error.to_string()))?;
@@ -224,32 +249,47 @@ fn make_directory(file: &Path) -> Result<(), ApiError> {
 /// Most bytes of a part of a group's name: with an ending and a number it has to be the name of a file.
 const PART_BYTES_MAX: usize = 200;
 
-/// The name of a log group as a path without its ending: `/aws/vendedlogs/x` is `aws/vendedlogs/x`.
-fn path_of(arn: &str) -> Option<String> {
-    let mut parts = arn.splitn(7, ':');
-    let is_arn = parts.next() == Some("arn") && parts.next().is_some();
-    let is_logs = is_arn && parts.next() == Some("logs");
-    let resource = parts.nth(2).filter(|_| is_logs)?;
-    if resource != "log-group" {
-        return None;
+/// A log group, as its ARN names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct GroupName<'a> {
+    region: &'a str,
+    name: &'a str,
+}
+
+impl<'a> GroupName<'a> {
+    /// The group of an ARN, if its name can be that of a file.
+    fn of(arn: &'a str) -> Option<GroupName<'a>> {
+        let mut parts = arn.splitn(7, ':');
+        let is_arn = parts.next() == Some("arn") && parts.next().is_some();
+        let is_logs = is_arn && parts.next() == Some("logs");
+        let region = parts.next().filter(|_| is_logs)?;
+        if parts.nth(1)? != "log-group" {
+            return None;
+        }
+        let name = parts.next()?;
+        let name = name.strip_suffix(":*").unwrap_or(name);
+        let group = GroupName { region, name };
+        let is_part = |part: &str| {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.#".contains(&b);
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.len() <= PART_BYTES_MAX
+                && part.bytes().all(is_plain)
+        };
+        let path = group.path();
+        let is_path = path.len() <= 512 && path.split('/').all(is_part);
+        is_path.then_some(group)
     }
-    let name = parts.next()?;
-    let name = name.strip_suffix(":*").unwrap_or(name);
-    let name = name.strip_prefix('/').unwrap_or(name);
-    let is_part = |part: &str| {
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.#".contains(&b);
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.len() <= PART_BYTES_MAX
-            && part.bytes().all(is_plain)
-    };
-    let is_path = name.len() <= 512 && name.split('/').all(is_part);
-    is_path.then(|| name.to_owned())
+
+    /// The name as a path without its ending: `/aws/vendedlogs/x` is `aws/vendedlogs/x`.
+    fn path(&self) -> &'a str {
+        self.name.strip_prefix('/').unwrap_or(self.name)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::path_of;
+    use super::GroupName;
 
     #[test]
     fn names_of_groups_stay_in_their_directory() {
@@ -278,7 +318,9 @@ mod tests {
             (&long, None),
         ] {
             let arn = format!("arn:aws:logs:us-east-1:123456789012:log-group:{name}");
-            assert_eq!(path_of(&arn).as_deref(), path, "{arn}");
+            let found = GroupName::of(&arn);
+            assert_eq!(found.map(|group| group.path()), path, "{arn}");
+            assert!(found.is_none_or(|group| group.region == "us-east-1"));
         }
         for arn in [
             "",
@@ -286,7 +328,7 @@ mod tests {
             "arn:aws:logs:us-east-1:123456789012:log-stream:a",
             "arn:aws:s3:::log-group:a",
         ] {
-            assert_eq!(path_of(arn), None, "{arn}");
+            assert_eq!(GroupName::of(arn), None, "{arn}");
         }
     }
 }

@@ -15,6 +15,7 @@
 //!    the client is answered when a worker has read it.
 
 mod clients;
+mod cloudwatch;
 mod deploy;
 mod durable;
 mod express;

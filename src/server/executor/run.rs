@@ -15,9 +15,10 @@ use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
 use super::express::{Express, Kept};
 use super::live::{Ended, History, Live, LiveParts, OnDisk, State};
-use super::logs::{FLUSH_INTERVAL, LogGroups, LogTarget};
+use super::logs::{FLUSH_INTERVAL, LogGroups, LogPlace, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
+use crate::aws;
 use crate::engine::{
     self, Clock, DurabilityMode, Engine, ErrorKind, ExecutionResult, JournalOptions, Limit, Limits,
 };
@@ -79,6 +80,8 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) limits: Limits,
     pub(crate) logs: LogTarget,
     pub(crate) rotation: Rotation,
+    /// CloudWatch Logs, if events go there as well.
+    pub(crate) cloudwatch: Option<aws::Client>,
     pub(crate) express_history: usize,
     pub(crate) store: Option<Arc<ExecutionStore>>,
     pub(crate) express: Option<ExpressOptions<'a>>,
@@ -138,7 +141,13 @@ impl Executor {
         });
         let express = express.transpose()?;
         let recorders = engine.threads();
-        let logs = LogGroups::new(options.logs, options.rotation, &options.clock, recorders);
+        let place = LogPlace {
+            target: options.logs,
+            rotation: options.rotation,
+            cloudwatch: options.cloudwatch,
+            unique: ids.uuid(),
+        };
+        let logs = LogGroups::new(place, &options.clock, recorders);
         let logs = Arc::new(logs);
         let figures = Arc::downgrade(&logs);
         engine.metrics().add_log(move || {
