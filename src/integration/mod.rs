@@ -1,6 +1,6 @@
 //! Tasks that services do: who does the work of a resource that no handler was registered for, and in which pattern.
 //!
-//! 1. [`Integrations`] finds the service of a resource, once per state machine: Step Functions itself, an HTTP task.
+//! 1. `Integrations` finds the service of a resource, once per state machine: Step Functions itself, an HTTP task.
 //! 2. A task is a call. Without a suffix its answer is the result. With `.waitForTaskToken` it is what the task was submitted
 //!    with, and whoever has the token answers. With `.sync` it names a job, whose end is awaited.
 //! 3. A job whose task is called off, because it timed out or its execution was stopped, is stopped.
