@@ -167,6 +167,19 @@ impl Spec {
         }
     }
 
+    /// Most requests that can be under way at once, on so many threads.
+    pub(crate) fn under_way_max(&self, threads: usize) -> usize {
+        match (&self.kind, self.mode) {
+            // These answer on the thread that calls them.
+            (Kind::Null | Kind::Stall { .. }, _) | (Kind::Embedded, Mode::Sync) => threads,
+            (Kind::Embedded, _) => embedded::UNDER_WAY_MAX * threads,
+            // Each thread has a connection at least, and each connection a request.
+            (_, Mode::Sync | Mode::Async) => self.connections.max(threads),
+            (_, Mode::Standard) => remote::POLLED_MAX * threads,
+            (_, Mode::Ingest) => ingest::UNDER_WAY_MAX * threads,
+        }
+    }
+
     /// Whether executions run there, so that a definition and events are wanted.
     pub(crate) fn runs_executions(&self) -> bool {
         matches!(
@@ -414,6 +427,22 @@ impl Drop for Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_under_way_is_known() {
+        for (spec, expected) in [
+            ("null", 3),
+            ("embedded", 3),
+            ("embedded,mode=async", 300_000),
+            ("serve:x", 16),
+            ("http://h:1,connections=1", 3),
+            ("http://h:1,mode=async,connections=64", 64),
+            ("http://h:1,mode=standard", 300_000),
+        ] {
+            let spec: Spec = spec.parse().unwrap();
+            assert_eq!(spec.under_way_max(3), expected, "{}", spec.text);
+        }
+    }
 
     #[test]
     fn targets_are_read() {

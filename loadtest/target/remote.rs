@@ -20,7 +20,7 @@ use crate::recorder::{Counts, Outcome};
 use crate::schedule::{Arrival, Nanos};
 
 /// Most executions that are polled for on a thread.
-const POLLED_MAX: usize = 100_000;
+pub(super) const POLLED_MAX: usize = 100_000;
 
 /// The first and the longest delay of a poll.
 const POLL_FIRST: Nanos = 1_000_000;
