@@ -159,6 +159,9 @@ pub(crate) trait Target: Sync {
     /// If the target cannot be used at all.
     fn drive(&self, thread: usize, work: &mut Work<'_, Pacer>) -> Result<(), String>;
 
+    /// Before a run: what counters stand at, that the run is held against.
+    fn begin(&self) {}
+
     /// Processes whose use of the machine is watched beside the tester's own.
     fn process(&self) -> Option<u32> {
         None
@@ -276,6 +279,7 @@ pub(crate) fn run(
     load: &Load,
     watcher: &mut dyn Watcher,
 ) -> Result<Run, String> {
+    target.begin();
     let pacer = Pacer::new(load.spin);
     let end = nanos(load.warm_up + load.duration);
     let senders = load.senders();

@@ -124,6 +124,10 @@ impl Target for Watched<'_> {
         self.inner.drive(thread, work)
     }
 
+    fn begin(&self) {
+        self.inner.begin();
+    }
+
     fn process(&self) -> Option<u32> {
         self.inner.process()
     }

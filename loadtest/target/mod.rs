@@ -7,7 +7,7 @@ pub(crate) mod stall;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quickstep::Engine;
@@ -383,13 +383,8 @@ impl Site {
                 api.create(&self.run, &definition, spec.mode, &self.role, spec.log)?;
             }
         }
-        let before = match &self.machine {
-            Some(_) => api.counted(),
-            None => None,
-        };
         let remote = Arc::new(Remote {
-            started: before.map_or(0, |counted| counted.started).into(),
-            failed_before: before.map_or(0, |counted| counted.started - counted.succeeded),
+            before: Mutex::default(),
             is_exact: true.into(),
             prepared: Prepared::new(self.events(spec)?, &api.machine_arn),
             api,
