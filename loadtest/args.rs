@@ -92,7 +92,8 @@ pub(crate) struct PaceArgs {
     /// How requests are spread.
     #[arg(long, value_enum, default_value = "even")]
     pub(crate) arrivals: Spread,
-    /// Closed loop: so many requests are under way, for saturation.
+    /// Closed loop: so many requests are under way, for saturation; no more than the target has connections, or threads if it
+    /// answers on the thread that calls it.
     #[arg(long, value_name = "N", conflicts_with = "replay")]
     pub(crate) in_flight: Option<usize>,
     /// Open loop: each event once, when it happened: at the time in this member of it (RFC 3339, or seconds since 1970).
@@ -116,7 +117,7 @@ pub(crate) struct SweepArgs {
     /// How requests are spread.
     #[arg(long, value_enum, default_value = "poisson")]
     pub(crate) arrivals: Spread,
-    /// Requests under way in the closed loop that comes first.
+    /// Requests under way in the closed loop that comes first; no more than connections, as in `run`.
     #[arg(long, default_value_t = 64)]
     pub(crate) in_flight: usize,
     /// A rate is sustained if p99 is no longer than that, nothing is wrong, and answers keep up.
@@ -143,7 +144,7 @@ pub(crate) struct SoakArgs {
     /// A rate instead of a share.
     #[arg(long, value_parser = constant)]
     pub(crate) rate: Option<f64>,
-    /// Requests under way in the closed loop that comes first.
+    /// Requests under way in the closed loop that comes first; no more than connections, as in `run`.
     #[arg(long, default_value_t = 64)]
     pub(crate) in_flight: usize,
     /// A directory whose files and bytes are watched.
@@ -349,6 +350,13 @@ impl Common {
         let spin = self
             .spin
             .unwrap_or(if spec.runs_executions() { 0 } else { 200 });
+        let pace = match pace {
+            // What is reported is what can be.
+            Loop::Closed { in_flight } => Loop::Closed {
+                in_flight: in_flight.min(spec.under_way_max(self.threads.into())),
+            },
+            open @ Loop::Open(_) => open,
+        };
         Load {
             pace,
             warm_up: self.warm_up,

@@ -21,7 +21,7 @@ use crate::recorder::Outcome;
 use crate::report::{Report, RunReport};
 use crate::schedule::{Random, Rate, Schedule, Spread};
 use crate::session::Session;
-use crate::target::remote::Remote;
+use crate::target::remote::{Noted, Remote};
 use crate::target::{Kind, Mode, Spec};
 
 /// Most executions: a server keeps a hundred thousand of those that have ended.
@@ -85,9 +85,8 @@ pub(crate) fn crash(args: &CrashArgs) -> Result<Report, String> {
         run: remote.run.clone(),
         ledger: Some(Mutex::default()),
         process: None,
-        started: 0.into(),
+        before: Mutex::default(),
         is_exact: false.into(),
-        failed_before: 0,
         // A connection to a process that is gone may never hear of it.
         timeout: nanos(common.timeout.min(TIMEOUT)),
         ..*remote
@@ -173,13 +172,7 @@ fn go_through(
     kills: u32,
     session: &Session<'_>,
 ) -> Result<Ledger, String> {
-    let acknowledged = match &remote.ledger {
-        Some(ledger) => ledger
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone(),
-        None => Vec::new(),
-    };
+    let Noted { sent, acknowledged } = remote.noted();
     let counts = run.all();
     let mut ledger = Ledger {
         kills,
@@ -206,13 +199,14 @@ fn go_through(
         .iter()
         .map(|index| remote.execution_name(*index))
         .collect();
+    let sent: BTreeSet<u64> = sent.into_iter().collect();
     let all = names(remote, &mut lane)?;
     for name in all.difference(&acknowledged) {
         let index = name
             .strip_prefix(&format!("{}-", remote.run))
             .and_then(|rest| rest.parse::<u64>().ok());
         match index {
-            Some(index) if index < counts.sent => ledger.unacknowledged += 1,
+            Some(index) if sent.contains(&index) => ledger.unacknowledged += 1,
             _ => ledger.strange += 1,
         }
     }

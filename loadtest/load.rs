@@ -32,6 +32,17 @@ pub(crate) struct Load {
     pub(crate) spin: Duration,
 }
 
+impl Load {
+    /// The threads that send: in a closed loop no more than are to be under way.
+    pub(crate) fn senders(&self) -> usize {
+        let threads = self.threads.max(1);
+        match self.pace {
+            Loop::Open(_) => threads,
+            Loop::Closed { in_flight } => threads.min(in_flight).max(1),
+        }
+    }
+}
+
 /// What threads are given to do.
 #[derive(Debug)]
 pub(crate) struct Work<'r, P> {
@@ -147,6 +158,9 @@ pub(crate) trait Target: Sync {
     ///
     /// If the target cannot be used at all.
     fn drive(&self, thread: usize, work: &mut Work<'_, Pacer>) -> Result<(), String>;
+
+    /// Before a run: what counters stand at, that the run is held against.
+    fn begin(&self) {}
 
     /// Processes whose use of the machine is watched beside the tester's own.
     fn process(&self) -> Option<u32> {
@@ -265,23 +279,25 @@ pub(crate) fn run(
     load: &Load,
     watcher: &mut dyn Watcher,
 ) -> Result<Run, String> {
+    target.begin();
     let pacer = Pacer::new(load.spin);
     let end = nanos(load.warm_up + load.duration);
-    let shards: Vec<Arc<Shard>> = (0..load.threads)
+    let senders = load.senders();
+    let shards: Vec<Arc<Shard>> = (0..senders)
         .map(|_| Arc::new(Shard::new(nanos(load.warm_up))))
         .collect();
     let unsent = AtomicU64::new(0);
-    let left = AtomicU64::new(load.threads as u64);
+    let left = AtomicU64::new(senders as u64);
     let work = |thread: usize| Work {
         pace: pacer,
         shard: Arc::clone(&shards[thread]),
         source: match &load.pace {
             Loop::Open(schedule) => {
-                Source::Open(Box::new(schedule.arrivals(thread, load.threads)), None)
+                Source::Open(Box::new(schedule.arrivals(thread, senders)), None)
             }
             Loop::Closed { .. } => Source::Closed {
                 next: thread as u64,
-                step: load.threads as u64,
+                step: senders as u64,
                 until: end,
             },
         },
@@ -289,34 +305,49 @@ pub(crate) fn run(
         stop: &STOP,
         in_flight_max: match load.pace {
             Loop::Open(_) => usize::MAX,
-            Loop::Closed { in_flight } => in_flight.div_ceil(load.threads),
+            // The first threads have those that are left over.
+            Loop::Closed { in_flight } => {
+                in_flight / senders + usize::from(thread < in_flight % senders)
+            }
         },
     };
     let watching = std::thread::current();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..load.threads)
+        let threads: Vec<_> = (0..senders)
             .map(|thread| {
                 let mut work = work(thread);
                 let (unsent, left, watching) = (&unsent, &left, &watching);
                 scope.spawn(move || {
+                    let _leaving = Leaving { left, watching };
                     wake_punctually();
                     let result = target.drive(thread, &mut work);
                     unsent.fetch_add(work.unsent(), Ordering::Relaxed);
-                    left.fetch_sub(1, Ordering::Release);
-                    watching.unpark();
                     result
                 })
             })
             .collect();
         let mut watch = Watch::new(load, &pacer, &shards, target.process());
         watch.all(&left, watcher);
-        for thread in threads {
-            thread
-                .join()
-                .map_err(|_| "a sending thread panicked; that is a defect".to_owned())??;
+        // All are joined before the first trouble is told: the scope panics for one that panicked and was not.
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        for result in ended {
+            result.map_err(|_| "a sending thread panicked; that is a defect".to_owned())??;
         }
         Ok(watch.end(unsent.load(Ordering::Relaxed), watcher))
     })
+}
+
+/// Tells the watcher that a sending thread has ended, also by a panic: else it would watch for ever.
+struct Leaving<'l> {
+    left: &'l AtomicU64,
+    watching: &'l std::thread::Thread,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.left.fetch_sub(1, Ordering::Release);
+        self.watching.unpark();
+    }
 }
 
 /// What merges, interval by interval.
@@ -489,5 +520,66 @@ mod tests {
         blocking(&mut work, |_, _| Outcome::Right);
         assert_eq!(work.unsent(), 5);
         assert_eq!(shard.take(Box::new(Slice::new())).counts.sent, 5);
+    }
+
+    fn load(pace: Loop, threads: usize) -> Load {
+        Load {
+            pace,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_millis(20),
+            threads,
+            interval: Duration::from_secs(1),
+            drain: Duration::from_secs(60),
+            spin: Duration::ZERO,
+        }
+    }
+
+    /// Panics on one thread, and notes what the others may have under way.
+    struct Panics {
+        on: Option<usize>,
+        shares: std::sync::Mutex<Vec<(usize, usize)>>,
+    }
+
+    impl Target for Panics {
+        fn drive(&self, thread: usize, work: &mut Work<'_, Pacer>) -> Result<(), String> {
+            assert_ne!(Some(thread), self.on, "as it is meant to");
+            let share = (thread, work.in_flight_max);
+            self.shares.lock().unwrap().push(share);
+            blocking(work, |_, _| Outcome::Right);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_the_run() {
+        let target = Panics {
+            on: Some(1),
+            shares: std::sync::Mutex::default(),
+        };
+        let load = load(Loop::Closed { in_flight: 3 }, 3);
+        let error = run(&target, &load, &mut |_: &Row, _: &Slice| {}).unwrap_err();
+        assert!(error.contains("panicked"), "{error}");
+    }
+
+    #[test]
+    fn a_closed_loop_has_under_way_what_it_says() {
+        for (in_flight, threads, expected) in [
+            (1, 4, vec![1]),
+            (3, 4, vec![1, 1, 1]),
+            (64, 3, vec![22, 21, 21]),
+            (64, 4, vec![16; 4]),
+        ] {
+            let target = Panics {
+                on: None,
+                shares: std::sync::Mutex::default(),
+            };
+            let load = load(Loop::Closed { in_flight }, threads);
+            run(&target, &load, &mut |_: &Row, _: &Slice| {}).unwrap();
+            let mut shares = target.shares.into_inner().unwrap();
+            shares.sort_unstable();
+            let shares: Vec<usize> = shares.into_iter().map(|(_, share)| share).collect();
+            assert_eq!(shares, expected, "{in_flight} on {threads}");
+            assert_eq!(load.senders(), expected.len());
+        }
     }
 }

@@ -180,7 +180,7 @@ impl RunReport {
             label: label.to_owned(),
             target: target.to_owned(),
             pace,
-            threads: load.threads,
+            threads: load.senders(),
             warm_up_seconds: load.warm_up.as_secs_f64(),
             due_seconds: run.due_seconds,
             seconds: run.seconds,

@@ -14,6 +14,7 @@ use crate::recorder::Counts;
 use crate::report::{Report, grouped};
 use crate::schedule::{Rate, Spread};
 use crate::session::Session;
+use crate::target::Kind;
 use crate::usage::directory;
 
 /// How much something grows in an hour.
@@ -27,6 +28,14 @@ struct Slope {
 
 pub(crate) fn soak(args: &SoakArgs) -> Result<Report, String> {
     let common = &args.common;
+    if args.rss_growth_max.is_some()
+        && let Kind::Remote { url } = &args.target.kind
+    {
+        // Without its process its memory is none at all, which never grows.
+        return Err(format!(
+            "--rss-growth-max: the memory of {url} is not known; serve:BINARY starts a server whose memory is"
+        ));
+    }
     let mut session = Session::new("soak", common);
     let site = common.site(session.name.clone())?;
     let ready = site.ready(&args.target)?;
@@ -64,14 +73,9 @@ pub(crate) fn soak(args: &SoakArgs) -> Result<Report, String> {
             slope.per_hour
         ));
     }
-    let growth = slopes
-        .iter()
-        .filter(|slope| slope.what.ends_with("memory, MiB"));
-    let growth = growth.map(|slope| slope.per_hour).fold(f64::MIN, f64::max);
     if let Some(most) = args.rss_growth_max
-        && growth > most
+        && let Some(problem) = growth_problem(&slopes, &run.rows, most)
     {
-        let problem = format!("memory grows by {growth:.1} MiB an hour, and {most} are allowed");
         session.report.problem.get_or_insert(problem);
     }
     session.report.soak = Some(serde_json::json!({ "per_second": rate, "slopes": slopes }));
@@ -124,6 +128,10 @@ impl Target for Watched<'_> {
         self.inner.drive(thread, work)
     }
 
+    fn begin(&self) {
+        self.inner.begin();
+    }
+
     fn process(&self) -> Option<u32> {
         self.inner.process()
     }
@@ -133,7 +141,30 @@ impl Target for Watched<'_> {
     }
 }
 
+/// What is wrong with the growth of memory, if so many MiB an hour are allowed. What was not measured is not within bounds.
+fn growth_problem(slopes: &[Slope], rows: &[Row], most: f64) -> Option<String> {
+    let end = rows.last().map_or(0.0, |row| row.at);
+    let samples = rows.iter().filter(|row| row.at >= end * FIRST_SHARE);
+    if samples.count() < 2 || rows.iter().all(|row| row.usage.tester_rss_bytes == 0) {
+        return Some("how memory grows is not known: there are too few samples of it".to_owned());
+    }
+    let mut memory = slopes
+        .iter()
+        .filter(|slope| slope.what.ends_with("memory, MiB"));
+    // Nothing that is no number is within a bound, nor within a bound that is none.
+    let too_much = |slope: &&Slope| !most.ge(&slope.per_hour);
+    let worst = memory.find(too_much)?;
+    Some(format!(
+        "{} grows by {:.1} MiB an hour, and {most} are allowed",
+        worst.what.trim_end_matches(", MiB"),
+        worst.per_hour
+    ))
+}
+
 const MIB: f64 = 1024.0 * 1024.0;
+
+/// Of the time: what buffers have to fill in.
+const FIRST_SHARE: f64 = 0.2;
 
 fn slopes(rows: &[Row], files: &[(f64, u64, u64)]) -> Vec<Slope> {
     let of_rows = |what, value: fn(&Row) -> f64| {
@@ -177,7 +208,7 @@ fn slope(what: &'static str, samples: &[(f64, f64)]) -> Option<Slope> {
     let kept: Vec<(f64, f64)> = samples
         .iter()
         .copied()
-        .filter(|(at, _)| *at >= end / 5.0)
+        .filter(|(at, _)| *at >= end * FIRST_SHARE)
         .collect();
     let count = kept.len() as f64;
     let mean_at = kept.iter().map(|(at, _)| at).sum::<f64>() / count;
@@ -202,6 +233,7 @@ fn slope(what: &'static str, samples: &[(f64, f64)]) -> Option<Slope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::Usage;
 
     #[test]
     fn slopes_leave_out_the_beginning() {
@@ -214,5 +246,42 @@ mod tests {
         assert_eq!((found.first, found.last), (15.0, 55.0));
         assert_eq!(slope("x", &[(1.0, 3.0)]).unwrap().per_hour, 0.0);
         assert!(slope("x", &[]).is_none());
+    }
+
+    fn row(at: f64, mib: f64) -> Row {
+        let bytes = (mib * MIB) as u64;
+        Row {
+            at,
+            seconds: 1.0,
+            counts: Counts::default(),
+            per_second: 0.0,
+            p50_ns: 0,
+            p99_ns: 0,
+            p999_ns: 0,
+            max_ns: 0,
+            usage: Usage {
+                tester_rss_bytes: (100.0 * MIB) as u64,
+                target_rss_bytes: bytes,
+                ..Usage::default()
+            },
+        }
+    }
+
+    #[test]
+    fn growth_is_held_against_its_bound() {
+        let problem = |rows: &[Row], most| growth_problem(&slopes(rows, &[]), rows, most);
+        let grows: Vec<Row> = (0..100)
+            .map(|i| row(f64::from(i), 10.0 + f64::from(i)))
+            .collect();
+        assert!(problem(&grows, 3_601.0).is_none());
+        let told = problem(&grows, 3_599.0).unwrap();
+        assert!(
+            told.starts_with("target's memory grows by 3600.0 MiB"),
+            "{told}"
+        );
+        assert!(problem(&grows, f64::NAN).is_some());
+        // One sample tells nothing, and neither does none.
+        assert!(problem(&grows[..1], 3_601.0).is_some());
+        assert!(problem(&[], 3_601.0).is_some());
     }
 }

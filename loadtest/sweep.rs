@@ -47,7 +47,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Report, String> {
         let load = common.load(&args.target, pace, args.step);
         let label = format!("{share} %: {} a second", grouped(rate.round()));
         let run = session.run_silently(&label, &*ready.target, &load)?;
-        let is_sustained = is_sustained(&run, rate, args.p99_max);
+        let is_sustained = is_sustained(&run, args.p99_max);
         let check = ready.target.check(&run.all());
         if let Err(problem) = &check {
             session
@@ -84,10 +84,11 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Report, String> {
     Ok(session.end())
 }
 
-fn is_sustained(run: &Run, rate: f64, p99_max: Duration) -> bool {
+/// Answers are held against what was due, not against the rate: of a Poisson process of 500 arrivals 478 or 522 come as well.
+fn is_sustained(run: &Run, p99_max: Duration) -> bool {
+    let due = (run.total.counts.sent + run.unsent) as f64 / run.due_seconds.max(1e-9);
     run.problem().is_none()
-        && run.total.counts.done() as f64 / run.seconds.max(1e-9)
-            >= rate * KEEPS_UP * share_due(run)
+        && run.total.counts.done() as f64 / run.seconds.max(1e-9) >= due * KEEPS_UP * share_due(run)
         && run.total.latency.value_at_quantile(0.99) <= crate::pacer::nanos(p99_max)
 }
 
@@ -151,4 +152,65 @@ fn tell(session: &mut Session<'_>, most: &Run, steps: &[Step], args: &SweepArgs)
         "p99_max_ns": crate::pacer::nanos(args.p99_max),
         "points": points.collect::<Vec<_>>(),
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Slice;
+    use crate::schedule::{Schedule, Spread};
+    use crate::usage::Usage;
+
+    /// A second of so many requests that were answered in a millisecond each.
+    fn answered(count: u64) -> Run {
+        let mut total = Slice::new();
+        (total.counts.sent, total.counts.right) = (count, count);
+        total.latency.record_n(1_000_000, count).unwrap();
+        Run {
+            total,
+            rows: Vec::new(),
+            unsent: 0,
+            seconds: 1.0,
+            due_seconds: 1.0,
+            usage: Usage::default(),
+            was_stopped: false,
+        }
+    }
+
+    #[test]
+    fn whoever_answers_all_that_was_due_sustains_the_rate() {
+        let mut fewest = u64::MAX;
+        for seed in 0..100 {
+            let schedule = Schedule::Rate {
+                segments: Rate::Constant(500.0).segments(1.0).unwrap().into(),
+                spread: Spread::Poisson,
+                seed,
+            };
+            let due = schedule.arrivals(0, 1).count() as u64;
+            fewest = fewest.min(due);
+            assert!(is_sustained(&answered(due), Duration::from_millis(100)));
+        }
+        // Against the mean rate some of them would be too few.
+        assert!((fewest as f64) < 500.0 * KEEPS_UP, "{fewest}");
+    }
+
+    #[test]
+    fn whoever_is_slow_or_owes_answers_does_not() {
+        let p99_max = Duration::from_millis(100);
+        let mut slow = answered(500);
+        slow.total.latency.record_n(200_000_000, 50).unwrap();
+        let late = Run {
+            seconds: 1.1,
+            ..answered(500)
+        };
+        let unsent = Run {
+            unsent: 1,
+            ..answered(500)
+        };
+        let mut unanswered = answered(500);
+        unanswered.total.counts.right -= 1;
+        for run in [slow, late, unsent, unanswered] {
+            assert!(!is_sustained(&run, p99_max), "{run:?}");
+        }
+    }
 }

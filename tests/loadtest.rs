@@ -7,8 +7,10 @@
 mod answers;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use hdrhistogram::serialization::Deserializer;
@@ -538,6 +540,141 @@ fn targets_are_compared_in_turns() {
             .len(),
         3
     );
+}
+
+/// A server of `quickstep` with an EXPRESS machine that others have used already; it ends with this.
+struct Served {
+    child: std::process::Child,
+    url: String,
+    arn: String,
+}
+
+impl Served {
+    fn new(definition: &str) -> Served {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_quickstep"))
+            .args(["serve", "--addr", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = said.find(|line| line.as_ref().unwrap().starts_with("quickstep "));
+        let line = line.unwrap().unwrap();
+        let url = line.split(' ').find(|word| word.starts_with("http://"));
+        let url = url.unwrap().to_owned();
+        // What it says further must not fill the pipe.
+        std::thread::spawn(move || said.for_each(drop));
+        let mut served = Served {
+            child,
+            url,
+            arn: String::new(),
+        };
+        let definition = fs::read_to_string(definition).unwrap();
+        let machine = serde_json::json!({"name": "shared", "type": "EXPRESS", "definition": definition,
+            "roleArn": "arn:aws:iam::123456789012:role/any"});
+        let made = served.call("CreateStateMachine", &machine);
+        served.arn = made["stateMachineArn"].as_str().unwrap().to_owned();
+        let start = serde_json::json!({"stateMachineArn": served.arn, "input": "{}"});
+        served.call("StartSyncExecution", &start);
+        served
+    }
+
+    fn call(&self, action: &str, params: &Value) -> Value {
+        let authority = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(authority).unwrap();
+        let body = params.to_string();
+        let length = body.len();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: {authority}\r\nX-Amz-Target: AWSStepFunctions.{action}\r\n\
+             Content-Type: application/x-amz-json-1.0\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(body).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn targets_may_share_a_machine() {
+    let place = Place::new("shared");
+    let (definition, json) = (data("hello.asl.json"), place.at("report.json"));
+    let served = Served::new(&definition);
+    let (first, second) = (served.url.clone(), format!("{},mode=async", served.url));
+    let arguments = [
+        "compare",
+        "--target",
+        &first,
+        "--target",
+        &second,
+        "--machine",
+        &served.arn,
+        "--definition",
+        &definition,
+        "--events",
+        &data("hello.ndjson"),
+        "--rate",
+        "100",
+        "--turn",
+        "300ms",
+        "--warm-up",
+        "100ms",
+        "--rounds",
+        "2",
+        "--drain",
+        "120s",
+        "--json",
+        &json,
+    ];
+    let output = loadtest(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    for run in runs {
+        let check = run["check"].as_str().unwrap();
+        assert!(check.contains("counted 40 executions"), "{check}");
+    }
+}
+
+#[test]
+fn what_can_be_under_way_is_reported() {
+    let place = Place::new("under-way");
+    let target = format!("{SERVER},connections=3");
+    let arguments = [
+        "--target",
+        &target,
+        "--in-flight",
+        "64",
+        "--duration",
+        "200ms",
+    ];
+    let (output, report) = order("run", &place, "reference", &arguments);
+    // Whether something was sent in so short a time is another matter.
+    let run = &report["runs"][0];
+    let threads = run["threads"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{}", text(&output)));
+    assert_eq!(run["loop"]["in_flight"], threads.max(3));
+}
+
+#[test]
+fn memory_that_is_not_known_has_no_bound() {
+    let arguments = ["--target", "http://127.0.0.1:1", "--rss-growth-max", "1"];
+    let output = loadtest(&[&["soak"], &arguments[..]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("not known"), "{}", text(&output));
 }
 
 #[test]

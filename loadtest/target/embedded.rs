@@ -23,7 +23,7 @@ use crate::schedule::{Arrival, Nanos};
 const BATCH_MAX: usize = 64;
 
 /// Most executions under way on a thread in an open loop; further ones are sent late, and are late in their latency.
-const UNDER_WAY_MAX: usize = 100_000;
+pub(super) const UNDER_WAY_MAX: usize = 100_000;
 
 /// Files of a log that are kept beside the one that is written to.
 const LOGS_KEPT: u32 = 2;

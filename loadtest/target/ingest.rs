@@ -13,7 +13,7 @@ use crate::recorder::Outcome;
 use crate::schedule::{Arrival, Nanos};
 
 /// Most lines that are under way on a connection.
-const UNDER_WAY_MAX: usize = 65_536;
+pub(super) const UNDER_WAY_MAX: usize = 65_536;
 
 /// Most bytes that wait for the socket.
 const UNSENT_MAX: usize = 1024 * 1024;

@@ -7,7 +7,7 @@ pub(crate) mod stall;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quickstep::Engine;
@@ -164,6 +164,19 @@ impl Spec {
                 "a stall of {stall_ms} ms does not fit into a period of {period_ms} ms"
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Most requests that can be under way at once, on so many threads.
+    pub(crate) fn under_way_max(&self, threads: usize) -> usize {
+        match (&self.kind, self.mode) {
+            // These answer on the thread that calls them.
+            (Kind::Null | Kind::Stall { .. }, _) | (Kind::Embedded, Mode::Sync) => threads,
+            (Kind::Embedded, _) => embedded::UNDER_WAY_MAX * threads,
+            // Each thread has a connection at least, and each connection a request.
+            (_, Mode::Sync | Mode::Async) => self.connections.max(threads),
+            (_, Mode::Standard) => remote::POLLED_MAX * threads,
+            (_, Mode::Ingest) => ingest::UNDER_WAY_MAX * threads,
         }
     }
 
@@ -370,13 +383,8 @@ impl Site {
                 api.create(&self.run, &definition, spec.mode, &self.role, spec.log)?;
             }
         }
-        let before = match &self.machine {
-            Some(_) => api.counted(),
-            None => None,
-        };
         let remote = Arc::new(Remote {
-            started: before.map_or(0, |counted| counted.started).into(),
-            failed_before: before.map_or(0, |counted| counted.started - counted.succeeded),
+            before: Mutex::default(),
             is_exact: true.into(),
             prepared: Prepared::new(self.events(spec)?, &api.machine_arn),
             api,
@@ -414,6 +422,22 @@ impl Drop for Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_under_way_is_known() {
+        for (spec, expected) in [
+            ("null", 3),
+            ("embedded", 3),
+            ("embedded,mode=async", 300_000),
+            ("serve:x", 16),
+            ("http://h:1,connections=1", 3),
+            ("http://h:1,mode=async,connections=64", 64),
+            ("http://h:1,mode=standard", 300_000),
+        ] {
+            let spec: Spec = spec.parse().unwrap();
+            assert_eq!(spec.under_way_max(3), expected, "{}", spec.text);
+        }
+    }
 
     #[test]
     fn targets_are_read() {

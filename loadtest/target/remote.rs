@@ -7,12 +7,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Mode, Prepared};
-use crate::api::{self, Api, Said};
+use crate::api::{self, Api, Counted, Said};
 use crate::http::{Lane, wait};
 use crate::load::{Next, Target, Work};
 use crate::pacer::{Pace, Pacer};
@@ -20,7 +20,7 @@ use crate::recorder::{Counts, Outcome};
 use crate::schedule::{Arrival, Nanos};
 
 /// Most executions that are polled for on a thread.
-const POLLED_MAX: usize = 100_000;
+pub(super) const POLLED_MAX: usize = 100_000;
 
 /// The first and the longest delay of a poll.
 const POLL_FIRST: Nanos = 1_000_000;
@@ -49,13 +49,20 @@ pub(crate) struct Remote {
     pub(crate) timeout: Nanos,
     /// Of names of executions.
     pub(crate) run: String,
-    /// Executions that the server must have counted so far, and whether that is known to the one.
-    pub(crate) started: AtomicU64,
+    /// What the server had counted of the machine when the run began: others may load it between runs.
+    pub(crate) before: Mutex<Option<Counted>>,
+    /// Whether it is known to the one how many executions it must count.
     pub(crate) is_exact: AtomicBool,
-    /// Executions of the machine that had not succeeded before this test.
-    pub(crate) failed_before: u64,
-    /// Where the acknowledged executions are noted, if they are.
-    pub(crate) ledger: Option<Mutex<Vec<u64>>>,
+    /// Where executions are noted, if they are.
+    pub(crate) ledger: Option<Mutex<Noted>>,
+}
+
+/// Numbers of requests, in the order of what happened to them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noted {
+    /// A thread sends others than the next, so these are not dense once a run ends early.
+    pub(crate) sent: Vec<u64>,
+    pub(crate) acknowledged: Vec<u64>,
 }
 
 /// A STANDARD execution that has been acknowledged.
@@ -189,6 +196,7 @@ impl Driver<'_, '_, '_> {
             name,
             ..
         } = self;
+        remote.note(|noted| noted.sent.push(arrival.index));
         let connection = &mut connections[at];
         connection.refresh(now);
         let authority = connection.lane.authority().to_owned();
@@ -290,12 +298,8 @@ impl Driver<'_, '_, '_> {
             (Mode::Sync, Ok(Some(said))) => self.remote.outcome(arrival.index, &said),
             (_, Ok(None)) => Outcome::Right,
             (_, Ok(Some(said))) if is_start => {
-                if let Some(ledger) = &self.remote.ledger {
-                    ledger
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push(arrival.index);
-                }
+                self.remote
+                    .note(|noted| noted.acknowledged.push(arrival.index));
                 if said.execution_arn.is_empty() {
                     Outcome::Broken
                 } else if self.remote.mode == Mode::Standard && self.remote.ledger.is_none() {
@@ -337,6 +341,19 @@ impl Connection {
 }
 
 impl Remote {
+    fn note(&self, write: impl FnOnce(&mut Noted)) {
+        if let Some(ledger) = &self.ledger {
+            write(&mut lock(ledger));
+        }
+    }
+
+    /// What was noted so far.
+    pub(crate) fn noted(&self) -> Noted {
+        self.ledger
+            .as_ref()
+            .map_or_else(Noted::default, |ledger| lock(ledger).clone())
+    }
+
     /// The name of a request's execution.
     pub(crate) fn execution_name(&self, index: u64) -> String {
         format!("{}-{index}", self.run)
@@ -357,7 +374,15 @@ impl Remote {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Target for Remote {
+    fn begin(&self) {
+        *lock(&self.before) = self.api.counted();
+    }
+
     fn drive(&self, thread: usize, work: &mut Work<'_, Pacer>) -> Result<(), String> {
         let endpoint = match self.mode {
             Mode::Sync => &self.api.sync_endpoint,
@@ -399,7 +424,6 @@ impl Target for Remote {
     /// Holds the server's counters against the tester's. Of starts that nobody waits for it is the only word on their ends.
     fn check(&self, counts: &Counts) -> Result<Option<String>, String> {
         let answered = counts.right + counts.wrong + counts.failed;
-        let expected = self.started.fetch_add(answered, Ordering::Relaxed) + answered;
         // Of what was sent and not answered nobody knows whether it was started.
         if counts.broken > 0 || counts.sent != counts.done() {
             self.is_exact.store(false, Ordering::Relaxed);
@@ -407,6 +431,9 @@ impl Target for Remote {
         if !self.is_exact.load(Ordering::Relaxed) {
             return Ok(None);
         }
+        let Some(before) = *lock(&self.before) else {
+            return Ok(None);
+        };
         let pacer = Pacer::new(Duration::ZERO);
         loop {
             let Some(found) = self.api.counted() else {
@@ -418,13 +445,14 @@ impl Target for Remote {
                 pacer.wait_until(pacer.now() + LOOK);
                 continue;
             }
+            let started = found.started.saturating_sub(before.started);
+            let succeeded = found.succeeded.saturating_sub(before.succeeded);
             let text = format!(
-                "the server has counted {} executions of the machine, {} of them succeeded; the tester {expected} answers",
-                found.started, found.succeeded
+                "the server has counted {started} executions of the machine, {succeeded} of them succeeded; the tester \
+                 {answered} answers"
             );
-            let all_succeeded =
-                found.started - found.succeeded.min(found.started) == self.failed_before;
-            return match found.started == expected && (self.mode != Mode::Async || all_succeeded) {
+            let all_succeeded = started == succeeded;
+            return match started == answered && (self.mode != Mode::Async || all_succeeded) {
                 true => Ok(Some(text)),
                 false => Err(text),
             };

@@ -259,6 +259,7 @@ fn of_profile(file: &str, prices: &Prices) -> Attempt<Load> {
         let execution = Execution {
             transitions: kind.transitions,
             duration_ms: kind.duration_ms,
+            least_ms: kind.duration_ms,
             memory_bytes: memory(kind.memory_mb, || prices.memory_bytes(0, 0, 0)),
         };
         usage.add(prices, execution, kind.executions);
@@ -371,6 +372,7 @@ fn billed(args: &CostArgs, prices: &Prices, text: &str, sample: Sample) -> Attem
         Execution {
             transitions: args.transitions.unwrap_or(found.transitions),
             duration_ms: args.duration_ms.unwrap_or(found.duration_ms),
+            least_ms: args.duration_ms.unwrap_or(found.least_ms),
             memory_bytes: memory(args.memory_mb, || found.memory_bytes),
         }
     };
@@ -400,6 +402,7 @@ fn alone(args: &CostArgs, prices: &Prices, text: Option<&str>) -> Attempt<Execut
     Ok(Execution {
         transitions: args.transitions.map_or_else(counted, Ok)?,
         duration_ms,
+        least_ms: duration_ms,
         memory_bytes: memory(args.memory_mb, || {
             prices.memory_bytes(text.map_or(0, str::len) as u64, 0, 0)
         }),

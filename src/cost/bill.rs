@@ -25,8 +25,10 @@ pub fn month_of(per_second: f64) -> u64 {
 pub struct Execution {
     /// States that it enters, and retries.
     pub transitions: u64,
-    /// From its start to its end.
+    /// From its start to its end, or the most that this can be.
     pub duration_ms: u64,
+    /// The least that this can be: only who surely takes longer than AWS allows is refused.
+    pub least_ms: u64,
     /// Most memory that it uses.
     pub memory_bytes: u64,
 }
@@ -38,8 +40,11 @@ pub struct Usage {
     transitions: u128,
     /// Steps of duration times steps of memory.
     steps: u128,
+    /// Of what executions take at least.
     longest_ms: u64,
     most_bytes: u64,
+    /// Whether the duration of one of them is no more than a bound.
+    is_bound: bool,
 }
 
 impl Usage {
@@ -60,8 +65,9 @@ impl Usage {
             .transitions
             .saturating_add(transitions.saturating_mul(times));
         self.steps = self.steps.saturating_add(steps.saturating_mul(times));
-        self.longest_ms = self.longest_ms.max(execution.duration_ms);
+        self.longest_ms = self.longest_ms.max(execution.least_ms);
         self.most_bytes = self.most_bytes.max(execution.memory_bytes);
+        self.is_bound |= execution.least_ms < execution.duration_ms;
     }
 
     /// The same for so many executions as these on average, rounded up.
@@ -78,6 +84,7 @@ impl Usage {
             steps: scale(self.steps),
             longest_ms: self.longest_ms,
             most_bytes: self.most_bytes,
+            is_bound: self.is_bound,
         }
     }
 
@@ -264,11 +271,11 @@ pub fn compare(
         standard: Bill::standard(prices, usage, free),
         express: not_express.is_none().then(|| Bill::express(prices, usage)),
         not_express,
-        notes: notes(prices, is_free_tier),
+        notes: notes(prices, usage, is_free_tier),
     }
 }
 
-fn notes(prices: &Prices, is_free_tier: bool) -> Vec<String> {
+fn notes(prices: &Prices, usage: &Usage, is_free_tier: bool) -> Vec<String> {
     let express = &prices.express;
     let mut notes = vec![
         format!(
@@ -289,6 +296,14 @@ fn notes(prices: &Prices, is_free_tier: bool) -> Vec<String> {
          is in the cheaper ones."
             .to_owned(),
     ];
+    if usage.is_bound {
+        notes.push(
+            "Tasks within a Map or a Parallel run at the same time on AWS. Here their times are added up, so EXPRESS's \
+             durations are the most that they can be, and only what surely takes longer than its five minutes is refused. \
+             `quickstep cost --duration-ms` says how long an execution takes."
+                .to_owned(),
+        );
+    }
     if is_free_tier {
         notes.push(format!(
             "The {} free transitions a month are the account's, for all its STANDARD machines; `quickstep cost \
@@ -310,6 +325,7 @@ mod tests {
         let execution = Execution {
             transitions,
             duration_ms,
+            least_ms: duration_ms,
             memory_bytes: memory_mb * MB,
         };
         usage.add(&Prices::built_in(), execution, executions);
@@ -366,6 +382,7 @@ mod tests {
                 Execution {
                     transitions: 1,
                     duration_ms,
+                    least_ms: duration_ms,
                     memory_bytes,
                 },
                 10,
@@ -429,6 +446,28 @@ mod tests {
     }
 
     #[test]
+    fn who_may_be_quick_enough_is_express() {
+        let prices = Prices::built_in();
+        let of = |least_ms| {
+            let mut usage = Usage::default();
+            let execution = Execution {
+                transitions: 1,
+                duration_ms: 400_000,
+                least_ms,
+                memory_bytes: 1,
+            };
+            usage.add(&prices, execution, 1);
+            compare(&prices, &usage, true, None)
+        };
+        assert!(of(300_000).express.is_some() && of(300_001).express.is_none());
+        // What is billed is the most, and that is told.
+        let text = "at the same time on AWS";
+        assert!(of(0).gb_hours > 0.0 && of(0).notes.iter().any(|note| note.contains(text)));
+        let known = of(400_000);
+        assert!(!known.notes.iter().any(|note| note.contains(text)));
+    }
+
+    #[test]
     fn samples_stand_for_more() {
         let prices = Prices::built_in();
         let mut sample = usage(1, 3, 100, 64);
@@ -437,6 +476,7 @@ mod tests {
             Execution {
                 transitions: 4,
                 duration_ms: 200,
+                least_ms: 200,
                 memory_bytes: 1,
             },
             1,
@@ -485,7 +525,7 @@ mod tests {
         fn nothing_overflows(n in any::<u64>(), t in any::<u64>(), d in any::<u64>(), m in any::<u64>()) {
             let prices = Prices::built_in();
             let mut usage = Usage::default();
-            let execution = Execution { transitions: t, duration_ms: d, memory_bytes: m };
+            let execution = Execution { transitions: t, duration_ms: d, least_ms: d, memory_bytes: m };
             usage.add(&prices, execution, n);
             usage.add(&prices, execution, n);
             let compared = compare(&prices, &usage.scaled(n), false, None);

@@ -27,6 +27,8 @@ pub struct Measured {
     pub waited_ms: u64,
     /// Calls of tasks, each attempt one.
     pub calls: u64,
+    /// Those of them within a Map or a Parallel, which may overlap with others.
+    pub joined_calls: u64,
     /// Bytes of the largest input or output.
     pub payload_bytes: u64,
     /// Iterations of Maps and branches of Parallels.
@@ -34,14 +36,15 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What AWS would bill of it, if each call of a task takes `task_ms`, one after the other.
+    /// What AWS would bill of it at most, if each call of a task takes `task_ms`: calls within a Map or a Parallel overlap there,
+    /// and here they come one after the other. At least it takes as long as the others do.
     #[must_use]
     pub fn billed(&self, prices: &Prices, definition_bytes: u64, task_ms: u64) -> Execution {
+        let with = |calls: u64| self.waited_ms.saturating_add(calls.saturating_mul(task_ms));
         Execution {
             transitions: self.transitions,
-            duration_ms: self
-                .waited_ms
-                .saturating_add(self.calls.saturating_mul(task_ms)),
+            duration_ms: with(self.calls),
+            least_ms: with(self.calls.saturating_sub(self.joined_calls)),
             memory_bytes: prices.memory_bytes(definition_bytes, self.payload_bytes, self.steps),
         }
     }
@@ -84,7 +87,7 @@ pub fn measure(
         .time(TimeMode::Virtual)
         .build();
     let engine = engine.map_err(|error| CostError::new(error.to_string()))?;
-    let branches = branches(definition);
+    let mut shape = Shape::of(definition);
     let mut sample = Sample::default();
     let mut line = Vec::new();
     let mut retries = 0;
@@ -109,7 +112,7 @@ pub fn measure(
         }
         let mut measured = Measured::default();
         let mut observer =
-            EachEvent(|event: &HistoryEvent<'_>| observe(&mut measured, &branches, event));
+            EachEvent(|event: &HistoryEvent<'_>| observe(&mut measured, &mut shape, event));
         let result = engine
             .run_with(machine, StartRequest::new(event), &mut observer)
             .map_err(|error| CostError::new(format!("line {number}: {error}")))?;
@@ -152,7 +155,7 @@ fn read_line(events: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<usize> 
     Ok(count)
 }
 
-fn observe(measured: &mut Measured, branches: &FixedMap<String, u64>, event: &HistoryEvent<'_>) {
+fn observe(measured: &mut Measured, shape: &mut Shape, event: &HistoryEvent<'_>) {
     let mut data = |values: Values<'_>, val: Val| {
         measured.payload_bytes = measured.payload_bytes.max(values.size(val) as u64);
     };
@@ -160,37 +163,60 @@ fn observe(measured: &mut Measured, branches: &FixedMap<String, u64>, event: &Hi
         Details::ExecutionStarted { input, .. } => data(event.values, input),
         Details::StateEntered { name, input, .. } => {
             data(event.values, input);
-            measured.steps += branches.get(name).copied().unwrap_or(0);
+            measured.steps += shape.branches.get(name).copied().unwrap_or(0);
+            if let Some(is_join) = shape.outermost.get(name) {
+                shape.is_joined = *is_join;
+            }
         }
         Details::StateExited { output, .. } => data(event.values, output),
         Details::MapIterationStarted { .. } => measured.steps += 1,
         Details::LambdaFunctionScheduled { .. }
         | Details::ActivityScheduled { .. }
-        | Details::TaskScheduled { .. } => measured.calls += 1,
+        | Details::TaskScheduled { .. } => {
+            measured.calls += 1;
+            measured.joined_calls += u64::from(shape.is_joined);
+        }
         _ => {}
     }
 }
 
-/// How many branches each Parallel has, by its name.
-fn branches(definition: &str) -> FixedMap<String, u64> {
-    let mut found = FixedMap::default();
-    let Some(definition) = asl::read(definition, MachineType::Standard).definition else {
-        return found;
-    };
-    let mut scopes = vec![&definition.scope];
-    while let Some(scope) = scopes.pop() {
-        for state in &scope.states {
-            match &state.kind {
-                StateKind::Parallel(parallel) => {
-                    found.insert(state.name.clone(), parallel.branches.len() as u64);
-                    scopes.extend(&parallel.branches);
+/// What has to be known of a definition, and where in it an execution is.
+#[derive(Default)]
+struct Shape {
+    /// How many branches each Parallel has, by its name.
+    branches: FixedMap<String, u64>,
+    /// The states of the outermost scope, one of which an execution is in: whether it is a Map or a Parallel.
+    outermost: FixedMap<String, bool>,
+    /// Whether the last of these that was entered is.
+    is_joined: bool,
+}
+
+impl Shape {
+    fn of(definition: &str) -> Shape {
+        let mut shape = Shape::default();
+        let Some(definition) = asl::read(definition, MachineType::Standard).definition else {
+            return shape;
+        };
+        for state in &definition.scope.states {
+            let is_join = matches!(state.kind, StateKind::Map(_) | StateKind::Parallel(_));
+            shape.outermost.insert(state.name.clone(), is_join);
+        }
+        let mut scopes = vec![&definition.scope];
+        while let Some(scope) = scopes.pop() {
+            for state in &scope.states {
+                match &state.kind {
+                    StateKind::Parallel(parallel) => {
+                        let count = parallel.branches.len() as u64;
+                        shape.branches.insert(state.name.clone(), count);
+                        scopes.extend(&parallel.branches);
+                    }
+                    StateKind::Map(map) => scopes.push(&map.processor),
+                    _ => {}
                 }
-                StateKind::Map(map) => scopes.push(&map.processor),
-                _ => {}
             }
         }
+        shape
     }
-    found
 }
 
 /// The transitions of an execution that nothing goes wrong in, if they are the same for every input: without a Choice, a
@@ -272,6 +298,7 @@ mod tests {
             transitions,
             waited_ms,
             calls,
+            joined_calls: 0,
             payload_bytes,
             steps,
         };
@@ -288,6 +315,36 @@ mod tests {
         assert_eq!(sample.first_failure.as_deref(), Some("line 4: Busy: later"));
         let sample = measured(EACH, r#"{"items": [1, 2, 3]}"#).unwrap();
         assert_eq!(sample.executions, [of(4, 0, 0, 17, 3)]);
+    }
+
+    #[test]
+    fn calls_that_may_overlap_are_told_apart() {
+        let ask = |rest: &str| {
+            let resource = "arn:aws:lambda:us-east-1:000000000000:function:ask";
+            format!(r#"{{"Type": "Task", "Resource": "{resource}", "ResultPath": null, {rest}}}"#)
+        };
+        let definition = format!(
+            r#"{{"StartAt": "First", "States": {{
+                "First": {first},
+                "Each": {{"Type": "Map", "ItemsPath": "$.items", "ResultPath": null, "Next": "Last",
+                    "ItemProcessor": {{"StartAt": "One", "States": {{"One": {one}}}}}}},
+                "Last": {last}}}}}"#,
+            first = ask(r#""Next": "Each""#),
+            one = ask(
+                r#""End": true, "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 3}]"#
+            ),
+            last = ask(r#""End": true"#),
+        );
+        // An item is how often it fails before it succeeds. Retries of different items wait at the same time.
+        let sample = measured(&definition, r#"{"items": [0, 1, 1]}"#).unwrap();
+        let found = sample.executions[0];
+        assert_eq!(sample.failed, 0, "{:?}", sample.first_failure);
+        assert_eq!(
+            (found.calls, found.joined_calls, found.waited_ms),
+            (7, 5, 1_000)
+        );
+        let billed = found.billed(&Prices::built_in(), 0, 100);
+        assert_eq!((billed.least_ms, billed.duration_ms), (1_200, 1_700));
     }
 
     #[test]

@@ -91,6 +91,44 @@ fn a_sample_is_run() {
 }
 
 #[test]
+fn tasks_that_overlap_are_told_of() {
+    let folder = folder("cost-overlap");
+    let inner = task(QUOTE, "");
+    let definition = file(
+        &folder,
+        "each.asl.json",
+        format!(
+            r#"{{"StartAt":"Each","States":{{"Each":{{"Type":"Map","ItemProcessor":{inner},"End":true}}}}}}"#
+        ),
+    );
+    let events = file(&folder, "events.ndjson", "[1,2,3,4]\n");
+    let tasks = file(
+        &folder,
+        "tasks.json",
+        format!(r#"{{"tasks":{{"{QUOTE}":{{"result":1}}}}}}"#),
+    );
+    let arguments = [
+        &*definition,
+        "--events",
+        &*events,
+        "--tasks",
+        &*tasks,
+        "--executions",
+        "1000",
+    ];
+    // Six minutes one after the other, a minute and a half at the same time: nobody knows that it takes too long.
+    let found = bill(&[&arguments[..], &["--task-ms", "90000"]].concat(), "");
+    assert_eq!(found["sample"]["duration_ms"]["max"], 360_000);
+    assert!(found["not_express"].is_null() && found["express"].is_object());
+    let overlap =
+        |found: &serde_json::Value| found["notes"].to_string().contains("at the same time");
+    assert!(overlap(&found), "{found}");
+    // Whoever knows it says it.
+    let found = bill(&[&arguments[..], &["--duration-ms", "360000"]].concat(), "");
+    assert!(found["express"].is_null() && !overlap(&found), "{found}");
+}
+
+#[test]
 fn definitions_are_counted_where_that_is_possible() {
     let folder = folder("cost-definition");
     let pass = file(&folder, "pass.asl.json", PASS);
