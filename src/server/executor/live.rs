@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
+use super::super::error::ApiError;
 use super::super::limits::{EVENTS_MAX, HISTORY_BYTES_MAX};
 use super::Origin;
 use super::durable::{Keeping, Stand};
@@ -70,8 +71,8 @@ pub(super) struct LiveParts {
 pub(super) enum OnDisk {
     NotYet,
     Yes,
-    /// It cannot be, for that reason.
-    Never(String),
+    /// It will not be: that is told to those who wait.
+    Never(ApiError),
 }
 
 /// How it stands.
@@ -93,6 +94,9 @@ pub(super) struct State {
     /// When it had ended before, if that it was redriven has not been given to the store.
     pub(super) redriven_from: Option<Timestamp>,
     pub(super) redrivable: Redrivable,
+    /// Why its last step or its end is not on the disk, or why it has not been started: what it has done then is not
+    /// confirmed to anybody.
+    pub(super) lost: Option<ApiError>,
 }
 
 /// What an execution that has ended can be redriven from.
@@ -128,6 +132,7 @@ impl State {
             redriven: None,
             redriven_from: None,
             redrivable: Redrivable::Nothing,
+            lost: None,
         }
     }
 
@@ -322,6 +327,7 @@ impl Receiver for Kept<'_> {
         self.live.is_kept(&written);
         written.map_err(|error| {
             let failure = not_kept(&error);
+            state.lost = Some(ApiError::internal(not_kept_text(&error)));
             state.history.overrun = Some(failure.clone());
             failure
         })
@@ -445,6 +451,9 @@ impl Live {
                 ..end
             },
         });
+        if let Err(error) = written {
+            state.lost = Some(ApiError::internal(not_kept_text(error)));
+        }
         state.ended = ended;
         self.is_kept(written);
         self.is_over(state);
@@ -458,11 +467,31 @@ impl Live {
         if *on_disk == OnDisk::NotYet {
             *on_disk = match written {
                 Ok(()) => OnDisk::Yes,
-                Err(error) => OnDisk::Never(not_kept_text(error)),
+                Err(error) => OnDisk::Never(ApiError::internal(not_kept_text(error))),
             };
             drop(on_disk);
             self.changed.notify_waiters();
         }
+    }
+
+    /// It has not been started, or has not gone on, after all. Others may have found it meanwhile and wait for it: they are
+    /// told why.
+    pub(super) fn withdraw(&self, at: Timestamp, why: &ApiError) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(self);
+        }
+        *lock(&self.on_disk) = OnDisk::Never(why.clone());
+        let mut state = lock(&self.state);
+        state.lost = Some(why.clone());
+        state.ended = Some(Ended {
+            status: Status::Failed,
+            output: None,
+            failure: Some(Failure::new("States.Runtime", why.message.clone())),
+            at,
+        });
+        self.over.store(true, Ordering::Release);
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Tells those who wait that it has ended.
@@ -480,13 +509,18 @@ impl Live {
     }
 
     /// Waits until it is on the disk, if it is to be kept. An error says why it cannot be.
-    pub(super) async fn is_on_disk(&self) -> Result<(), String> {
+    pub(super) async fn is_on_disk(&self) -> Result<(), ApiError> {
         let look = || match &*lock(&self.on_disk) {
             OnDisk::NotYet => None,
             OnDisk::Yes => Some(Ok(())),
             OnDisk::Never(why) => Some(Err(why.clone())),
         };
         self.wait_until(look).await
+    }
+
+    /// Why its end is not on the disk, or why it was not started.
+    pub(super) fn lost(&self) -> Option<ApiError> {
+        lock(&self.state).lost.clone()
     }
 
     /// How it ended, if it has.

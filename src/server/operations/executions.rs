@@ -83,10 +83,7 @@ pub(super) async fn started(begun: Begun) -> Result<Vec<u8>, ApiError> {
             o.string("executionArn", &arn);
             o.time("startDate", at);
         })),
-        Started::Taken { arn } => {
-            let message = format!("Execution Already Exists: '{arn}'");
-            Err(ApiError::new("ExecutionAlreadyExists", message))
-        }
+        Started::Taken { arn } => Err(ApiError::execution_exists(&arn)),
     }
 }
 
@@ -326,7 +323,7 @@ pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Stop, ApiError>
 }
 
 pub(super) async fn stopped(app: &App, stop: Stop) -> Result<Vec<u8>, ApiError> {
-    let at = app.executor.stop(&stop.live, stop.failure).await;
+    let at = app.executor.stop(&stop.live, stop.failure).await?;
     Ok(object(|o| o.time("stopDate", at)))
 }
 
