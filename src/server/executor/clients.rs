@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 use crate::engine::Engine;
-use crate::runtime::{Place, place_of};
+use crate::runtime::{Heard, Place, place_of};
 use crate::stdx::FixedMap;
 use crate::task::{Failure, TaskAnswer, TaskHandler, TaskRequest, TaskToken, lock};
 
@@ -17,6 +17,8 @@ pub(crate) enum TokenError {
     Invalid,
     /// The task has ended.
     TimedOut,
+    /// What came of the answer could not be kept.
+    NotKept,
 }
 
 /// Length of the tokens that are given out.
@@ -63,25 +65,26 @@ impl Places {
         places.into_iter().any(|place| engine.is_in_flight(place))
     }
 
-    /// Tells an execution what became of a task; false if nobody waits for it.
+    /// Tells an execution what became of a task, and says what came of that.
     pub(super) async fn tell(
         &self,
         engine: &Engine,
         token: &TaskToken,
         answer: TaskAnswer,
-    ) -> bool {
+    ) -> Heard {
         for place in self.of(token) {
             let (sender, receiver) = oneshot::channel();
-            let told = move |taken| {
+            let told = move |heard| {
                 // A client that has gone does not want to know.
-                let _ = sender.send(taken);
+                let _ = sender.send(heard);
             };
             engine.post(place, token, answer.clone(), Box::new(told));
-            if receiver.await.unwrap_or(false) {
-                return true;
+            match receiver.await {
+                Ok(Heard::Unwanted) | Err(_) => {}
+                Ok(heard) => return heard,
             }
         }
-        false
+        Heard::Unwanted
     }
 }
 

@@ -333,6 +333,10 @@ impl Receiver for Kept<'_> {
         })
     }
 
+    fn is_kept(&self) -> bool {
+        self.state.lost.is_none()
+    }
+
     fn parked(&mut self, _: u64, place: Place) {
         if self.state.place.replace(place).is_none() {
             self.live.changed.notify_waiters();

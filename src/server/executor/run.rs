@@ -26,6 +26,7 @@ use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
 use crate::metrics::{Api, Metrics};
+use crate::runtime::Heard;
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::seat::{Beginning, FirstTurn, Resumption};
 use crate::runtime::ticket::{NoResult, Ticket};
@@ -590,8 +591,9 @@ impl Executor {
     pub(crate) async fn answer(&self, token: &str, answer: TaskAnswer) -> Result<(), TokenError> {
         let token = clients::token(token)?;
         match self.places.tell(&self.engine, &token, answer).await {
-            true => Ok(()),
-            false => Err(TokenError::TimedOut),
+            Heard::Taken => Ok(()),
+            Heard::Unwanted => Err(TokenError::TimedOut),
+            Heard::NotKept => Err(TokenError::NotKept),
         }
     }
 
@@ -611,7 +613,8 @@ impl Executor {
             while let Some(offer) = queue.pop() {
                 let started = TaskAnswer::Started(worker_name.map(str::to_owned));
                 // One that has timed out meanwhile is passed over.
-                if self.places.tell(&self.engine, &offer.token, started).await {
+                let heard = self.places.tell(&self.engine, &offer.token, started);
+                if heard.await == Heard::Taken {
                     return Some(ActivityTask {
                         token: offer.token.as_str().to_owned(),
                         input: offer.input,
