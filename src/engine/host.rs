@@ -10,7 +10,7 @@ use crate::history::Failure;
 use crate::interp::MachineIdentity;
 use crate::metrics::Api;
 use crate::program::Program;
-use crate::runtime::seat::{Beginning, FirstTurn, Moved, Resumption};
+use crate::runtime::seat::{Beginning, FirstTurn, How, Moved, Resumption};
 use crate::runtime::turn::Bound;
 use crate::runtime::{Admitted, Place, Told};
 use crate::stdx::Timestamp;
@@ -88,7 +88,11 @@ impl Engine {
     pub(crate) fn resume(&self, resumption: &Resumption<'_>) -> Result<Option<Moved>, Error> {
         let shared = self.workers()?;
         let bytes = resumption.input_bytes;
-        if !shared.admission.readmit(bytes) {
+        let is_admitted = match resumption.how {
+            How::Resumed(_) => shared.admission.readmit(bytes),
+            How::Redriven(_) => shared.admission.admit_again(bytes),
+        };
+        if !is_admitted {
             let message = "there are more executions than may be in flight";
             return Err(Error::new(ErrorKind::Throttled, message));
         }

@@ -79,6 +79,8 @@ const HOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) limits: Limits,
+    /// Executions of an earlier process that are to go on, however many may be started now.
+    pub(crate) found: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mode: TimeMode,
     /// What the seeds of executions are made of.
@@ -354,10 +356,10 @@ impl Shared {
     /// A runtime, and what its workers own.
     pub(crate) fn new(config: Config) -> (Arc<Shared>, Vec<Own>) {
         let workers = config.workers.max(1);
-        let admission = Admission::new(config.limits);
+        let admission = Admission::new(config.limits, config.found);
         let ends: Vec<Ends> = (0..workers).map(Ends::new).collect();
         let shared = Shared {
-            slab: Slab::new(admission.limits().executions, workers + 1),
+            slab: Slab::new(admission.executions_max(), workers + 1),
             starts: Injector::new(),
             lane: Mutex::default(),
             has_lane: AtomicBool::new(false),

@@ -254,7 +254,7 @@ pub(super) fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {
             "the store {path} is damaged: {why}. It was left as it is: restore it from a copy, or move it away to \
              begin with an empty one"
         ),
-        StoreErrorKind::InUse | StoreErrorKind::Io => {
+        StoreErrorKind::InUse | StoreErrorKind::Unfit | StoreErrorKind::Io => {
             format!("the store {path} cannot be used: {why}")
         }
     }

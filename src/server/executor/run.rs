@@ -90,6 +90,8 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) cloudwatch: Option<aws::Client>,
     pub(crate) express_history: usize,
     pub(crate) store: Option<Arc<ExecutionStore>>,
+    /// How many executions in it have not ended.
+    pub(crate) found: usize,
     pub(crate) express: Option<ExpressOptions<'a>>,
 }
 
@@ -129,6 +131,7 @@ fn engine_of(options: &ExecutorOptions<'_>) -> Result<Engine, engine::Error> {
     let engine = builder
         .clock(Arc::clone(&options.clock))
         .limits(options.limits)
+        .found(options.found)
         .seed(options.ids.seed())
         .seats(seats)
         .build()?;
