@@ -136,9 +136,13 @@ impl File {
             // Another process has made one meanwhile; if it runs, the file is in use.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // The file system has no links.
-            Err(_) => return std::fs::rename(&new, path).map_err(failed),
+            Err(_) => std::fs::rename(&new, path).map_err(failed)?,
         }
-        std::fs::remove_file(&new).map_err(failed)?;
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            // It is gone if it was renamed.
+            Ok(()) | Err(_) => {}
+        }
         let directory = std::fs::File::open(directory).map_err(failed)?;
         // The name survives power loss only once the directory is synced.
         directory.sync_all().map_err(failed)

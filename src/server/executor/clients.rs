@@ -40,12 +40,34 @@ pub(super) fn token(text: &str) -> Result<TaskToken, TokenError> {
 /// Finds executions by their tokens, which name the place where the execution was when it started: in this process, or in
 /// one before. Several processes may have had the same place.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<FixedMap<u64, Vec<Place>>>);
+pub(super) struct Places(Mutex<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    places: FixedMap<u64, Vec<Place>>,
+    /// How many there are before those of executions that have ended are dropped.
+    sweep_at: usize,
+}
+
+/// So few places are not worth the sweeping.
+const PLACES_MIN: usize = 1_000;
 
 impl Places {
     /// The execution whose tokens name the place `named` is now at `place`.
-    pub(super) fn moved(&self, named: u64, place: Place) {
-        lock(&self.0).entry(named).or_default().push(place);
+    pub(super) fn moved(&self, engine: &Engine, named: u64, place: Place) {
+        // An execution that has handed out no token names no place.
+        if named == 0 {
+            return;
+        }
+        let mut moved = lock(&self.0);
+        if moved.places.len() >= moved.sweep_at.max(PLACES_MIN) {
+            moved.places.retain(|_, places| {
+                places.retain(|place| engine.is_in_flight(*place));
+                !places.is_empty()
+            });
+            moved.sweep_at = moved.places.len() * 2;
+        }
+        moved.places.entry(named).or_default().push(place);
     }
 
     /// Where the execution may be.
@@ -53,7 +75,7 @@ impl Places {
         let Some(named) = place_of(token) else {
             return Vec::new();
         };
-        let moved = lock(&self.0).get(&named.as_number()).cloned();
+        let moved = lock(&self.0).places.get(&named.as_number()).cloned();
         let mut places = moved.unwrap_or_default();
         places.push(named);
         places

@@ -514,7 +514,7 @@ impl Executor {
     ) -> Result<(), engine::Error> {
         let moved = self.engine.resume(resumption);
         if let Some((named, place)) = moved? {
-            self.places.moved(named, place);
+            self.places.moved(&self.engine, named, place);
         }
         Ok(())
     }
