@@ -1,6 +1,6 @@
 //! [`Live`]: one execution of which a history is kept, from its start until it is forgotten.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -243,6 +243,24 @@ impl History {
         let failure = Failure::new("States.Runtime", TOO_MANY_EVENTS);
         self.overrun = Some(failure.clone());
         Some(failure)
+    }
+}
+
+/// Some of the events of an execution.
+#[derive(Debug)]
+pub(crate) struct Window<'e> {
+    events: &'e [Box<[u8]>],
+    /// The number of the first of them.
+    first: usize,
+    /// How many the execution has.
+    pub(crate) total: usize,
+}
+
+impl Window<'_> {
+    /// The event of that number, if it is among them.
+    pub(crate) fn get(&self, number: usize) -> Option<&[u8]> {
+        let event = self.events.get(number.checked_sub(self.first)?)?;
+        Some(event)
     }
 }
 
@@ -555,6 +573,38 @@ impl Live {
                 Ok(look(&events))
             }
             _ => Ok(look(&lock(&self.state).history.events)),
+        }
+    }
+
+    /// Shows some of its events: those that `wanted` names when it is told how many there are, and maybe others.
+    pub(crate) fn events_in<T>(
+        &self,
+        wanted: impl FnOnce(usize) -> Range<usize>,
+        look: impl FnOnce(&Window<'_>) -> T,
+    ) -> Result<T, StoreError> {
+        match &self.keeping {
+            Some(keeping) if self.over.load(Ordering::Acquire) => {
+                // What was written of a history that became too long stays behind its last event.
+                let total = lock(&self.state).given_events.min(EVENTS_MAX);
+                let wanted = wanted(total);
+                let first = wanted.start.min(total);
+                let wanted = first..wanted.end.clamp(first, total);
+                let events = waiting(|| keeping.store.events_in(self.serial, wanted))?;
+                Ok(look(&Window {
+                    events: &events,
+                    first,
+                    total,
+                }))
+            }
+            _ => {
+                let state = lock(&self.state);
+                let events = &state.history.events;
+                Ok(look(&Window {
+                    events,
+                    first: 0,
+                    total: events.len(),
+                }))
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
 use super::express::{Express, Kept};
-use super::live::{Ended, History, Live, LiveParts, OnDisk, State};
+use super::live::{Ended, History, Live, LiveParts, OnDisk, State, waiting};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogPlace, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
@@ -535,7 +535,7 @@ impl Executor {
             let (None, Some(store)) = (&found, &self.store) else {
                 return Ok(found);
             };
-            match store.find(arn)? {
+            match waiting(|| store.find(arn))? {
                 Some((serial, record)) if record.ended.is_some() => {
                     return self.of_disk(serial, record);
                 }
@@ -561,7 +561,7 @@ impl Executor {
             _ => return Ok(self.registry.of_machine(machine, before)),
         };
         let mut found = Vec::new();
-        for (serial, record) in store.of_machine(machine, before, LOOK_MAX)? {
+        for (serial, record) in waiting(|| store.of_machine(machine, before, LOOK_MAX))? {
             // What is not known here has ended, also if it had not when the file was looked at.
             let known = self.registry.get(&record.arn);
             let live = match known.filter(|live| live.serial == serial) {
