@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use client::{Connection, Host};
 use quickstep::Failure;
-use quickstep::engine::Clock;
+use quickstep::engine::{Clock, Limits};
 use quickstep::server::ServerOptions;
 use quickstep::stdx::Timestamp;
 use quickstep::task::{TaskRegistry, TaskRequest};
@@ -81,6 +81,7 @@ struct Site {
     functions: Arc<Functions>,
     directory: Option<PathBuf>,
     clock: Option<Arc<Shifted>>,
+    limits: Limits,
 }
 
 impl Site {
@@ -89,6 +90,7 @@ impl Site {
             functions: Arc::default(),
             directory: None,
             clock: None,
+            limits: Limits::default(),
         }
     }
 
@@ -120,6 +122,7 @@ impl Site {
         let options = ServerOptions {
             tasks: self.functions.registry(),
             data_dir: self.directory.clone(),
+            limits: self.limits,
             ..ServerOptions::default()
         };
         Host::start(match &self.clock {
@@ -473,4 +476,43 @@ fn redriven_executions_go_on_after_a_restart() {
         (&ended["output"], &ended["redriveCount"]),
         (&json!("[]"), &json!(1))
     );
+}
+
+/// Fewer may be in flight than there are: those that an earlier server has taken in go on, and nothing else is started.
+#[test]
+fn what_was_taken_in_goes_on_whatever_the_limits() {
+    let mut site = Site::on_disk("limits");
+    let mut host = site.serve();
+    let mut connection = host.connect();
+    let definition = json!({"StartAt": "A", "States": {"A": {"Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": true,
+        "Parameters": {"MessageBody.$": "$$.Task.Token"}}}});
+    let machine = create(&mut connection, &definition);
+    let executions: Vec<Value> = (0..3)
+        .map(|n| start(&mut connection, &machine, &json!(n)))
+        .collect();
+    let tokens: Vec<String> = executions
+        .iter()
+        .map(|execution| {
+            let events = history(&mut connection, execution);
+            let parameters = &events[2]["taskScheduledEventDetails"]["parameters"];
+            let parameters: Value = serde_json::from_str(parameters.as_str().unwrap()).unwrap();
+            parameters["MessageBody"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    drop(connection);
+    host.stop();
+    site.limits.executions = 1;
+    host = site.serve();
+    let mut connection = host.connect();
+    let another = json!({"stateMachineArn": machine});
+    let (code, message) = refused(connection.call("StartExecution", &another));
+    assert_eq!(code, "ExecutionLimitExceeded", "{message}");
+    for (execution, token) in executions.iter().zip(tokens) {
+        let answer = json!({"taskToken": token, "output": "7"});
+        ok(connection.call("SendTaskSuccess", &answer));
+        assert_eq!(await_end(&mut connection, execution)["output"], "7");
+    }
+    drop(connection);
+    host.stop();
 }

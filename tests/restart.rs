@@ -304,3 +304,36 @@ fn deleted_machines_leave_their_executions() {
     assert_eq!(events.len(), 4);
     process.kill();
 }
+
+/// Settings of a later process do not undo what an earlier one has taken in.
+#[test]
+fn other_settings_leave_executions_as_they_are() {
+    let site = Site::new("settings").with_tasks(&json!({
+        "StateMachines": {"m": {"TestCases": {"Happy": {"Ask": "Answer"}}}},
+        "MockedResponses": {"Answer": {"0": {"Return": {"cost": 9}}}}}));
+    let process = site.serve();
+    let mut connection = process.connect();
+    let definition = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Wait", "Seconds": 2, "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f", "End": true}}});
+    let machine = create(&mut connection, "m", &definition);
+    let case = json!(format!("{}#Happy", machine.as_str().unwrap()));
+    let executions: Vec<Value> = (0..3)
+        .map(|n| start(&mut connection, &case, &format!("e{n}")))
+        .collect();
+    process.kill();
+    let output = site.command().output().unwrap();
+    assert!(!output.status.success());
+    let refused = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        refused.contains("cannot go on") && refused.contains("--tasks"),
+        "{refused}"
+    );
+    let process = site.serve();
+    let mut connection = process.connect();
+    for execution in &executions {
+        let ended = await_end(&mut connection, execution);
+        assert_eq!(ended["output"], "{\"cost\":9}", "{ended}");
+    }
+    process.kill();
+}

@@ -279,6 +279,8 @@ fn remains_of_a_new_file_are_cleared_away() {
         .map(|it| it.unwrap().file_name())
         .collect();
     names.sort();
+    // The journal of EXPRESS executions has a directory of its own.
+    names.retain(|name| name != "express");
     assert_eq!(names, FILES);
     std::fs::remove_dir_all(&empty).unwrap();
 }

@@ -32,6 +32,8 @@ pub struct EngineBuilder {
     /// Seats for threads that begin executions of a server.
     #[cfg(feature = "server")]
     seats: usize,
+    /// Executions of an earlier process, for which there is room whatever the limits say.
+    found: usize,
 }
 
 impl EngineBuilder {
@@ -198,6 +200,14 @@ impl EngineBuilder {
         self
     }
 
+    /// How many executions of an earlier process are to go on: for these there is room whatever the limits say.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub(crate) fn found(mut self, found: usize) -> EngineBuilder {
+        self.found = found;
+        self
+    }
+
     /// Where asynchronous handlers run. Without it the engine starts a runtime of its own if it has any.
     #[must_use]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> EngineBuilder {
@@ -243,6 +253,7 @@ impl EngineBuilder {
         let (shared, owns) = Shared::new(Config {
             workers: self.workers.unwrap_or_else(cores),
             limits: self.limits,
+            found: self.found,
             clock,
             mode: self.time,
             seed,

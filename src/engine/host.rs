@@ -1,8 +1,8 @@
 //! What a server has of an engine: machines with handlers of their own, which come and go while the engine runs; starts whose
 //! inputs are looked at once; answers that nobody waits for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, TryLockError};
 
 use super::error::{Error, ErrorKind};
 use super::run::Engine;
@@ -10,7 +10,7 @@ use crate::history::Failure;
 use crate::interp::MachineIdentity;
 use crate::metrics::Api;
 use crate::program::Program;
-use crate::runtime::seat::{Beginning, FirstTurn, Moved, Resumption};
+use crate::runtime::seat::{Beginning, FirstTurn, How, Moved, Resumption};
 use crate::runtime::turn::Bound;
 use crate::runtime::{Admitted, Place, Told};
 use crate::stdx::Timestamp;
@@ -77,7 +77,17 @@ impl Engine {
         let free = from
             .iter()
             .chain(before)
-            .find_map(|seat| seat.try_lock().ok());
+            .find_map(|seat| match seat.try_lock() {
+                Ok(seat) => Some(seat),
+                Err(TryLockError::WouldBlock) => None,
+                // What a panic has left behind is of no use; the seat is.
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    let mut free = poisoned.into_inner();
+                    free.clear();
+                    seat.clear_poison();
+                    Some(free)
+                }
+            });
         let mut seat = free.unwrap_or_else(|| lock(&seats[choice]));
         let begun = seat.run(shared, beginning, admitted);
         begun.map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
@@ -88,7 +98,11 @@ impl Engine {
     pub(crate) fn resume(&self, resumption: &Resumption<'_>) -> Result<Option<Moved>, Error> {
         let shared = self.workers()?;
         let bytes = resumption.input_bytes;
-        if !shared.admission.readmit(bytes) {
+        let is_admitted = match resumption.how {
+            How::Resumed(_) => shared.admission.readmit(bytes),
+            How::Redriven(_) => shared.admission.admit_again(bytes),
+        };
+        if !is_admitted {
             let message = "there are more executions than may be in flight";
             return Err(Error::new(ErrorKind::Throttled, message));
         }

@@ -248,13 +248,25 @@ impl Execution {
         };
         if flags & FREE_FRAMES != 0 {
             for _ in 0..reader.length()? {
-                self.free_frames.push(index(reader)?);
+                let free = index(reader)?;
+                if self.frames[free as usize].status != FrameStatus::Free {
+                    return Err(Damaged {
+                        what: "a free frame",
+                    });
+                }
+                self.free_frames.push(free);
             }
         }
         self.thaw_joins(flags & JOINS, reader, program, thawed)?;
         if flags & READY != 0 {
             for _ in 0..reader.length()? {
-                self.ready.push_back(index(reader)?);
+                let ready = index(reader)?;
+                if self.frames[ready as usize].status == FrameStatus::Free {
+                    return Err(Damaged {
+                        what: "a frame that is ready",
+                    });
+                }
+                self.ready.push_back(ready);
             }
         }
         for _ in 0..reader.length()? {
@@ -342,24 +354,43 @@ impl Execution {
         for _ in 0..free {
             self.free_joins.push(reader.number_u32()?);
         }
-        let exists = |join: u32| (join as usize) < joins;
         let frames = narrow(self.frames.len());
-        let joined = self.frames.iter().all(|frame| {
-            let waits = match frame.status {
-                FrameStatus::Joined(join) => exists(join),
-                FrameStatus::Free
-                | FrameStatus::Ready
-                | FrameStatus::Waiting
-                | FrameStatus::Task => true,
-            };
-            waits && frame.parent.is_none_or(exists)
-        });
         let waited = self.joins.iter().all(|join| join.frame < frames);
-        if joined && waited && self.free_joins.iter().copied().all(exists) {
+        let is_free = |join: &u32| self.joins.get(*join as usize).is_some_and(|j| !j.in_use);
+        if waited && self.free_joins.iter().all(is_free) && self.frames_fit_joins() {
             Ok(())
         } else {
             Err(Damaged { what: "a join" })
         }
+    }
+
+    /// Whether every frame has its place in the join that it belongs to, and is the one that waits for the join that it waits
+    /// for. None is below itself.
+    fn frames_fit_joins(&self) -> bool {
+        let in_use = |join: u32| self.joins.get(join as usize).filter(|join| join.in_use);
+        let mut frames = (0_u32..).zip(&self.frames);
+        frames.all(|(index, frame)| {
+            let waits = match frame.status {
+                FrameStatus::Free => return true,
+                FrameStatus::Joined(join) => in_use(join).is_some_and(|join| join.frame == index),
+                FrameStatus::Ready | FrameStatus::Waiting | FrameStatus::Task => true,
+            };
+            let mut above = frame.parent;
+            let mut at = frame.index as usize;
+            for _ in 0..=self.joins.len() {
+                let Some(parent) = above else {
+                    return waits;
+                };
+                match in_use(parent) {
+                    Some(join) if at < join.results.len() => {
+                        let waiting = &self.frames[join.frame as usize];
+                        (above, at) = (waiting.parent, waiting.index as usize);
+                    }
+                    _ => return false,
+                }
+            }
+            false
+        })
     }
 }
 
@@ -503,6 +534,9 @@ fn thaw_frame(
             return Err(Damaged { what: "a task" });
         }
         frame.task = Some(TaskId(task));
+    }
+    if frame.status == FrameStatus::Task && frame.task.is_none() {
+        return Err(Damaged { what: "a task" });
     }
     (frame.heartbeat_seconds, frame.heartbeat_at) = (None, Timestamp::MAX);
     if has(HAS_HEARTBEAT) {

@@ -109,6 +109,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
+    /// So many there are at most, those of an earlier process among them.
+    executions_max: usize,
     executions: AtomicUsize,
     input_bytes: AtomicU64,
     bucket: Mutex<Bucket>,
@@ -128,13 +130,16 @@ struct Bucket {
 const NANO: u64 = 1_000_000_000;
 
 impl Admission {
-    pub(crate) fn new(limits: Limits) -> Admission {
+    /// With room for as many executions as there may be, or for as many as were found of an earlier process, if these are more.
+    pub(crate) fn new(limits: Limits, found: usize) -> Admission {
         let bucket = limits.start_rate.map_or(0, |rate| rate.bucket);
+        let executions = limits.executions.clamp(1, EXECUTIONS_LIMIT_MAX);
         Admission {
             limits: Limits {
-                executions: limits.executions.clamp(1, EXECUTIONS_LIMIT_MAX),
+                executions,
                 ..limits
             },
+            executions_max: executions.max(found).min(EXECUTIONS_LIMIT_MAX),
             executions: AtomicUsize::new(0),
             input_bytes: AtomicU64::new(0),
             bucket: Mutex::new(Bucket {
@@ -146,6 +151,11 @@ impl Admission {
             empty_lock: Mutex::new(()),
             empty: Condvar::new(),
         }
+    }
+
+    /// How many executions there can be at a time.
+    pub(crate) const fn executions_max(&self) -> usize {
+        self.executions_max
     }
 
     pub(crate) const fn limits(&self) -> &Limits {
@@ -235,11 +245,22 @@ impl Admission {
         }
     }
 
-    /// Counts an execution that was admitted before, by another process; false if there are as many as there may be.
+    /// Counts an execution that was admitted before, whatever its input and the rate of starts; false if there are as many as
+    /// there may be.
+    pub(crate) fn admit_again(&self, bytes: u64) -> bool {
+        self.count_in(bytes, self.limits.executions)
+    }
+
+    /// Counts an execution that was found of an earlier process, for which there is room whatever the limits are now. False only
+    /// if that room is taken.
     #[cfg(feature = "server")]
     pub(crate) fn readmit(&self, bytes: u64) -> bool {
+        self.count_in(bytes, self.executions_max)
+    }
+
+    fn count_in(&self, bytes: u64, executions_max: usize) -> bool {
         let before = self.executions.fetch_add(1, Ordering::AcqRel);
-        if before >= self.limits.executions {
+        if before >= executions_max {
             self.release(1, 0);
             return false;
         }
@@ -302,15 +323,39 @@ mod tests {
     use super::*;
 
     fn limits(executions: usize, input_bytes: u64, start_rate: Option<StartRate>) -> Admission {
-        Admission::new(Limits {
-            executions,
-            input_bytes,
-            start_rate,
-        })
+        Admission::new(
+            Limits {
+                executions,
+                input_bytes,
+                start_rate,
+            },
+            0,
+        )
     }
 
     fn limit(result: Result<(), Throttled>) -> Option<Limit> {
         result.err().map(|throttled| throttled.limit)
+    }
+
+    #[test]
+    #[cfg(feature = "server")]
+    fn what_was_found_has_room_and_keeps_others_out() {
+        let lower = Limits {
+            executions: 2,
+            input_bytes: 10,
+            start_rate: None,
+        };
+        let admission = Admission::new(lower, 3);
+        let found: Vec<bool> = (0..4).map(|_| admission.readmit(100)).collect();
+        assert_eq!(found, [true, true, true, false]);
+        assert_eq!(limit(admission.admit(1, 0, 0)), Some(Limit::Executions));
+        assert!(!admission.admit_again(100));
+        admission.release(2, 200);
+        // An input that is too large now was not when it was admitted first.
+        assert_eq!(limit(admission.admit(1, 1, 0)), Some(Limit::InputBytes));
+        assert!(admission.admit_again(100));
+        assert!(!admission.admit_again(100));
+        assert_eq!(admission.in_flight(), 2);
     }
 
     #[test]

@@ -79,6 +79,8 @@ const HOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) limits: Limits,
+    /// Executions of an earlier process that are to go on, however many may be started now.
+    pub(crate) found: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mode: TimeMode,
     /// What the seeds of executions are made of.
@@ -238,8 +240,19 @@ pub(crate) struct TokenLetter {
 /// Tells whoever gave an answer whether it was taken. If it is dropped, it was not.
 struct Verdict(Option<Told>);
 
-/// Is told whether an answer was taken, on a worker's thread.
-pub(crate) type Told = Box<dyn FnOnce(bool) + Send>;
+/// What became of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    /// The execution has taken it.
+    Taken,
+    /// Nobody waits for it.
+    Unwanted,
+    /// It was taken, but what came of it could not be kept.
+    NotKept,
+}
+
+/// Is told what became of an answer, on a worker's thread.
+pub(crate) type Told = Box<dyn FnOnce(Heard) + Send>;
 
 #[derive(Default)]
 struct Judged {
@@ -248,20 +261,20 @@ struct Judged {
 }
 
 impl Verdict {
-    fn give(mut self, taken: bool) {
-        self.say(taken);
+    fn give(mut self, heard: Heard) {
+        self.say(heard);
     }
 
-    fn say(&mut self, taken: bool) {
+    fn say(&mut self, heard: Heard) {
         if let Some(tell) = self.0.take() {
-            tell(taken);
+            tell(heard);
         }
     }
 }
 
 impl Drop for Verdict {
     fn drop(&mut self) {
-        self.say(false);
+        self.say(Heard::Unwanted);
     }
 }
 
@@ -343,10 +356,10 @@ impl Shared {
     /// A runtime, and what its workers own.
     pub(crate) fn new(config: Config) -> (Arc<Shared>, Vec<Own>) {
         let workers = config.workers.max(1);
-        let admission = Admission::new(config.limits);
+        let admission = Admission::new(config.limits, config.found);
         let ends: Vec<Ends> = (0..workers).map(Ends::new).collect();
         let shared = Shared {
-            slab: Slab::new(admission.limits().executions, workers + 1),
+            slab: Slab::new(admission.executions_max(), workers + 1),
             starts: Injector::new(),
             lane: Mutex::default(),
             has_lane: AtomicBool::new(false),
@@ -564,7 +577,8 @@ impl Shared {
     pub(crate) fn answer(&self, token: &TaskToken, answer: TaskAnswer) -> bool {
         let judged = (!worker::has_turn() && !self.is_simulated).then(Arc::<Judged>::default);
         let told = judged.clone();
-        let told = told.map(|judged| Box::new(move |taken| judged.give(taken)) as Told);
+        let told =
+            told.map(|judged| Box::new(move |heard| judged.give(heard == Heard::Taken)) as Told);
         let found = self.post_answer(place_of(token), token, answer, told);
         match judged {
             Some(judged) if found => judged.wait(),

@@ -64,6 +64,11 @@ pub(crate) trait Receiver {
         Ok(())
     }
 
+    /// False if what an execution has done in its turn, or its end, could not be kept: then its answers are not confirmed.
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     /// False if the executions of the group that have not started are not wanted any more.
     fn wants(&self) -> bool {
         true

@@ -93,6 +93,13 @@ impl Seat {
         }
     }
 
+    /// Forgets what a panic has left behind.
+    pub(crate) fn clear(&mut self) {
+        self.run = Run::default();
+        self.freezer = Freezer::default();
+        self.blob = Vec::new();
+    }
+
     /// Begins an execution, and runs it for a turn.
     pub(crate) fn run(
         &mut self,

@@ -15,7 +15,7 @@ use super::start::{StartBatch, Started};
 use super::ticket::Ticket;
 use super::turn::{AddressOf, Driver, Run, Surroundings, TURN_NANOS_MAX, Turn};
 use super::{
-    Counters, Frozen, HOT_BYTES_MIN, Hot, Letter, Owner, Parked, Queues, Shared,
+    Counters, Frozen, HOT_BYTES_MIN, Heard, Hot, Letter, Owner, Parked, Queues, Shared,
     TIMER_GRACE_MILLIS, TokenLetter, Under, Verdict, count,
 };
 use crate::history::{NoEvents, Observer};
@@ -42,7 +42,7 @@ pub(crate) struct Own {
     cache: Cache,
     letters: Vec<Letter>,
     /// Whether answers were taken: told after the turn, when what came of them is kept if it is kept at all.
-    verdicts: Vec<(Verdict, bool)>,
+    verdicts: Vec<(Verdict, Heard)>,
     /// Which kind of work comes next.
     next_kind: usize,
     /// Whether it is counted among those that look for work.
@@ -238,8 +238,8 @@ impl<'a> Worker<'a> {
             Work::Execution(id) => self.execution(id),
             Work::Starts(batch) => self.starts(batch),
         }
-        for (verdict, taken) in self.own.verdicts.drain(..) {
-            verdict.give(taken);
+        for (verdict, heard) in self.own.verdicts.drain(..) {
+            verdict.give(heard);
         }
         self.settle();
         true
@@ -466,6 +466,12 @@ impl<'a> Worker<'a> {
             }
             let turn = self.drive(&group, &mut held, receiver);
             self.after(&group, owner.ticket(), meta, held.take(), turn, receiver);
+            if !receiver.is_kept() {
+                // Who has answered may think that it counts only if a restart would not undo it.
+                let verdicts = self.own.verdicts.iter_mut();
+                let taken = verdicts.filter(|(_, heard)| *heard == Heard::Taken);
+                taken.for_each(|(_, heard)| *heard = Heard::NotKept);
+            }
         });
     }
 
@@ -773,7 +779,7 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 /// What came for an execution, and what is told of it.
 struct Post<'a> {
     letters: &'a mut Vec<Letter>,
-    verdicts: &'a mut Vec<(Verdict, bool)>,
+    verdicts: &'a mut Vec<(Verdict, Heard)>,
 }
 
 /// Hands over the letters and gives a turn; `None` if the execution is not wanted any more.
@@ -806,7 +812,11 @@ fn drive<O: Observer>(
                     } = letter;
                     let token = token.as_str();
                     let taken = driver.answer_token(around, run, token, &answer, observer);
-                    post.verdicts.push((verdict, taken));
+                    let heard = match taken {
+                        true => Heard::Taken,
+                        false => Heard::Unwanted,
+                    };
+                    post.verdicts.push((verdict, heard));
                 }
                 Letter::Abandon => return None,
             }

@@ -229,10 +229,18 @@ impl Connection {
     async fn greet(self: Arc<Self>, stream: TcpStream, tls: &Tls, patience: &mut Patience<'_>) {
         let greeting = TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream);
         let peer = self.peer;
-        match tokio::time::timeout(self.house.headers_time_max, greeting).await {
-            Ok(Ok(stream)) => self.hold(stream, patience).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
-            Err(_) => tracing::debug!(%peer, "TLS took too long"),
+        let mut greeting = pin!(tokio::time::timeout(self.house.headers_time_max, greeting));
+        let greeted = poll_fn(|context| match greeting.as_mut().poll(context) {
+            Poll::Ready(greeted) => Poll::Ready(Some(greeted)),
+            // No request is under way: the end does not wait for one.
+            Poll::Pending if self.house.open.is_ending() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match greeted.await {
+            Some(Ok(Ok(stream))) => self.hold(stream, patience).await,
+            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS"),
+            Some(Err(_)) => tracing::debug!(%peer, "TLS took too long"),
+            None => tracing::debug!(%peer, "the server ends before TLS has begun"),
         }
     }
 

@@ -69,6 +69,13 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn execution_exists(arn: &str) -> ApiError {
+        ApiError::new(
+            "ExecutionAlreadyExists",
+            format!("Execution Already Exists: '{arn}'"),
+        )
+    }
+
     pub(crate) fn no_activity(arn: &str) -> ApiError {
         ApiError::new(
             "ActivityDoesNotExist",

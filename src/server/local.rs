@@ -95,7 +95,14 @@ impl StateMachines for LocalMachines {
         Box::pin(async move {
             let app = app.await;
             if let Ok(live) = operations::find_any(&app, &execution_arn) {
-                app.executor.stop(&live, Failure::default()).await;
+                // Whoever calls it off does not wait for an answer.
+                if let Err(error) = app.executor.stop(&live, Failure::default()).await {
+                    tracing::warn!(
+                        execution_arn,
+                        why = error.message,
+                        "a stop is not on the disk"
+                    );
+                }
             }
         })
     }

@@ -270,6 +270,7 @@ fn app(options: &ServerOptions) -> Result<app::App, StartError> {
         cloudwatch: options.integrations.logs(),
         express_history: options.express_history,
         store,
+        found: stored.running.len(),
         express: express.as_deref().map(|directory| ExpressOptions {
             directory,
             journal: options.journal,

@@ -18,6 +18,8 @@ pub enum StoreErrorKind {
     Damaged,
     /// Another process has it open.
     InUse,
+    /// What is in it cannot go on with this version or configuration.
+    Unfit,
     /// The disk or the operating system refused.
     Io,
 }

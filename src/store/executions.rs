@@ -10,12 +10,13 @@
 //! After an error of the disk nothing is written any more: the file is as it was at the last success.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 
 use super::error::{StoreError, StoreErrorKind};
@@ -24,7 +25,7 @@ use super::persist::{File, FileKind, refusal};
 use super::record::RevisionRecord;
 use super::tables::{self, EVENTS, EXECUTIONS, FROZEN, NAMES, REDRIVABLE, REVISIONS};
 use super::writer::{Change, Told, write_all};
-use crate::stdx::FixedSet;
+use crate::stdx::{FixedSet, narrow};
 use crate::task::lock;
 use crate::value::{Damaged, Reader, put_bytes};
 
@@ -294,6 +295,28 @@ impl ExecutionStore {
         self.read(|transaction| events(&transaction.open_table(EVENTS)?, serial))
     }
 
+    /// Some of the events of an execution, from the chunk on that holds the first of them.
+    pub(crate) fn events_in(
+        &self,
+        serial: u64,
+        wanted: Range<usize>,
+    ) -> Result<Vec<Box<[u8]>>, StoreError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(EVENTS)?;
+            let at = |number: usize| (serial, narrow(number));
+            let mut before = table.range((serial, 0)..=at(wanted.start))?;
+            let begin = before.next_back().transpose()?;
+            let begin = begin.map_or(0, |(key, _)| key.value().1 as usize);
+            let mut found = Vec::new();
+            for chunk in table.range(at(begin)..at(wanted.end.max(begin)))? {
+                add_chunk(serial, begin, chunk?, &mut found)?;
+            }
+            found.truncate(wanted.end.saturating_sub(begin));
+            found.drain(..found.len().min(wanted.start - begin));
+            Ok(found)
+        })
+    }
+
     /// What an execution can be redriven from.
     pub(crate) fn redrivable(&self, serial: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|transaction| {
@@ -347,19 +370,28 @@ fn events(
 ) -> Result<Vec<Box<[u8]>>, redb::Error> {
     let mut events = Vec::new();
     for chunk in table.range((serial, 0)..=(serial, u32::MAX))? {
-        let (key, chunk) = chunk?;
-        let first = key.value().1 as usize;
-        if first > events.len() {
-            return Err(tables::damaged(format!(
-                "execution {serial}: events before number {first} are missing"
-            )));
-        }
-        // The last events of a history that became too long are replaced.
-        events.truncate(first);
-        Chunk::read(chunk.value(), &mut events)
-            .map_err(|error| tables::damaged(format!("execution {serial}: {error}")))?;
+        add_chunk(serial, 0, chunk?, &mut events)?;
     }
     Ok(events)
+}
+
+/// Reads a chunk behind the events that were read before, the first of which has the number `begin`.
+fn add_chunk(
+    serial: u64,
+    begin: usize,
+    (key, chunk): (AccessGuard<'_, (u64, u32)>, AccessGuard<'_, &'static [u8]>),
+    events: &mut Vec<Box<[u8]>>,
+) -> Result<(), redb::Error> {
+    let first = key.value().1 as usize;
+    if first > begin + events.len() {
+        return Err(tables::damaged(format!(
+            "execution {serial}: events before number {first} are missing"
+        )));
+    }
+    // The last events of a history that became too long are replaced.
+    events.truncate(first - begin);
+    Chunk::read(chunk.value(), events)
+        .map_err(|error| tables::damaged(format!("execution {serial}: {error}")))
 }
 
 /// What a record says of the revision that it needs, and no more.
@@ -574,6 +606,19 @@ mod tests {
         assert_eq!(store.find("arn-4").unwrap(), None);
         // The second of its events was written again.
         assert_eq!(store.events(3).unwrap().concat(), b"az");
+        let part = |serial, wanted| store.events_in(serial, wanted).unwrap().concat();
+        assert_eq!(
+            (part(3, 0..1), part(3, 0..9)),
+            (b"a".to_vec(), b"az".to_vec())
+        );
+        assert_eq!((part(3, 1..2), part(3, 1..1)), (b"z".to_vec(), Vec::new()));
+        // Of the first there are two chunks.
+        assert_eq!(
+            (part(1, 0..2), part(1, 1..3)),
+            (b"ab".to_vec(), b"bc".to_vec())
+        );
+        assert_eq!((part(1, 2..3), part(1, 3..9)), (b"c".to_vec(), Vec::new()));
+        assert_eq!((part(1, 7..9), part(9, 0..9)), (Vec::new(), Vec::new()));
         assert_eq!(store.redrivable(3).unwrap(), Some(vec![3]));
         assert_eq!(store.redrivable(1).unwrap(), None);
         let serials = |before, count_max| {

@@ -136,9 +136,13 @@ impl File {
             // Another process has made one meanwhile; if it runs, the file is in use.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // The file system has no links.
-            Err(_) => return std::fs::rename(&new, path).map_err(failed),
+            Err(_) => std::fs::rename(&new, path).map_err(failed)?,
         }
-        std::fs::remove_file(&new).map_err(failed)?;
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            // It is gone if it was renamed.
+            Ok(()) | Err(_) => {}
+        }
         let directory = std::fs::File::open(directory).map_err(failed)?;
         // The name survives power loss only once the directory is synced.
         directory.sync_all().map_err(failed)
@@ -254,7 +258,7 @@ pub(super) fn refusal(path: &str, kind: StoreErrorKind, why: &str) -> String {
             "the store {path} is damaged: {why}. It was left as it is: restore it from a copy, or move it away to \
              begin with an empty one"
         ),
-        StoreErrorKind::InUse | StoreErrorKind::Io => {
+        StoreErrorKind::InUse | StoreErrorKind::Unfit | StoreErrorKind::Io => {
             format!("the store {path} cannot be used: {why}")
         }
     }

@@ -18,6 +18,12 @@ use serde_json::Value;
 use super::logs::Logs;
 use super::runtime::{SEED, Script, ScriptTask, Step, What};
 
+/// Bits that are flipped in each blob, one at a time.
+const DAMAGES: usize = 8;
+
+/// What is larger than that is not damaged: it would take long.
+const DAMAGED_BYTES_MAX: usize = 64 * 1024;
+
 /// How much an execution may do in one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turns {
@@ -77,6 +83,9 @@ pub(crate) struct Machine {
     execution: Execution,
     identity: Arc<MachineIdentity>,
     freezer: Freezer,
+    /// Thaws what is damaged; and where the next byte is damaged.
+    scratch: Execution,
+    damages: u64,
     turns: Turns,
     start: Timestamp,
     pub(crate) now: Timestamp,
@@ -130,6 +139,8 @@ impl Machine {
             execution,
             identity: Arc::clone(identity),
             freezer: Freezer::default(),
+            scratch: Execution::new(),
+            damages: 1,
             turns,
             start: now,
             now,
@@ -180,6 +191,30 @@ impl Machine {
         self.execution
             .freeze(&self.program, &mut self.freezer, &mut again);
         assert!(again.len() <= blob.len(), "thawing adds nothing");
+        self.thaw_damaged(&blob);
+    }
+
+    /// A bit that has flipped is noticed, or makes something else: it never panics.
+    fn thaw_damaged(&mut self, blob: &[u8]) {
+        if blob.len() > DAMAGED_BYTES_MAX {
+            return;
+        }
+        let mut damaged = blob.to_vec();
+        for _ in 0..DAMAGES {
+            self.damages = self.damages.wrapping_mul(6_364_136_223_846_793_005);
+            self.damages = self.damages.wrapping_add(1_442_695_040_888_963_407);
+            let at = (self.damages >> 33) as usize % blob.len();
+            damaged[at] ^= 1 << (self.damages >> 29 & 7);
+            let (program, identity) = (&self.program, &self.identity);
+            let thawed = self
+                .scratch
+                .thaw(program, identity, &mut self.freezer, &damaged);
+            if thawed.is_ok() {
+                let mut again = Vec::new();
+                self.scratch.freeze(program, &mut self.freezer, &mut again);
+            }
+            damaged[at] = blob[at];
+        }
     }
 
     /// Answers a task; false if it had ended.

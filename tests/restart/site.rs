@@ -36,13 +36,19 @@ impl Site {
         self
     }
 
-    pub(crate) fn serve(&self) -> Process {
+    /// What serves from the directory, with no answers of tasks.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quickstep"));
         command
             .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
             .arg(self.directory.join("data"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn serve(&self) -> Process {
+        let mut command = self.command();
         if let Some(tasks) = &self.tasks {
             command.arg("--tasks").arg(tasks);
         }

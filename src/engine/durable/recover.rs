@@ -218,18 +218,23 @@ impl Engine {
         }
     }
 
-    /// Admits an unfinished start, as soon as there is room; false if nobody would make room meanwhile.
+    /// Admits an unfinished start, as soon as there is room; false if nobody would make room meanwhile. One that by the limits
+    /// of this process would never be admitted was by those of the one before, and must not hold up the others.
     fn admit_again(&self, durable: &Durable, start: &Unfinished) -> Result<bool, Error> {
         let shared = self.shared();
         loop {
             match shared.try_admit(1, start.input.len() as u64) {
                 Ok(()) => return Ok(true),
                 Err(throttled) if throttled.limit == Limit::Closed => return Err(throttled.into()),
+                Err(throttled)
+                    if throttled.retry_after.is_none()
+                        && shared.admission.admit_again(start.input.len() as u64) =>
+                {
+                    return Ok(true);
+                }
                 Err(_) if durable.is_simulated => return Ok(false),
                 Err(throttled) => {
-                    let Some(patience) = throttled.retry_after else {
-                        return Err(throttled.into());
-                    };
+                    let patience = throttled.retry_after.unwrap_or(PATIENCE_MAX);
                     // Nobody says when there is room, and the engine may be shut down meanwhile.
                     thread::park_timeout(patience.min(PATIENCE_MAX));
                 }

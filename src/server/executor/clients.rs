@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 use crate::engine::Engine;
-use crate::runtime::{Place, place_of};
+use crate::runtime::{Heard, Place, place_of};
 use crate::stdx::FixedMap;
 use crate::task::{Failure, TaskAnswer, TaskHandler, TaskRequest, TaskToken, lock};
 
@@ -17,6 +17,8 @@ pub(crate) enum TokenError {
     Invalid,
     /// The task has ended.
     TimedOut,
+    /// What came of the answer could not be kept.
+    NotKept,
 }
 
 /// Length of the tokens that are given out.
@@ -38,12 +40,34 @@ pub(super) fn token(text: &str) -> Result<TaskToken, TokenError> {
 /// Finds executions by their tokens, which name the place where the execution was when it started: in this process, or in
 /// one before. Several processes may have had the same place.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<FixedMap<u64, Vec<Place>>>);
+pub(super) struct Places(Mutex<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    places: FixedMap<u64, Vec<Place>>,
+    /// How many there are before those of executions that have ended are dropped.
+    sweep_at: usize,
+}
+
+/// So few places are not worth the sweeping.
+const PLACES_MIN: usize = 1_000;
 
 impl Places {
     /// The execution whose tokens name the place `named` is now at `place`.
-    pub(super) fn moved(&self, named: u64, place: Place) {
-        lock(&self.0).entry(named).or_default().push(place);
+    pub(super) fn moved(&self, engine: &Engine, named: u64, place: Place) {
+        // An execution that has handed out no token names no place.
+        if named == 0 {
+            return;
+        }
+        let mut moved = lock(&self.0);
+        if moved.places.len() >= moved.sweep_at.max(PLACES_MIN) {
+            moved.places.retain(|_, places| {
+                places.retain(|place| engine.is_in_flight(*place));
+                !places.is_empty()
+            });
+            moved.sweep_at = moved.places.len() * 2;
+        }
+        moved.places.entry(named).or_default().push(place);
     }
 
     /// Where the execution may be.
@@ -51,7 +75,7 @@ impl Places {
         let Some(named) = place_of(token) else {
             return Vec::new();
         };
-        let moved = lock(&self.0).get(&named.as_number()).cloned();
+        let moved = lock(&self.0).places.get(&named.as_number()).cloned();
         let mut places = moved.unwrap_or_default();
         places.push(named);
         places
@@ -63,25 +87,26 @@ impl Places {
         places.into_iter().any(|place| engine.is_in_flight(place))
     }
 
-    /// Tells an execution what became of a task; false if nobody waits for it.
+    /// Tells an execution what became of a task, and says what came of that.
     pub(super) async fn tell(
         &self,
         engine: &Engine,
         token: &TaskToken,
         answer: TaskAnswer,
-    ) -> bool {
+    ) -> Heard {
         for place in self.of(token) {
             let (sender, receiver) = oneshot::channel();
-            let told = move |taken| {
+            let told = move |heard| {
                 // A client that has gone does not want to know.
-                let _ = sender.send(taken);
+                let _ = sender.send(heard);
             };
             engine.post(place, token, answer.clone(), Box::new(told));
-            if receiver.await.unwrap_or(false) {
-                return true;
+            match receiver.await {
+                Ok(Heard::Unwanted) | Err(_) => {}
+                Ok(heard) => return heard,
             }
         }
-        false
+        Heard::Unwanted
     }
 }
 

@@ -16,7 +16,7 @@ use super::deploy::{Deployed, MachineKey};
 use super::live::{Ended, History, Live, LiveParts, Redrivable, Redriven, State};
 use super::logs::Log;
 use super::run::{Executor, group_of, qualifiers};
-use crate::engine;
+use crate::engine::{self, ErrorKind};
 use crate::history::Failure;
 use crate::interp::{Invocation, Status};
 use crate::runtime::seat::{How, Resumption, UnderWay};
@@ -180,6 +180,22 @@ fn no_revision(record: &ExecutionRecord) -> StoreError {
     StoreError::new(StoreErrorKind::Damaged, message)
 }
 
+fn cannot_go_on(arn: &str, why: &str) -> StoreError {
+    let message = format!(
+        "the execution {arn}, which has not ended, cannot go on: {why}. Nothing was changed: start the server as it was \
+         started before"
+    );
+    StoreError::new(StoreErrorKind::Unfit, message)
+}
+
+/// An execution that is about to go on.
+struct Again {
+    parts: LiveParts,
+    deployed: Arc<Deployed>,
+    frozen: Vec<u8>,
+    taken: TakenTasks,
+}
+
 /// Where an execution on the disk came from; taken out of its record.
 fn origin_of(record: ExecutionRecord, revision: Arc<Revision>) -> (ExecutionRecord, Origin) {
     let origin = Origin {
@@ -283,6 +299,8 @@ impl Executor {
         }
         self.count_on_from(stored.last_serial);
         let mut known: BTreeMap<(Box<str>, u32), Arc<StoredRevision>> = BTreeMap::new();
+        // All are looked at before any goes on: if one cannot, the file is left as it is.
+        let mut ready = Vec::with_capacity(stored.running.len());
         for execution in stored.running {
             let key = &execution.record.revision;
             let Some(revision) = revisions.get(key).map(Arc::clone) else {
@@ -296,7 +314,10 @@ impl Executor {
                 store: Arc::clone(store),
                 revision: Arc::clone(stored_revision),
             };
-            self.restore_one(execution, revision, keeping);
+            ready.push(self.ready_again(execution, revision, keeping)?);
+        }
+        for again in ready {
+            self.restore_one(again)?;
         }
         Ok(())
     }
@@ -351,7 +372,14 @@ impl Executor {
         Ok(revision)
     }
 
-    fn restore_one(&self, stored: StoredExecution, revision: Arc<Revision>, keeping: Keeping) {
+    /// Makes an execution's machine ready. An error says why it cannot go on as things are: with other settings, or the
+    /// version that it was started with, it can.
+    fn ready_again(
+        &self,
+        stored: StoredExecution,
+        revision: Arc<Revision>,
+        keeping: Keeping,
+    ) -> Result<Again, StoreError> {
         let (record, origin) = origin_of(stored.record, revision);
         let deployed = self.deploy(MachineKey {
             name: &origin.machine,
@@ -359,28 +387,38 @@ impl Executor {
             revision: &origin.revision,
             test_case: origin.test_case.as_deref(),
         });
-        let log = deployed.as_ref().ok().and_then(|it| it.log.clone());
-        let program = keeping.revision.program;
+        let deployed = deployed.map_err(|error| cannot_go_on(&record.arn, &error.message))?;
+        if checksum(&deployed) != keeping.revision.program {
+            let why = "it was started by another version of quickstep; let that version end it";
+            return Err(cannot_go_on(&record.arn, why));
+        }
         let taken = taken_tasks(&stored.events);
         let history = History::restored(qualifiers(&origin), stored.events);
         let mut state = State::restored(history, None);
         state.redriven = record.redriven.clone().map(redriven_of);
-        let live = self.restored(parts_of(stored.serial, record, origin, log, keeping, state));
-        let gone_wrong = match deployed {
-            Err(error) => Some(error.message),
-            Ok(deployed) if checksum(&deployed) != program => {
-                Some("it is of another version of quickstep".to_owned())
+        let log = deployed.log.clone();
+        Ok(Again {
+            parts: parts_of(stored.serial, record, origin, log, keeping, state),
+            deployed,
+            frozen: stored.frozen,
+            taken,
+        })
+    }
+
+    fn restore_one(&self, again: Again) -> Result<(), StoreError> {
+        let live = self.restored(again.parts);
+        let resumed = self.resume(&live, &again.deployed, &again.frozen, &again.taken);
+        match resumed {
+            Ok(()) => {}
+            // There is nothing that it could go on from.
+            Err(error) if error.kind() == ErrorKind::Read => {
+                let cause =
+                    format!("The execution could not go on after a restart of the server: {error}");
+                live.fail(self.now(), Failure::new("States.Runtime", cause));
             }
-            Ok(deployed) => {
-                let resumed = self.resume(&live, &deployed, &stored.frozen, &taken);
-                resumed.err().map(|error| error.to_string())
-            }
-        };
-        if let Some(why) = gone_wrong {
-            let cause =
-                format!("The execution could not go on after a restart of the server: {why}");
-            live.fail(self.now(), Failure::new("States.Runtime", cause));
+            Err(error) => return Err(cannot_go_on(&live.arn, &error.to_string())),
         }
+        Ok(())
     }
 
     fn resume(

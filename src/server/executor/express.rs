@@ -129,7 +129,7 @@ impl Executor {
             let error = of_start(&error, TOO_MANY);
             for start in &mut looked_at {
                 if let Ok(ready) = start {
-                    self.forget_kept(&ready.arn);
+                    self.withdraw_kept(&ready.arn, at, &error);
                     *start = Err(error.clone());
                 }
             }
@@ -155,9 +155,9 @@ impl Executor {
     }
 
     /// An execution that was known already has not been started after all.
-    fn forget_kept(&self, arn: &str) {
+    fn withdraw_kept(&self, arn: &str, at: Timestamp, why: &ApiError) {
         if let Some(live) = self.registry().get(arn) {
-            self.registry().forget(&live);
+            live.withdraw(at, why);
         }
     }
 

@@ -1,11 +1,12 @@
 //! [`Live`]: one execution of which a history is kept, from its start until it is forgotten.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
+use super::super::error::ApiError;
 use super::super::limits::{EVENTS_MAX, HISTORY_BYTES_MAX};
 use super::Origin;
 use super::durable::{Keeping, Stand};
@@ -70,8 +71,8 @@ pub(super) struct LiveParts {
 pub(super) enum OnDisk {
     NotYet,
     Yes,
-    /// It cannot be, for that reason.
-    Never(String),
+    /// It will not be: that is told to those who wait.
+    Never(ApiError),
 }
 
 /// How it stands.
@@ -93,6 +94,9 @@ pub(super) struct State {
     /// When it had ended before, if that it was redriven has not been given to the store.
     pub(super) redriven_from: Option<Timestamp>,
     pub(super) redrivable: Redrivable,
+    /// Why its last step or its end is not on the disk, or why it has not been started: what it has done then is not
+    /// confirmed to anybody.
+    pub(super) lost: Option<ApiError>,
 }
 
 /// What an execution that has ended can be redriven from.
@@ -128,6 +132,7 @@ impl State {
             redriven: None,
             redriven_from: None,
             redrivable: Redrivable::Nothing,
+            lost: None,
         }
     }
 
@@ -241,6 +246,24 @@ impl History {
     }
 }
 
+/// Some of the events of an execution.
+#[derive(Debug)]
+pub(crate) struct Window<'e> {
+    events: &'e [Box<[u8]>],
+    /// The number of the first of them.
+    first: usize,
+    /// How many the execution has.
+    pub(crate) total: usize,
+}
+
+impl Window<'_> {
+    /// The event of that number, if it is among them.
+    pub(crate) fn get(&self, number: usize) -> Option<&[u8]> {
+        let event = self.events.get(number.checked_sub(self.first)?)?;
+        Some(event)
+    }
+}
+
 impl Outlet for Live {
     fn lend(&self, thread: usize, turn: &mut dyn FnMut(&mut dyn Receiver)) {
         let recording = self.log.as_ref().map(|log| Recording::new(log, thread));
@@ -322,9 +345,14 @@ impl Receiver for Kept<'_> {
         self.live.is_kept(&written);
         written.map_err(|error| {
             let failure = not_kept(&error);
+            state.lost = Some(ApiError::internal(not_kept_text(&error)));
             state.history.overrun = Some(failure.clone());
             failure
         })
+    }
+
+    fn is_kept(&self) -> bool {
+        self.state.lost.is_none()
     }
 
     fn parked(&mut self, _: u64, place: Place) {
@@ -445,6 +473,9 @@ impl Live {
                 ..end
             },
         });
+        if let Err(error) = written {
+            state.lost = Some(ApiError::internal(not_kept_text(error)));
+        }
         state.ended = ended;
         self.is_kept(written);
         self.is_over(state);
@@ -458,11 +489,31 @@ impl Live {
         if *on_disk == OnDisk::NotYet {
             *on_disk = match written {
                 Ok(()) => OnDisk::Yes,
-                Err(error) => OnDisk::Never(not_kept_text(error)),
+                Err(error) => OnDisk::Never(ApiError::internal(not_kept_text(error))),
             };
             drop(on_disk);
             self.changed.notify_waiters();
         }
+    }
+
+    /// It has not been started, or has not gone on, after all. Others may have found it meanwhile and wait for it: they are
+    /// told why.
+    pub(super) fn withdraw(&self, at: Timestamp, why: &ApiError) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(self);
+        }
+        *lock(&self.on_disk) = OnDisk::Never(why.clone());
+        let mut state = lock(&self.state);
+        state.lost = Some(why.clone());
+        state.ended = Some(Ended {
+            status: Status::Failed,
+            output: None,
+            failure: Some(Failure::new("States.Runtime", why.message.clone())),
+            at,
+        });
+        self.over.store(true, Ordering::Release);
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Tells those who wait that it has ended.
@@ -480,13 +531,18 @@ impl Live {
     }
 
     /// Waits until it is on the disk, if it is to be kept. An error says why it cannot be.
-    pub(super) async fn is_on_disk(&self) -> Result<(), String> {
+    pub(super) async fn is_on_disk(&self) -> Result<(), ApiError> {
         let look = || match &*lock(&self.on_disk) {
             OnDisk::NotYet => None,
             OnDisk::Yes => Some(Ok(())),
             OnDisk::Never(why) => Some(Err(why.clone())),
         };
         self.wait_until(look).await
+    }
+
+    /// Why its end is not on the disk, or why it was not started.
+    pub(super) fn lost(&self) -> Option<ApiError> {
+        lock(&self.state).lost.clone()
     }
 
     /// How it ended, if it has.
@@ -517,6 +573,38 @@ impl Live {
                 Ok(look(&events))
             }
             _ => Ok(look(&lock(&self.state).history.events)),
+        }
+    }
+
+    /// Shows some of its events: those that `wanted` names when it is told how many there are, and maybe others.
+    pub(crate) fn events_in<T>(
+        &self,
+        wanted: impl FnOnce(usize) -> Range<usize>,
+        look: impl FnOnce(&Window<'_>) -> T,
+    ) -> Result<T, StoreError> {
+        match &self.keeping {
+            Some(keeping) if self.over.load(Ordering::Acquire) => {
+                // What was written of a history that became too long stays behind its last event.
+                let total = lock(&self.state).given_events.min(EVENTS_MAX);
+                let wanted = wanted(total);
+                let first = wanted.start.min(total);
+                let wanted = first..wanted.end.clamp(first, total);
+                let events = waiting(|| keeping.store.events_in(self.serial, wanted))?;
+                Ok(look(&Window {
+                    events: &events,
+                    first,
+                    total,
+                }))
+            }
+            _ => {
+                let state = lock(&self.state);
+                let events = &state.history.events;
+                Ok(look(&Window {
+                    events,
+                    first: 0,
+                    total: events.len(),
+                }))
+            }
         }
     }
 

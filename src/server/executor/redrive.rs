@@ -9,7 +9,7 @@ use super::super::error::ApiError;
 use super::super::limits::EVENTS_MAX;
 use super::deploy::MachineKey;
 use super::durable::{Keeping, checksum};
-use super::live::{Ended, History, Live, LiveParts, Redrivable, Redriven, State};
+use super::live::{Ended, History, Live, LiveParts, Redrivable, Redriven, State, waiting};
 use super::run::{Begun, Executor, group_of, of_start, qualifiers};
 use super::{Origin, Started};
 use crate::interp::{Invocation, Status};
@@ -144,6 +144,12 @@ impl Executor {
         if !self.registry().redrive(live, &again) {
             return Err(running());
         }
+        // Another redrive may have begun and ended between the reading and the taking of the name.
+        let unchanged = waiting(|| self.is_still(live, &before));
+        if let Err(error) = unchanged {
+            again.withdraw(at, &error);
+            return Err(error);
+        }
         let group = group_of(&again, &deployed, Invocation::Asynchronous);
         let resumed = self.resume_on_engine(&Resumption {
             group: &group,
@@ -152,10 +158,31 @@ impl Executor {
             how: How::Redriven(at),
         });
         if let Err(error) = resumed {
-            self.registry().undo_redrive(live, &again, bytes);
-            return Err(of_start(&error, "ExecutionLimitExceeded"));
+            let error = of_start(&error, "ExecutionLimitExceeded");
+            again.withdraw(at, &error);
+            self.registry().undo_redrive(live, bytes);
+            return Err(error);
         }
         Ok(Begun::new(told(at), again))
+    }
+
+    /// Whether the disk still says of an execution what was read of it. To be asked once its name is taken: from then on
+    /// nobody else changes it.
+    fn is_still(&self, live: &Live, before: &Before) -> Result<(), ApiError> {
+        let Some(keeping) = &live.keeping else {
+            return Ok(());
+        };
+        let Some((serial, record)) = keeping.store.find(&live.arn)? else {
+            return Err(ApiError::no_execution(&live.arn));
+        };
+        let ended_ms = record.ended.map(|ended| ended.at_ms);
+        let count = record.redriven.map_or(0, |redriven| redriven.count);
+        let is_same = (serial, ended_ms, count)
+            == (live.serial, Some(before.ended.at.millis()), before.count);
+        match is_same {
+            true => Ok(()),
+            false => Err(running()),
+        }
     }
 }
 

@@ -144,9 +144,8 @@ impl Registry {
         true
     }
 
-    /// A redrive has not begun after all.
-    pub(super) fn undo_redrive(&self, ended: &Arc<Live>, redriven: &Live, bytes: usize) {
-        self.forget(redriven);
+    /// A redrive has been withdrawn: what is not on the disk is known as it was.
+    pub(super) fn undo_redrive(&self, ended: &Arc<Live>, bytes: usize) {
         if ended.keeping.is_none() {
             let mut tables = lock(&self.tables);
             let live = Arc::clone(ended);

@@ -63,7 +63,16 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 impl Revisions {
     /// The files in a directory, which is made if there is none.
     pub(super) fn open(directory: PathBuf) -> Result<Revisions, StoreError> {
-        fs::create_dir_all(&directory).map_err(|error| refused("create", &directory, &error))?;
+        let make = || -> io::Result<()> {
+            fs::create_dir_all(&directory)?;
+            match directory.parent() {
+                // The current directory is there.
+                None => Ok(()),
+                Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+                Some(parent) => sync_directory(parent),
+            }
+        };
+        make().map_err(|error| refused("create", &directory, &error))?;
         Ok(Revisions {
             directory,
             written: Mutex::default(),

@@ -14,7 +14,7 @@ use super::clients::{self, Activities, HandOn, Places, TokenError};
 use super::deploy::{Deployed, Deployments, Home, MachineKey, TaskSource};
 use super::durable::{Keeping, StoredRevision};
 use super::express::{Express, Kept};
-use super::live::{Ended, History, Live, LiveParts, OnDisk, State};
+use super::live::{Ended, History, Live, LiveParts, OnDisk, State, waiting};
 use super::logs::{FLUSH_INTERVAL, LogGroups, LogPlace, LogTarget};
 use super::registry::{Registry, Taken};
 use super::{Finished, Origin, StartRequest, Started};
@@ -26,11 +26,14 @@ use crate::history::Failure;
 use crate::interp::{Invocation, PAYLOAD_BYTES_MAX};
 use crate::log::Rotation;
 use crate::metrics::{Api, Metrics};
+use crate::runtime::Heard;
 use crate::runtime::outlet::{Group, Outlet};
 use crate::runtime::seat::{Beginning, FirstTurn, Resumption};
 use crate::runtime::ticket::{NoResult, Ticket};
 use crate::stdx::{FixedMap, Timestamp};
-use crate::store::{ExecutionStore, Logging, MachineKind, Revision, RevisionRecord, StoreError};
+use crate::store::{
+    ExecutionStore, Logging, MachineKind, Revision, RevisionRecord, StoreError, StoreErrorKind,
+};
 use crate::task::{TaskAnswer, lock};
 use crate::value::Doc;
 
@@ -45,6 +48,9 @@ const RETENTION_MILLIS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
 /// How often those that are older are removed.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// How often an execution is looked for that is neither known nor ended on the disk.
+const LOOKS_MAX: usize = 3;
 
 /// Executions on the disk that are looked at in one go.
 const LOOK_MAX: usize = 100;
@@ -84,6 +90,8 @@ pub(crate) struct ExecutorOptions<'a> {
     pub(crate) cloudwatch: Option<aws::Client>,
     pub(crate) express_history: usize,
     pub(crate) store: Option<Arc<ExecutionStore>>,
+    /// How many executions in it have not ended.
+    pub(crate) found: usize,
     pub(crate) express: Option<ExpressOptions<'a>>,
 }
 
@@ -123,6 +131,7 @@ fn engine_of(options: &ExecutorOptions<'_>) -> Result<Engine, engine::Error> {
     let engine = builder
         .clock(Arc::clone(&options.clock))
         .limits(options.limits)
+        .found(options.found)
         .seed(options.ids.seed())
         .seats(seats)
         .build()?;
@@ -265,7 +274,7 @@ impl Executor {
             Ok(FirstTurn::Waits(ticket)) => ended(&ticket).await?,
             Err(error) => {
                 if let Some(live) = self.registry.get(&arn) {
-                    self.registry.forget(&live);
+                    live.withdraw(at, &error);
                 }
                 return Err(error);
             }
@@ -370,18 +379,20 @@ impl Executor {
         match self.name_on_disk(&live) {
             Ok(Name::Free) => {}
             Ok(Name::Taken) => {
-                self.registry.forget(&live);
+                live.withdraw(at, &ApiError::execution_exists(&arn));
                 return Ok(Begun::at_once(Started::Taken { arn }));
             }
             Err(error) => {
-                self.registry.forget(&live);
-                return Err(ApiError::internal(error.to_string()));
+                let error = ApiError::from(error);
+                live.withdraw(at, &error);
+                return Err(error);
             }
         }
         let group = group_of(&live, &request.deployed, Invocation::Asynchronous);
         if let Err(error) = begin(&group) {
-            self.registry.forget(&live);
-            return Err(limit(&error));
+            let error = limit(&error);
+            live.withdraw(at, &error);
+            return Err(error);
         }
         Ok(Begun::new(Started::New { arn, at }, live))
     }
@@ -503,7 +514,7 @@ impl Executor {
     ) -> Result<(), engine::Error> {
         let moved = self.engine.resume(resumption);
         if let Some((named, place)) = moved? {
-            self.places.moved(named, place);
+            self.places.moved(&self.engine, named, place);
         }
         Ok(())
     }
@@ -519,14 +530,22 @@ impl Executor {
 
     /// An execution of which a history is kept.
     pub(crate) fn find(&self, arn: &str) -> Result<Option<Arc<Live>>, StoreError> {
-        let found = self.registry.get(arn);
-        let (None, Some(store)) = (&found, &self.store) else {
-            return Ok(found);
-        };
-        match store.find(arn)? {
-            Some((serial, record)) => self.of_disk(serial, record),
-            None => Ok(None),
+        for _ in 0..LOOKS_MAX {
+            let found = self.registry.get(arn);
+            let (None, Some(store)) = (&found, &self.store) else {
+                return Ok(found);
+            };
+            match waiting(|| store.find(arn))? {
+                Some((serial, record)) if record.ended.is_some() => {
+                    return self.of_disk(serial, record);
+                }
+                // It has ended or was redriven between the two looks.
+                Some(_) => {}
+                None => return Ok(None),
+            }
         }
+        let message = format!("the last state of the execution {arn} could not be kept");
+        Err(StoreError::new(StoreErrorKind::Io, message))
     }
 
     /// Some executions of a machine that were started before the one with a serial number, the latest first; none if
@@ -542,7 +561,7 @@ impl Executor {
             _ => return Ok(self.registry.of_machine(machine, before)),
         };
         let mut found = Vec::new();
-        for (serial, record) in store.of_machine(machine, before, LOOK_MAX)? {
+        for (serial, record) in waiting(|| store.of_machine(machine, before, LOOK_MAX))? {
             // What is not known here has ended, also if it had not when the file was looked at.
             let known = self.registry.get(&record.arn);
             let live = match known.filter(|live| live.serial == serial) {
@@ -558,21 +577,26 @@ impl Executor {
         Ok(found)
     }
 
-    /// Ends an execution; it may have ended already. Returns when it ended.
-    pub(crate) async fn stop(&self, live: &Live, failure: Failure) -> Timestamp {
+    /// Ends an execution; it may have ended already. Returns when it ended. An error says that its end is not on the disk.
+    pub(crate) async fn stop(&self, live: &Live, failure: Failure) -> Result<Timestamp, ApiError> {
         if let Some(place) = live.place().await {
             // If it has ended meanwhile, it says so at once.
             self.engine.stop(place, failure);
         }
-        live.wait().await.at
+        let ended = live.wait().await;
+        match live.lost() {
+            None => Ok(ended.at),
+            Some(why) => Err(ApiError::internal(why.message)),
+        }
     }
 
     /// Takes in what a client says of a task.
     pub(crate) async fn answer(&self, token: &str, answer: TaskAnswer) -> Result<(), TokenError> {
         let token = clients::token(token)?;
         match self.places.tell(&self.engine, &token, answer).await {
-            true => Ok(()),
-            false => Err(TokenError::TimedOut),
+            Heard::Taken => Ok(()),
+            Heard::Unwanted => Err(TokenError::TimedOut),
+            Heard::NotKept => Err(TokenError::NotKept),
         }
     }
 
@@ -592,7 +616,8 @@ impl Executor {
             while let Some(offer) = queue.pop() {
                 let started = TaskAnswer::Started(worker_name.map(str::to_owned));
                 // One that has timed out meanwhile is passed over.
-                if self.places.tell(&self.engine, &offer.token, started).await {
+                let heard = self.places.tell(&self.engine, &offer.token, started);
+                if heard.await == Heard::Taken {
                     return Some(ActivityTask {
                         token: offer.token.as_str().to_owned(),
                         input: offer.input,
@@ -696,7 +721,7 @@ impl Begun {
     pub(crate) async fn acknowledged(self) -> Result<Started, ApiError> {
         match self.on_disk {
             OnDiskFirst::Nothing => {}
-            OnDiskFirst::Record(live) => live.is_on_disk().await.map_err(ApiError::internal)?,
+            OnDiskFirst::Record(live) => live.is_on_disk().await?,
             OnDiskFirst::Journal(mut kept) => kept.wait().await?,
         }
         Ok(self.started)

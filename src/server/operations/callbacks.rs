@@ -56,6 +56,9 @@ pub(super) async fn told(app: &App, answer: ClientAnswer<'_>) -> Result<Vec<u8>,
     match app.executor.answer(answer.token, answer.answer).await {
         Ok(()) => Ok(object(|_| {})),
         Err(TokenError::Invalid) => Err(ApiError::invalid_token()),
+        Err(TokenError::NotKept) => Err(ApiError::internal(
+            "What the execution has done with the answer could not be kept",
+        )),
         Err(TokenError::TimedOut) => Err(ApiError::new(
             "TaskTimedOut",
             "Task Timed Out: 'Provided task does not exist anymore'",

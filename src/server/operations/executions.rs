@@ -83,10 +83,7 @@ pub(super) async fn started(begun: Begun) -> Result<Vec<u8>, ApiError> {
             o.string("executionArn", &arn);
             o.time("startDate", at);
         })),
-        Started::Taken { arn } => {
-            let message = format!("Execution Already Exists: '{arn}'");
-            Err(ApiError::new("ExecutionAlreadyExists", message))
-        }
+        Started::Taken { arn } => Err(ApiError::execution_exists(&arn)),
     }
 }
 
@@ -259,8 +256,11 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
             && status.is_none_or(|i| live.status().as_str() == STATUSES[i])
     };
     // One more than is shown, to know whether there is one.
-    let mut shown = latest(app, (target.name, kind), before, size + 1, wanted)?;
-    let more = shown.len() > size;
+    let (mut shown, looked_to) = latest(app, (target.name, kind), before, size + 1, wanted)?;
+    let next = match shown.len() > size {
+        true => Some(shown[size - 1].serial),
+        false => looked_to,
+    };
     shown.truncate(size);
     Ok(object(|o| {
         o.objects("executions", &shown, |o, live| {
@@ -271,36 +271,45 @@ pub(super) fn list(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErr
                 o.time("stopDate", ended.at);
             }
         });
-        if let Some(last) = shown.last().filter(|_| more) {
-            let position = last.serial.to_string();
+        if let Some(next) = next {
+            let position = next.to_string();
             o.string("nextToken", &page::token(&app.ids, &list, &position, now));
         }
     }))
 }
 
-/// The latest executions of a machine that are wanted, before the one with that serial number.
+/// Executions that are looked at for one page: of what a filter lets through there may be little.
+const LOOKED_AT_MAX: usize = 2_000;
+
+/// The latest executions of a machine that are wanted, before the one with that serial number; and the last that was looked
+/// at, if there may be more of which not all were.
 fn latest(
     app: &App,
     (machine, kind): (&str, MachineKind),
     mut before: u64,
     count: usize,
     wanted: impl Fn(&Live) -> bool,
-) -> Result<Vec<Arc<Live>>, ApiError> {
+) -> Result<(Vec<Arc<Live>>, Option<u64>), ApiError> {
     let mut found = Vec::new();
+    let mut looked_at = 0;
     loop {
         let some = app.executor.of_machine(machine, kind, before);
         let some = some.map_err(of_store)?;
         let Some(last) = some.last() else {
-            return Ok(found);
+            return Ok((found, None));
         };
         before = last.serial;
+        looked_at += some.len();
         for live in some {
             if wanted(&live) {
                 found.push(live);
                 if found.len() == count {
-                    return Ok(found);
+                    return Ok((found, None));
                 }
             }
+        }
+        if looked_at >= LOOKED_AT_MAX {
+            return Ok((found, Some(before)));
         }
     }
 }
@@ -326,7 +335,7 @@ pub(super) fn stop(app: &App, fields: &Fields<'_, '_>) -> Result<Stop, ApiError>
 }
 
 pub(super) async fn stopped(app: &App, stop: Stop) -> Result<Vec<u8>, ApiError> {
-    let at = app.executor.stop(&stop.live, stop.failure).await;
+    let at = app.executor.stop(&stop.live, stop.failure).await?;
     Ok(object(|o| o.time("stopDate", at)))
 }
 

@@ -36,10 +36,18 @@ pub(super) fn get(app: &App, fields: &Fields<'_, '_>) -> Result<Vec<u8>, ApiErro
                 .map_err(|_| ApiError::invalid_token())?,
         ),
     };
-    let looked = live.events(|events| {
+    // One more than is shown, to know whether there is one.
+    let wanted = |total: usize| match (reverse, position) {
+        (false, at) => at.unwrap_or(0)..at.unwrap_or(0).saturating_add(size + 1),
+        (true, at) => {
+            let at = at.unwrap_or(total).min(total);
+            at.saturating_sub(size + 1)..at
+        }
+    };
+    let looked = live.events_in(wanted, |events| {
         let mut shown: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
-        let mut at = position.unwrap_or(if reverse { events.len() } else { 0 });
+        let mut at = position.unwrap_or(if reverse { events.total } else { 0 });
         loop {
             let event = match reverse {
                 true => at.checked_sub(1).and_then(|i| events.get(i)),
