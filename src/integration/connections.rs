@@ -235,10 +235,18 @@ impl Allowed {
             None => path == self.path,
         };
         uri.scheme_str() == Some(&*self.scheme)
+            // Who is called is told by the host alone; what stands before an `@` would only make it look otherwise.
+            && !has_user(uri)
             && is_host
             && uri.port_u16().unwrap_or(usual) == self.port.unwrap_or(usual)
             && is_path
     }
+}
+
+/// Whether something stands before the host and an `@`.
+fn has_user(uri: &hyper::Uri) -> bool {
+    let authority = uri.authority();
+    authority.is_some_and(|authority| authority.as_str().contains('@'))
 }
 
 /// Whether a path has a segment `..`, however it is written.
@@ -342,10 +350,12 @@ fn checked(entry: Entry) -> Result<Connection, String> {
             Authorization::Header(key.name, key.value)
         }
         (None, None, Some(oauth)) => {
-            let url: Result<hyper::Uri, _> = oauth.token_url.parse();
-            let scheme = url.as_ref().ok().and_then(hyper::Uri::scheme_str);
-            if !matches!(scheme, Some("http" | "https")) {
+            let url = oauth.token_url.parse::<hyper::Uri>().unwrap_or_default();
+            if !matches!(url.scheme_str(), Some("http" | "https")) {
                 return Err("oauth: token_url is no address".to_owned());
+            }
+            if has_user(&url) {
+                return Err("oauth: token_url has a name or a password before its host".to_owned());
             }
             Authorization::OAuth(oauth, tokio::sync::Mutex::default())
         }
@@ -392,6 +402,8 @@ mod tests {
             ("https://api.example.com/v1/%2e%2e%2fv2", false),
             ("https://api.example.com.evil.com/v1/a", false),
             ("https://api.example.com@evil.com/v1/a", false),
+            ("https://x@api.example.com/v1/a", false),
+            ("https://x:y@api.example.com/v1/a", false),
             ("http://api.example.com/v1/a", false),
             ("https://api.example.com:8443/v1/a", false),
             ("https://a.example.org/anything/../else", true),
@@ -426,6 +438,10 @@ mod tests {
             (
                 "allow = []\n[[connection]]\narn = \"a\"\nbasic = { username = \"u\", password = \"SECRET\", more = 1 }",
                 "line 4: unknown field `more`, expected `username` or `password`",
+            ),
+            (
+                "allow = []\n[[connection]]\narn = \"a\"\noauth = { token_url = \"https://me:SECRET@a/\", client_id = \"c\", client_secret = \"SECRET\" }",
+                "line 2: oauth: token_url has a name or a password before its host",
             ),
             (
                 "allow = [\"example.com\"]",

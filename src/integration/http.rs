@@ -185,7 +185,8 @@ impl HttpTasks {
             encode::push_pair("scope", scope, &mut form);
         }
         let failed = |what: String| {
-            let cause = format!("{} gave no token: {what}", oauth.token_url);
+            let url = oauth.token_url.parse().unwrap_or_default();
+            let cause = format!("{} gave no token: {what}", net::shown(&url));
             Failure::new("States.Http.Socket", cause)
         };
         let request = hyper::Request::post(&*oauth.token_url)
