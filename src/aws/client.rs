@@ -431,9 +431,12 @@ impl Shared {
                     bucket.succeeded(spent);
                     return Ok(answer);
                 }
-                Err(failed) => failed,
+                Err((error, asked_for)) => (error.after_attempts(attempt), asked_for),
             };
-            if !error.is_retryable() || attempt >= ATTEMPTS_MAX {
+            // What may have been done already is not done a second time.
+            let is_safe =
+                !error.may_be_done() || retry::is_repeatable(call.service, call.operation);
+            if !error.is_retryable() || !is_safe || attempt >= ATTEMPTS_MAX {
                 return Err(error);
             }
             let has_timed_out = error.kind() == ErrorKind::Transport(net::ErrorKind::TimedOut);
@@ -575,7 +578,10 @@ fn of_problem(service: &Service, status: u16, problem: &protocol::Problem) -> Er
         .with_answer(status, problem.request_id.as_deref())
         .with_extended_id(problem.extended_request_id.as_deref())
         .with_code(&problem.code)
-        .retryable(retry::is_retryable(status, &problem.code))
+        .retryable(
+            retry::is_retryable(status, &problem.code),
+            retry::may_be_done(status, &problem.code),
+        )
 }
 
 /// How long an operation may take: some wait for the work that they start.

@@ -139,7 +139,8 @@ impl Client {
             Err(_) => Err(Error::new(
                 ErrorKind::TimedOut,
                 format!("{host} gave no whole answer within {time_max:?}"),
-            )),
+            )
+            .sent()),
         }
     }
 
@@ -171,14 +172,14 @@ impl Client {
             }
             match connection.sender.try_send_request(request).await {
                 Ok(answer) => {
-                    return self
-                        .read(answer, permit, connection, &origin, answer_bytes_max)
-                        .await;
+                    let read = self.read(answer, permit, connection, &origin, answer_bytes_max);
+                    return read.await.map_err(Error::sent);
                 }
                 Err(mut failed) => match failed.take_message() {
                     // Not a byte of it was written: the other side closed the connection while it lay idle.
                     Some(unsent) if !is_fresh => request = unsent,
-                    _ => return Err(Error::of_exchange(&origin.host, failed.error())),
+                    Some(_) => return Err(Error::of_exchange(&origin.host, failed.error())),
+                    None => return Err(Error::of_exchange(&origin.host, failed.error()).sent()),
                 },
             }
         }
