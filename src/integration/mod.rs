@@ -243,9 +243,22 @@ impl Services for Integrations {
                 label: label.into(),
                 closing: Arc::clone(&self.closing),
             });
-            Arc::new(LimitedService::new(handler, ASYNC_TASKS_MAX))
+            Arc::new(LimitedService::new(handler, limit_of(resource)))
         });
         Some(Arc::clone(service))
+    }
+}
+
+/// How many tasks of a resource run at a time. Executions that wait for their children hold no turn that these could need
+/// for children of their own: a limit would let them wait for each other for ever.
+fn limit_of(resource: &Resource) -> usize {
+    match resource {
+        Resource::Service(integration) if matches!(&*integration.service, "states" | "sfn") => {
+            usize::MAX
+        }
+        Resource::Service(_) | Resource::Lambda { .. } | Resource::Activity { .. } => {
+            ASYNC_TASKS_MAX
+        }
     }
 }
 
@@ -406,6 +419,26 @@ impl Drop for Job {
             tokio::runtime::Handle::try_current(),
         ) {
             runtime.spawn(stop);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_wait_for_no_turn() {
+        for (resource, limit) in [
+            ("arn:aws:states:::states:startExecution.sync:2", usize::MAX),
+            (
+                "arn:aws:states:::aws-sdk:sfn:startSyncExecution",
+                usize::MAX,
+            ),
+            ("arn:aws:states:::glue:startJobRun.sync", ASYNC_TASKS_MAX),
+        ] {
+            let resource = Resource::parse(resource).unwrap();
+            assert_eq!(limit_of(&resource), limit, "{resource:?}");
         }
     }
 }
