@@ -382,7 +382,7 @@ impl Shared {
         let Some(role) = role else {
             return Ok(own);
         };
-        self.chain.of_role(role, &own, self, (self.now)()).await
+        self.chain.of_role(role, &own, self, &*self.now).await
     }
 
     async fn own_keys(&self, is_given: bool) -> Result<Keys, String> {
@@ -393,7 +393,7 @@ impl Shared {
             // Who calls something else than AWS has no use for an instance's keys, nor time to wait for them.
             asks_instance: !is_given,
         };
-        match self.chain.own(&source, (self.now)()).await? {
+        match self.chain.own(&source, &*self.now).await? {
             Found::Keys(keys) => Ok(keys),
             Found::Nothing if is_given => {
                 if !self.has_told.swap(true, Ordering::Relaxed) {
