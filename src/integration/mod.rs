@@ -22,7 +22,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use services::Reach;
@@ -143,7 +143,7 @@ pub(crate) struct Integrations {
     http: Option<Arc<http::HttpTasks>>,
     services: Option<Reach>,
     /// By resource, so that all state machines together keep to its limit.
-    known: Mutex<FixedMap<String, Arc<LimitedService>>>,
+    known: Mutex<FixedMap<String, Weak<LimitedService>>>,
     closing: Arc<AtomicBool>,
 }
 
@@ -236,16 +236,20 @@ impl Services for Integrations {
         };
         let key = format!("{}:{}", resource.resource_type(), resource.resource());
         let mut known = lock(&self.known);
-        let service = known.entry(key).or_insert_with(|| {
-            let handler = Arc::new(Handler {
-                action: Arc::new(action),
-                pattern,
-                label: label.into(),
-                closing: Arc::clone(&self.closing),
-            });
-            Arc::new(LimitedService::new(handler, limit_of(resource)))
+        if let Some(service) = known.get(&key).and_then(Weak::upgrade) {
+            return Some(service);
+        }
+        let handler = Arc::new(Handler {
+            action: Arc::new(action),
+            pattern,
+            label: label.into(),
+            closing: Arc::clone(&self.closing),
         });
-        Some(Arc::clone(service))
+        let service = Arc::new(LimitedService::new(handler, limit_of(resource)));
+        // Those of machines that are gone.
+        known.retain(|_, service| service.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&service));
+        Some(service)
     }
 }
 
@@ -276,6 +280,15 @@ struct Call {
     label: Arc<str>,
 }
 
+/// What came of waiting for a job.
+#[derive(Debug)]
+enum Ended {
+    /// It has ended, and this is the task's result.
+    Told(Result<Vec<u8>, Failure>),
+    /// Nobody can say how it stands; it may go on.
+    Unknown(Failure),
+}
+
 /// What a resource does.
 #[derive(Debug)]
 enum Action {
@@ -301,7 +314,7 @@ impl Action {
     }
 
     /// Waits for the end of the job that was accepted with an answer.
-    async fn wait(&self, call: &Call, accepted: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn wait(&self, call: &Call, accepted: &[u8]) -> Ended {
         match self {
             Action::StartExecution(action) => action.wait(accepted).await,
             Action::Job(action) => action.wait(call, accepted).await,
@@ -393,9 +406,12 @@ async fn see_through(
         closing,
         is_over: false,
     };
-    let result = job.action.wait(&job.call, &job.accepted).await;
-    job.is_over = true;
-    reply.send(result);
+    let ended = job.action.wait(&job.call, &job.accepted).await;
+    job.is_over = matches!(ended, Ended::Told(_));
+    reply.send(match ended {
+        Ended::Told(result) => result,
+        Ended::Unknown(failure) => Err(failure),
+    });
 }
 
 /// A job that is waited for. If that ends before the job does, the job is stopped.
