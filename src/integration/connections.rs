@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::encode;
+use crate::history::Failure;
 use crate::net::{AddressFilter, is_link_local, is_private};
 use crate::task::matches;
 
@@ -124,8 +125,19 @@ enum Authorization {
     /// A header, always the same.
     Header(String, String),
     /// A token that is asked for.
-    OAuth(OAuth, tokio::sync::Mutex<Option<Token>>),
+    OAuth(OAuth, tokio::sync::Mutex<Known>),
 }
+
+/// What is known of a token.
+#[derive(Default)]
+struct Known {
+    token: Option<Token>,
+    /// Why there was none when it was asked for last.
+    failed: Option<(Failure, Instant)>,
+}
+
+/// How long such a failure counts.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 
 /// A token of OAuth.
 #[derive(Clone)]
@@ -158,24 +170,40 @@ pub(super) struct Connection {
 impl Connection {
     /// The header that says who calls: fixed, or with the token that `fetch` gets. A token that was refused is not used
     /// again.
-    pub(super) async fn header<E>(
+    pub(super) async fn header(
         &self,
         refused: Option<&str>,
-        fetch: impl AsyncFnOnce(&OAuth) -> Result<Token, E>,
-    ) -> Result<(String, String), E> {
+        fetch: impl AsyncFnOnce(&OAuth) -> Result<Token, Failure>,
+    ) -> Result<(String, String), Failure> {
         let (oauth, known) = match &self.authorization {
             Authorization::Header(name, value) => return Ok((name.clone(), value.clone())),
             Authorization::OAuth(oauth, known) => (oauth, known),
         };
         // Who comes while a token is asked for waits for it.
         let mut known = known.lock().await;
-        let usable = known.as_ref().filter(|token| {
+        let usable = known.token.as_ref().filter(|token| {
             token.good_until > Instant::now()
                 && refused.is_none_or(|refused| !refused.ends_with(&token.text))
         });
         let text = match usable {
             Some(token) => token.text.clone(),
-            None => known.insert(fetch(oauth).await?).text.clone(),
+            None => {
+                // Those who waited for the same failure do not all ask once more.
+                let failed = known.failed.as_ref();
+                if let Some((failure, _)) = failed.filter(|(_, at)| at.elapsed() < FAILURE_TIME) {
+                    return Err(failure.clone());
+                }
+                match fetch(oauth).await {
+                    Ok(token) => {
+                        known.failed = None;
+                        known.token.insert(token).text.clone()
+                    }
+                    Err(failure) => {
+                        known.failed = Some((failure.clone(), Instant::now()));
+                        return Err(failure);
+                    }
+                }
+            }
         };
         Ok(("authorization".to_owned(), format!("Bearer {text}")))
     }
