@@ -15,7 +15,7 @@ use super::profile::Environment;
 use super::protocol::{self, Parts};
 use super::random;
 use super::retry::{self, ATTEMPTS_MAX, Bucket};
-use super::services::{Names, Operation, Service, Services, Signing};
+use super::services::{Kind, Names, Operation, Protocol, Service, Services, Signing};
 use super::sign::{self, Scope};
 use crate::net;
 use crate::task::lock;
@@ -513,7 +513,7 @@ fn read(call: &Prepared<'_>, answer: &net::Response) -> Result<Answer, Error> {
         body: answer.body(),
     };
     // Some operations of S3 begin to answer before they know their end, and say so in the body.
-    let is_late = status == 200 && is_late_error(answer.body());
+    let is_late = status == 200 && may_be_late(call) && is_late_error(answer.body());
     if !answer.status().is_success() || is_late {
         let problem = protocol::failure(call.service, parts);
         return Err(of_problem(call.service, status, &problem));
@@ -545,6 +545,18 @@ fn read(call: &Prepared<'_>, answer: &net::Response) -> Result<Answer, Error> {
         request_id: parts.request_id().map(str::to_owned),
         headers: answer.headers().iter().map(header).collect(),
     })
+}
+
+/// Whether a body is XML that the service has made: not what somebody has stored, and gets back.
+fn may_be_late(call: &Prepared<'_>) -> bool {
+    let output = call.operation.output;
+    let output = output.and_then(|output| call.service.structure(output));
+    let payload = output.and_then(|output| {
+        let mut members = output.members.iter();
+        members.find(|member| Some(member.api_name()) == output.payload.as_deref())
+    });
+    call.service.protocol == Protocol::RestXml
+        && payload.is_none_or(|payload| matches!(payload.kind(), Kind::Shape(_)))
 }
 
 fn is_late_error(body: &[u8]) -> bool {

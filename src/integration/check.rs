@@ -119,7 +119,7 @@ mod tests {
     fn places_of_what_is_written_otherwise_or_twice() {
         let text = "{\"Comment\": \"é\", \"StartAt\": \"é/A\", \"States\": {\n\
             \"é/A\": {\"Type\": \"Task\", \"Resource\": \"arn:aws:states:::aws-sdk:s3:ge\\u0074object\", \"Next\": \"B\"},\n\
-            \"é\": {\"Type\": \"Task\", \"Resource\": \"arn:aws:states:::aws-sdk:é:getObject\", \"End\": true},\n\
+            \"é\": {\"Type\": \"Task\", \"Resource\": \"arn:aws:states:::aws-sdk:nosuch:getObject\", \"End\": true},\n\
             \"B\": {\"Type\": \"Task\", \"Resource\": \"arn:aws:states:::aws-sdk:s3:getobject\", \"Next\": \"é\"}}}";
         let reading = read(text, MachineType::Standard);
         let definition = reading.definition.unwrap();
@@ -132,7 +132,7 @@ mod tests {
             shown,
             [
                 (2, 37, "arn:aws:states:::aws-sdk:s3:ge\\u0074object"),
-                (3, 35, "arn:aws:states:::aws-sdk:é:getObject"),
+                (3, 35, "arn:aws:states:::aws-sdk:nosuch:getObject"),
                 (4, 35, "arn:aws:states:::aws-sdk:s3:getobject"),
             ]
         );

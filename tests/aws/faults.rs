@@ -261,6 +261,20 @@ fn answers_that_cannot_be_read() {
         .unwrap_err();
     assert_eq!(error.name(), "S3.S3Exception");
     assert_eq!(error.code(), Some("InternalError"));
+    // What somebody has stored may look the same.
+    let parameters = json!({"Bucket": "b", "Key": "k"});
+    let found = Caller::new(&server.url())
+        .call("s3", "getObject", &parameters)
+        .unwrap();
+    assert_eq!(found["Body"].as_str(), std::str::from_utf8(body).ok());
+    let server = Scripted::always(Deed::Answer(answer(200, "", body)));
+    let error = Caller::new(&server.url())
+        .call(
+            "s3",
+            "copyObject",
+            &json!({"Bucket": "b", "Key": "k", "CopySource": "b/k"}),
+        )
+        .unwrap_err();
     // The copy may be there.
     assert_eq!((server.requests().len(), error.attempts()), (1, 1));
 }
