@@ -131,9 +131,9 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (2, 37, "arn:aws:states:::aws-sdk:s3:ge\\u0074object"),
-                (3, 35, "arn:aws:states:::aws-sdk:nosuch:getObject"),
-                (4, 35, "arn:aws:states:::aws-sdk:s3:getobject"),
+                (2, 38, "arn:aws:states:::aws-sdk:s3:ge\\u0074object"),
+                (3, 36, "arn:aws:states:::aws-sdk:nosuch:getObject"),
+                (4, 36, "arn:aws:states:::aws-sdk:s3:getobject"),
             ]
         );
     }
