@@ -190,7 +190,7 @@ pub(super) async fn of_process(profile: &str, command: &str) -> Result<Keys, Str
         let status = status.map(|status| status.to_string());
         return Err(failed(&format!("failed: {}", status.unwrap_or_default())));
     }
-    keys_of(&String::from_utf8_lossy(&text), &failed("").trim_end())
+    keys_of(&String::from_utf8_lossy(&text), failed("").trim_end())
 }
 
 /// What a command prints, and how it ends; that is not waited for if it prints too much. It is killed if this future is
