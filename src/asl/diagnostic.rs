@@ -171,14 +171,14 @@ const CHECKPOINT_BYTES: usize = 1024;
 
 /// Finds line and column of a byte in bounded time, however long the lines are.
 #[derive(Debug)]
-struct LineIndex<'t> {
+pub(super) struct LineIndex<'t> {
     text: &'t str,
     /// (byte, line, column) at about every `CHECKPOINT_BYTES`.
     checkpoints: Vec<(usize, u32, u32)>,
 }
 
 impl<'t> LineIndex<'t> {
-    fn new(text: &'t str) -> LineIndex<'t> {
+    pub(super) fn new(text: &'t str) -> LineIndex<'t> {
         let mut checkpoints = vec![(0, 1, 1)];
         let (mut line, mut column, mut last) = (1, 1, 0);
         for (at, c) in text.char_indices() {
@@ -191,7 +191,7 @@ impl<'t> LineIndex<'t> {
         LineIndex { text, checkpoints }
     }
 
-    fn find(&self, byte: usize) -> (u32, u32) {
+    pub(super) fn find(&self, byte: usize) -> (u32, u32) {
         let next = self.checkpoints.partition_point(|(at, _, _)| *at <= byte);
         let (start, mut line, mut column) = self.checkpoints[next - 1];
         for (at, c) in self.text[start..].char_indices() {

@@ -10,6 +10,7 @@ mod diagnostic;
 mod graph;
 mod json;
 mod model;
+mod places;
 mod reader;
 mod resource;
 pub(crate) mod suggest;
@@ -17,6 +18,7 @@ mod unsupported;
 
 pub use diagnostic::{Code, Diagnostic, Severity, aws_message};
 pub use model::*;
+pub(crate) use places::Places;
 pub use reader::{DEFINITION_BYTES_MAX, Reading, read};
 pub use resource::{Integration, Pattern, Resource, ResourceError};
 pub use unsupported::unsupported;

@@ -15,7 +15,7 @@ use super::profile::Environment;
 use super::protocol::{self, Parts};
 use super::random;
 use super::retry::{self, ATTEMPTS_MAX, Bucket};
-use super::services::{Names, Operation, Service, Services, Signing};
+use super::services::{Kind, Names, Operation, Protocol, Service, Services, Signing};
 use super::sign::{self, Scope};
 use crate::net;
 use crate::task::lock;
@@ -382,7 +382,7 @@ impl Shared {
         let Some(role) = role else {
             return Ok(own);
         };
-        self.chain.of_role(role, &own, self, (self.now)()).await
+        self.chain.of_role(role, &own, self, &*self.now).await
     }
 
     async fn own_keys(&self, is_given: bool) -> Result<Keys, String> {
@@ -393,7 +393,7 @@ impl Shared {
             // Who calls something else than AWS has no use for an instance's keys, nor time to wait for them.
             asks_instance: !is_given,
         };
-        match self.chain.own(&source, (self.now)()).await? {
+        match self.chain.own(&source, &*self.now).await? {
             Found::Keys(keys) => Ok(keys),
             Found::Nothing if is_given => {
                 if !self.has_told.swap(true, Ordering::Relaxed) {
@@ -431,9 +431,12 @@ impl Shared {
                     bucket.succeeded(spent);
                     return Ok(answer);
                 }
-                Err(failed) => failed,
+                Err((error, asked_for)) => (error.after_attempts(attempt), asked_for),
             };
-            if !error.is_retryable() || attempt >= ATTEMPTS_MAX {
+            // What may have been done already is not done a second time.
+            let is_safe =
+                !error.may_be_done() || retry::is_repeatable(call.service, call.operation);
+            if !error.is_retryable() || !is_safe || attempt >= ATTEMPTS_MAX {
                 return Err(error);
             }
             let has_timed_out = error.kind() == ErrorKind::Transport(net::ErrorKind::TimedOut);
@@ -510,7 +513,7 @@ fn read(call: &Prepared<'_>, answer: &net::Response) -> Result<Answer, Error> {
         body: answer.body(),
     };
     // Some operations of S3 begin to answer before they know their end, and say so in the body.
-    let is_late = status == 200 && is_late_error(answer.body());
+    let is_late = status == 200 && may_be_late(call) && is_late_error(answer.body());
     if !answer.status().is_success() || is_late {
         let problem = protocol::failure(call.service, parts);
         return Err(of_problem(call.service, status, &problem));
@@ -544,6 +547,18 @@ fn read(call: &Prepared<'_>, answer: &net::Response) -> Result<Answer, Error> {
     })
 }
 
+/// Whether a body is XML that the service has made: not what somebody has stored, and gets back.
+fn may_be_late(call: &Prepared<'_>) -> bool {
+    let output = call.operation.output;
+    let output = output.and_then(|output| call.service.structure(output));
+    let payload = output.and_then(|output| {
+        let mut members = output.members.iter();
+        members.find(|member| Some(member.api_name()) == output.payload.as_deref())
+    });
+    call.service.protocol == Protocol::RestXml
+        && payload.is_none_or(|payload| matches!(payload.kind(), Kind::Shape(_)))
+}
+
 fn is_late_error(body: &[u8]) -> bool {
     let body = body.trim_ascii_start();
     let body = match body.strip_prefix(b"<?xml") {
@@ -575,7 +590,10 @@ fn of_problem(service: &Service, status: u16, problem: &protocol::Problem) -> Er
         .with_answer(status, problem.request_id.as_deref())
         .with_extended_id(problem.extended_request_id.as_deref())
         .with_code(&problem.code)
-        .retryable(retry::is_retryable(status, &problem.code))
+        .retryable(
+            retry::is_retryable(status, &problem.code),
+            retry::may_be_done(status, &problem.code),
+        )
 }
 
 /// How long an operation may take: some wait for the work that they start.

@@ -70,10 +70,18 @@ impl Endpoints {
 
 /// An address without what is too much at its end.
 fn check(url: &str) -> Result<Box<str>, String> {
-    let wrong = |why: &str| format!("'{url}' is no address of a service: {why}");
+    // A name and a password that stand before the host are not shown.
+    let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+    let wrong = |why: &str| format!("'{shown}' is no address of a service: {why}");
     let uri: hyper::Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("it begins with neither http:// nor https://"));
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(wrong("names and passwords do not belong into an address"));
     }
     if uri.query().is_some() {
         return Err(wrong("it has a query string"));
@@ -271,6 +279,10 @@ mod tests {
             ),
             ("nosuch=http://a", "there is no service 'nosuch'"),
             ("http://a/?x=y", "it has a query string"),
+            (
+                "http://me:secret@a/",
+                "'a/' is no address of a service: names and passwords do not belong into an address",
+            ),
             ("sqs=", "it is no URL"),
         ] {
             let error = Endpoints::parse([value]).unwrap_err().to_string();

@@ -39,6 +39,8 @@ struct Repr {
     request_id: Option<String>,
     extended_request_id: Option<String>,
     is_retryable: bool,
+    may_be_done: bool,
+    attempts: u32,
 }
 
 impl Error {
@@ -53,6 +55,8 @@ impl Error {
             request_id: None,
             extended_request_id: None,
             is_retryable: false,
+            may_be_done: false,
+            attempts: 1,
         }))
     }
 
@@ -76,6 +80,7 @@ impl Error {
         };
         let mut out = Error::of_client(kind, service, error.to_string());
         out.0.is_retryable = error.is_passing();
+        out.0.may_be_done = error.may_be_sent();
         out
     }
 
@@ -95,9 +100,26 @@ impl Error {
         self
     }
 
-    pub(super) fn retryable(mut self, is_retryable: bool) -> Error {
+    pub(super) fn retryable(mut self, is_retryable: bool, may_be_done: bool) -> Error {
         self.0.is_retryable = is_retryable;
+        self.0.may_be_done = may_be_done;
         self
+    }
+
+    /// Whether the service may have done what was asked for, all the same.
+    pub(super) fn may_be_done(&self) -> bool {
+        self.0.may_be_done
+    }
+
+    pub(super) fn after_attempts(mut self, attempts: u32) -> Error {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// How often the call was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
     }
 
     /// What kind of thing went wrong.
@@ -142,7 +164,8 @@ impl Error {
         self.0.request_id.as_deref()
     }
 
-    /// Whether the same call may succeed a moment later. It has been tried again already, as often as it may.
+    /// Whether the same call may succeed a moment later. It has been tried again already, as often as it may and as is
+    /// safe.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.is_retryable

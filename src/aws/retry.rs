@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::services::{Operation, Service};
+
 /// How often a call is tried in all.
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 
@@ -53,6 +55,39 @@ pub(super) fn is_retryable(status: u16, code: &str) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
         || THROTTLING.contains(&code)
         || TRANSIENT.contains(&code)
+}
+
+/// Whether an answer may come from a service that has done what was asked for, or from one in front of it that does not
+/// know. Who is called too often has done nothing.
+pub(super) fn may_be_done(status: u16, code: &str) -> bool {
+    let is_inner = matches!(code, "InternalError" | "InternalServerError");
+    (is_inner || matches!(status, 500 | 502 | 504)) && !THROTTLING.contains(&code)
+}
+
+/// What names of operations begin with that change nothing, or nothing that lasts.
+const READING: [&str; 8] = [
+    "AssumeRole",
+    "BatchGet",
+    "Describe",
+    "Get",
+    "Head",
+    "List",
+    "Query",
+    "Scan",
+];
+
+/// Whether an operation may be done twice: it reads, or a token of its input makes repeated requests one.
+pub(super) fn is_repeatable(service: &Service, operation: &Operation) -> bool {
+    // It hands out what then nobody else gets.
+    if &*operation.name == "GetActivityTask" {
+        return false;
+    }
+    let input = operation.input.and_then(|input| service.structure(input));
+    matches!(operation.method(), "GET" | "HEAD")
+        || READING
+            .iter()
+            .any(|prefix| operation.name.starts_with(prefix))
+        || input.is_some_and(|input| input.members.iter().any(|member| member.is_token()))
 }
 
 /// How long to wait before the attempt after `attempt` (the first is 1): a share of 1, 2, 4 … seconds.
@@ -111,6 +146,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::services::Services;
 
     #[test]
     fn what_is_tried_again() {
@@ -126,6 +162,40 @@ mod tests {
             (503, "SlowDown", true),
         ] {
             assert_eq!(is_retryable(status, code), again, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_done_already() {
+        for (status, code, may) in [
+            (500, "", true),
+            (502, "", true),
+            (504, "", true),
+            (400, "InternalServerError", true),
+            (503, "SlowDown", false),
+            (500, "ThrottlingException", false),
+            (429, "", false),
+            (400, "RequestTimeout", false),
+        ] {
+            assert_eq!(may_be_done(status, code), may, "{status} {code}");
+        }
+        for (service, action, repeatable) in [
+            ("dynamodb", "getItem", true),
+            ("dynamodb", "putItem", false),
+            ("dynamodb", "query", true),
+            // They have a token.
+            ("dynamodb", "transactWriteItems", true),
+            ("batch", "submitJob", false),
+            ("sqs", "sendMessage", false),
+            ("lambda", "invoke", false),
+            ("s3", "headObject", true),
+            ("s3", "putObject", false),
+            ("sfn", "getActivityTask", false),
+            ("sts", "assumeRoleWithWebIdentity", true),
+        ] {
+            let service = Services::get().find(service).unwrap();
+            let operation = &service.operations[action];
+            assert_eq!(is_repeatable(&service, operation), repeatable, "{action}");
         }
     }
 

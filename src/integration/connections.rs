@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::encode;
+use crate::history::Failure;
 use crate::net::{AddressFilter, is_link_local, is_private};
 use crate::task::matches;
 
@@ -124,8 +125,19 @@ enum Authorization {
     /// A header, always the same.
     Header(String, String),
     /// A token that is asked for.
-    OAuth(OAuth, tokio::sync::Mutex<Option<Token>>),
+    OAuth(OAuth, tokio::sync::Mutex<Known>),
 }
+
+/// What is known of a token.
+#[derive(Default)]
+struct Known {
+    token: Option<Token>,
+    /// Why there was none when it was asked for last.
+    failed: Option<(Failure, Instant)>,
+}
+
+/// How long such a failure counts.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 
 /// A token of OAuth.
 #[derive(Clone)]
@@ -158,24 +170,40 @@ pub(super) struct Connection {
 impl Connection {
     /// The header that says who calls: fixed, or with the token that `fetch` gets. A token that was refused is not used
     /// again.
-    pub(super) async fn header<E>(
+    pub(super) async fn header(
         &self,
         refused: Option<&str>,
-        fetch: impl AsyncFnOnce(&OAuth) -> Result<Token, E>,
-    ) -> Result<(String, String), E> {
+        fetch: impl AsyncFnOnce(&OAuth) -> Result<Token, Failure>,
+    ) -> Result<(String, String), Failure> {
         let (oauth, known) = match &self.authorization {
             Authorization::Header(name, value) => return Ok((name.clone(), value.clone())),
             Authorization::OAuth(oauth, known) => (oauth, known),
         };
         // Who comes while a token is asked for waits for it.
         let mut known = known.lock().await;
-        let usable = known.as_ref().filter(|token| {
+        let usable = known.token.as_ref().filter(|token| {
             token.good_until > Instant::now()
                 && refused.is_none_or(|refused| !refused.ends_with(&token.text))
         });
         let text = match usable {
             Some(token) => token.text.clone(),
-            None => known.insert(fetch(oauth).await?).text.clone(),
+            None => {
+                // Those who waited for the same failure do not all ask once more.
+                let failed = known.failed.as_ref();
+                if let Some((failure, _)) = failed.filter(|(_, at)| at.elapsed() < FAILURE_TIME) {
+                    return Err(failure.clone());
+                }
+                match fetch(oauth).await {
+                    Ok(token) => {
+                        known.failed = None;
+                        known.token.insert(token).text.clone()
+                    }
+                    Err(failure) => {
+                        known.failed = Some((failure.clone(), Instant::now()));
+                        return Err(failure);
+                    }
+                }
+            }
         };
         Ok(("authorization".to_owned(), format!("Bearer {text}")))
     }
@@ -235,10 +263,18 @@ impl Allowed {
             None => path == self.path,
         };
         uri.scheme_str() == Some(&*self.scheme)
+            // Who is called is told by the host alone; what stands before an `@` would only make it look otherwise.
+            && !has_user(uri)
             && is_host
             && uri.port_u16().unwrap_or(usual) == self.port.unwrap_or(usual)
             && is_path
     }
+}
+
+/// Whether something stands before the host and an `@`.
+fn has_user(uri: &hyper::Uri) -> bool {
+    let authority = uri.authority();
+    authority.is_some_and(|authority| authority.as_str().contains('@'))
 }
 
 /// Whether a path has a segment `..`, however it is written.
@@ -342,10 +378,12 @@ fn checked(entry: Entry) -> Result<Connection, String> {
             Authorization::Header(key.name, key.value)
         }
         (None, None, Some(oauth)) => {
-            let url: Result<hyper::Uri, _> = oauth.token_url.parse();
-            let scheme = url.as_ref().ok().and_then(hyper::Uri::scheme_str);
-            if !matches!(scheme, Some("http" | "https")) {
+            let url = oauth.token_url.parse::<hyper::Uri>().unwrap_or_default();
+            if !matches!(url.scheme_str(), Some("http" | "https")) {
                 return Err("oauth: token_url is no address".to_owned());
+            }
+            if has_user(&url) {
+                return Err("oauth: token_url has a name or a password before its host".to_owned());
             }
             Authorization::OAuth(oauth, tokio::sync::Mutex::default())
         }
@@ -392,6 +430,8 @@ mod tests {
             ("https://api.example.com/v1/%2e%2e%2fv2", false),
             ("https://api.example.com.evil.com/v1/a", false),
             ("https://api.example.com@evil.com/v1/a", false),
+            ("https://x@api.example.com/v1/a", false),
+            ("https://x:y@api.example.com/v1/a", false),
             ("http://api.example.com/v1/a", false),
             ("https://api.example.com:8443/v1/a", false),
             ("https://a.example.org/anything/../else", true),
@@ -426,6 +466,10 @@ mod tests {
             (
                 "allow = []\n[[connection]]\narn = \"a\"\nbasic = { username = \"u\", password = \"SECRET\", more = 1 }",
                 "line 4: unknown field `more`, expected `username` or `password`",
+            ),
+            (
+                "allow = []\n[[connection]]\narn = \"a\"\noauth = { token_url = \"https://me:SECRET@a/\", client_id = \"c\", client_secret = \"SECRET\" }",
+                "line 2: oauth: token_url has a name or a password before its host",
             ),
             (
                 "allow = [\"example.com\"]",

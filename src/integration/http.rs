@@ -52,7 +52,16 @@ impl HttpTasks {
         }
     }
 
+    /// Everything that belongs to a task has its time together: waiting for a token, asking for it, and both attempts.
     pub(super) async fn call(&self, call: &Call) -> Result<Vec<u8>, Failure> {
+        let whole = tokio::time::timeout(TIME_MAX, self.exchange(call)).await;
+        whole.unwrap_or_else(|_| {
+            let cause = format!("there was no whole answer within {TIME_MAX:?}");
+            Err(Failure::new("States.Http.Socket", cause))
+        })
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Vec<u8>, Failure> {
         let parameters = Parameters::read(&call.input)?;
         let request = self.read(&parameters)?;
         let (mut answer, header) = self.send(&request, None).await?;
@@ -139,6 +148,10 @@ impl HttpTasks {
         parameters: &Parameters<'_>,
         connection: &Connection,
     ) -> Result<Uri, Failure> {
+        if endpoint.contains('#') {
+            // What follows is not sent, and the query would be a part of it.
+            return Err(parameters.wrong("ApiEndpoint cannot have a fragment, which begins with #"));
+        }
         let mut query = String::new();
         if let Some(Value::Object(members)) = parameters.value("QueryParameters")? {
             for (name, value) in &members {
@@ -185,7 +198,8 @@ impl HttpTasks {
             encode::push_pair("scope", scope, &mut form);
         }
         let failed = |what: String| {
-            let cause = format!("{} gave no token: {what}", oauth.token_url);
+            let url = oauth.token_url.parse().unwrap_or_default();
+            let cause = format!("{} gave no token: {what}", net::shown(&url));
             Failure::new("States.Http.Socket", cause)
         };
         let request = hyper::Request::post(&*oauth.token_url)
@@ -201,18 +215,28 @@ impl HttpTasks {
         #[derive(serde::Deserialize)]
         struct Granted {
             access_token: String,
-            #[serde(default = "usual_seconds")]
-            expires_in: u64,
+            #[serde(default)]
+            expires_in: Value,
         }
         let granted: Granted = serde_json::from_slice(answer.body())
             .map_err(|_| failed("its answer has no access_token".to_owned()))?;
-        Ok(Token::new(granted.access_token, granted.expires_in))
+        Ok(Token::new(
+            granted.access_token,
+            seconds(&granted.expires_in),
+        ))
     }
 }
 
-/// How long a token is good that does not say so.
-const fn usual_seconds() -> u64 {
-    300
+/// How long a token is good. Some say it as a text, some as a fraction, some not at all.
+fn seconds(expires_in: &Value) -> u64 {
+    let seconds = match expires_in {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    // What is past any number of seconds is as much as there is.
+    seconds
+        .filter(|seconds| *seconds >= 0.0)
+        .map_or(300, |seconds| seconds as u64)
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -493,6 +517,14 @@ mod tests {
                 "is not among the addresses",
             ),
             (
+                r#""ApiEndpoint":"https://api.example.com/a#b","Method":"GET""#,
+                "ApiEndpoint cannot have a fragment",
+            ),
+            (
+                r#""ApiEndpoint":"https://x@api.example.com/","Method":"GET""#,
+                "is not among the addresses",
+            ),
+            (
                 r#""ApiEndpoint":"https://api.example.com/","Method":"TRACE""#,
                 "TRACE is not a Method",
             ),
@@ -525,6 +557,23 @@ mod tests {
         let failure =
             request(r#"{"ApiEndpoint":"https://api.example.com/","Method":"GET"}"#).unwrap_err();
         assert!(failure.cause.unwrap().contains("ConnectionArn"));
+    }
+
+    #[test]
+    fn times_of_tokens() {
+        for (said, expected) in [
+            ("3600", 3_600),
+            ("\"3600\"", 3_600),
+            ("3599.9", 3_599),
+            ("1e300", u64::MAX),
+            ("-1", 300),
+            ("null", 300),
+            ("\"soon\"", 300),
+            ("\"NaN\"", 300),
+        ] {
+            let said: Value = serde_json::from_str(said).unwrap();
+            assert_eq!(seconds(&said), expected, "{said}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::services::{ServiceAction, members_of, value_of};
-use super::{Call, Work};
+use super::{Call, Ended, Work};
+use crate::aws::{Error, ErrorKind};
 use crate::history::Failure;
 
 /// A kind of job. Paths are JSON pointers.
@@ -344,12 +345,23 @@ impl Jobs {
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<Vec<u8>, Failure> {
+        let count = value_of(call)?["Count"].as_f64().unwrap_or(1.0);
+        if self.kind.service == "ecs" && count != 1.0 {
+            let cause = format!(
+                "Count is {count}, but a task that waits for its end starts one: use a Map, or a resource without .sync"
+            );
+            return Err(Failure::new("States.Runtime", cause));
+        }
         self.action.call(call).await
     }
 
     /// Waits for the end of the job that was accepted with that answer.
-    pub(super) async fn wait(&self, call: &Call, accepted: &[u8]) -> Result<Vec<u8>, Failure> {
-        let parameters = arguments(self.kind.describe_with, &value_of(call)?, accepted);
+    pub(super) async fn wait(&self, call: &Call, accepted: &[u8]) -> Ended {
+        let given = match value_of(call) {
+            Ok(given) => given,
+            Err(failure) => return Ended::Unknown(failure),
+        };
+        let parameters = arguments(self.kind.describe_with, &given, accepted);
         let (mut wait, mut unanswered) = (WAIT_MIN, 0);
         loop {
             tokio::time::sleep(wait).await;
@@ -361,15 +373,23 @@ impl Jobs {
             let description = match answer {
                 Ok(answer) => answer.output,
                 // The job goes on, whether somebody can ask after it or not.
-                Err(error) if error.is_retryable() && unanswered < UNANSWERED_MAX => {
+                Err(error) if may_be_answered(&error) && unanswered < UNANSWERED_MAX => {
                     unanswered += 1;
                     continue;
                 }
-                Err(error) => return Err(caller.failure(&error, call)),
+                Err(error) => return Ended::Unknown(caller.failure(&error, call)),
             };
-            unanswered = 0;
             if let Some(result) = self.kind.ended(&description) {
-                return result;
+                return Ended::Told(result);
+            }
+            match self.kind.status_of(&description) {
+                Some(_) => unanswered = 0,
+                // It is not there yet, or not any more.
+                None if unanswered < UNANSWERED_MAX => unanswered += 1,
+                None => {
+                    let cause = members_of(&description).to_text();
+                    return Ended::Unknown(Failure::new("States.TaskFailed", cause));
+                }
             }
         }
     }
@@ -389,11 +409,33 @@ impl Jobs {
     }
 }
 
+/// Whether the same question may be answered later. Keys end and are renewed, and permissions come late.
+fn may_be_answered(error: &Error) -> bool {
+    const OF_CALLERS: [&str; 7] = [
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "RequestExpired",
+        "UnrecognizedClientException",
+    ];
+    error.is_retryable()
+        || error.kind() == ErrorKind::Credentials
+        || error.code().is_some_and(|code| OF_CALLERS.contains(&code))
+}
+
 impl Kind {
+    /// The status of the job, if the answer tells of it.
+    fn status_of<'d>(&self, description: &'d Value) -> Option<&'d str> {
+        let job = description.pointer(self.job)?;
+        job.pointer(self.status)?.as_str()
+    }
+
     /// The result of a job that has ended; nothing, if it goes on.
     fn ended(&self, description: &Value) -> Option<Result<Vec<u8>, Failure>> {
         let job = description.pointer(self.job)?;
-        let status = job.pointer(self.status)?.as_str()?;
+        let status = self.status_of(description)?;
         let result = match self.shape {
             Shape::Job => members_of(job).to_text(),
             Shape::Member(name) => {
@@ -563,6 +605,35 @@ mod tests {
             let ended: Option<Result<Value, (String, Value)>> =
                 kind(service, action).ended(&description).map(parsed);
             assert_eq!(ended, expected.map(parsed));
+        }
+    }
+
+    #[test]
+    fn jobs_that_are_gone_have_no_status() {
+        for (service, action, description, status) in [
+            (
+                "ecs",
+                "runTask",
+                json!({"Tasks": [], "Failures": [{"Reason": "MISSING"}]}),
+                None,
+            ),
+            ("batch", "submitJob", json!({"Jobs": []}), None),
+            (
+                "codebuild",
+                "startBuild",
+                json!({"Builds": [], "BuildsNotFound": ["b"]}),
+                None,
+            ),
+            (
+                "glue",
+                "startJobRun",
+                json!({"JobRun": {"JobRunState": "RUNNING"}}),
+                Some("RUNNING"),
+            ),
+        ] {
+            let kind = kind(service, action);
+            assert_eq!(kind.status_of(&description), status, "{service}");
+            assert!(kind.ended(&description).is_none(), "{service}");
         }
     }
 }

@@ -22,7 +22,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use services::Reach;
@@ -143,7 +143,7 @@ pub(crate) struct Integrations {
     http: Option<Arc<http::HttpTasks>>,
     services: Option<Reach>,
     /// By resource, so that all state machines together keep to its limit.
-    known: Mutex<FixedMap<String, Arc<LimitedService>>>,
+    known: Mutex<FixedMap<String, Weak<LimitedService>>>,
     closing: Arc<AtomicBool>,
 }
 
@@ -236,16 +236,33 @@ impl Services for Integrations {
         };
         let key = format!("{}:{}", resource.resource_type(), resource.resource());
         let mut known = lock(&self.known);
-        let service = known.entry(key).or_insert_with(|| {
-            let handler = Arc::new(Handler {
-                action: Arc::new(action),
-                pattern,
-                label: label.into(),
-                closing: Arc::clone(&self.closing),
-            });
-            Arc::new(LimitedService::new(handler, ASYNC_TASKS_MAX))
+        if let Some(service) = known.get(&key).and_then(Weak::upgrade) {
+            return Some(service);
+        }
+        let handler = Arc::new(Handler {
+            action: Arc::new(action),
+            pattern,
+            label: label.into(),
+            closing: Arc::clone(&self.closing),
         });
-        Some(Arc::clone(service))
+        let service = Arc::new(LimitedService::new(handler, limit_of(resource)));
+        // Those of machines that are gone.
+        known.retain(|_, service| service.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&service));
+        Some(service)
+    }
+}
+
+/// How many tasks of a resource run at a time. Executions that wait for their children hold no turn that these could need
+/// for children of their own: a limit would let them wait for each other for ever.
+fn limit_of(resource: &Resource) -> usize {
+    match resource {
+        Resource::Service(integration) if matches!(&*integration.service, "states" | "sfn") => {
+            usize::MAX
+        }
+        Resource::Service(_) | Resource::Lambda { .. } | Resource::Activity { .. } => {
+            ASYNC_TASKS_MAX
+        }
     }
 }
 
@@ -261,6 +278,15 @@ struct Call {
     role_arn: Option<String>,
     /// The service, or the function's ARN, as failures name it.
     label: Arc<str>,
+}
+
+/// What came of waiting for a job.
+#[derive(Debug)]
+enum Ended {
+    /// It has ended, and this is the task's result.
+    Told(Result<Vec<u8>, Failure>),
+    /// Nobody can say how it stands; it may go on.
+    Unknown(Failure),
 }
 
 /// What a resource does.
@@ -288,7 +314,7 @@ impl Action {
     }
 
     /// Waits for the end of the job that was accepted with an answer.
-    async fn wait(&self, call: &Call, accepted: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn wait(&self, call: &Call, accepted: &[u8]) -> Ended {
         match self {
             Action::StartExecution(action) => action.wait(accepted).await,
             Action::Job(action) => action.wait(call, accepted).await,
@@ -380,9 +406,12 @@ async fn see_through(
         closing,
         is_over: false,
     };
-    let result = job.action.wait(&job.call, &job.accepted).await;
-    job.is_over = true;
-    reply.send(result);
+    let ended = job.action.wait(&job.call, &job.accepted).await;
+    job.is_over = matches!(ended, Ended::Told(_));
+    reply.send(match ended {
+        Ended::Told(result) => result,
+        Ended::Unknown(failure) => Err(failure),
+    });
 }
 
 /// A job that is waited for. If that ends before the job does, the job is stopped.
@@ -406,6 +435,26 @@ impl Drop for Job {
             tokio::runtime::Handle::try_current(),
         ) {
             runtime.spawn(stop);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_wait_for_no_turn() {
+        for (resource, limit) in [
+            ("arn:aws:states:::states:startExecution.sync:2", usize::MAX),
+            (
+                "arn:aws:states:::aws-sdk:sfn:startSyncExecution",
+                usize::MAX,
+            ),
+            ("arn:aws:states:::glue:startJobRun.sync", ASYNC_TASKS_MAX),
+        ] {
+            let resource = Resource::parse(resource).unwrap();
+            assert_eq!(limit_of(&resource), limit, "{resource:?}");
         }
     }
 }

@@ -194,7 +194,11 @@ fn too_large(label: &str) -> Failure {
 
 fn sdk_cause(error: &Error) -> String {
     match error.kind() {
-        ErrorKind::Service => format!("{} (SDK Attempt Count: 1)", error.cause()),
+        ErrorKind::Service => format!(
+            "{} (SDK Attempt Count: {})",
+            error.cause(),
+            error.attempts()
+        ),
         _ => error.cause(),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::parameters::{Members, Parameters};
-use super::{Call, Work};
+use super::{Call, Ended, Work};
 use crate::asl::Pattern;
 use crate::history::Failure;
 use crate::stdx::Timestamp;
@@ -157,11 +157,17 @@ impl StartExecution {
     }
 
     /// Waits for the end of the execution that was started.
-    pub(super) async fn wait(&self, accepted: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn wait(&self, accepted: &[u8]) -> Ended {
         let arn = execution_arn(accepted);
-        let described = self.machines.ended(arn).await;
-        let described = described.map_err(|refusal| self.failure(refusal))?;
-        let mut members = translated(&described, Style::Optimised);
+        match self.machines.ended(arn).await {
+            Ok(described) => Ended::Told(self.result(&described)),
+            Err(refusal) => Ended::Unknown(self.failure(refusal)),
+        }
+    }
+
+    /// The result of a task whose execution has ended.
+    fn result(&self, described: &[u8]) -> Result<Vec<u8>, Failure> {
+        let mut members = translated(described, Style::Optimised);
         if members.text("Status").as_deref() != Some("SUCCEEDED") {
             return Err(Failure::new("States.TaskFailed", members.to_text()));
         }

@@ -42,38 +42,75 @@ impl fmt::Debug for AddressFilter {
 /// The address of the metadata service in IPv6, which is not link-local there.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// Whether an address is link-local, in whatever form it is written: 169.254.0.0/16, fe80::/10, and the same mapped into
+/// Whether an address is link-local, in whatever form it is written: 169.254.0.0/16, fe80::/10, and the former within
 /// IPv6; the metadata service's own address in IPv6 counts as such.
 #[must_use]
 pub fn is_link_local(address: IpAddr) -> bool {
-    match embedded(address) {
+    match address {
         IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA_V6,
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6 == METADATA_V6
+                || embedded(v6).any(|v4| v4.is_link_local())
+        }
     }
 }
 
-/// Whether an address is one of the machine's own, or of a private network: loopback, RFC 1918, unique local,
-/// link-local, or unspecified.
+/// Whether an address is none of the public network: one of this machine or of a private network, link-local, one for
+/// many or for nobody, or one that leads to such an address by way of a translator.
 #[must_use]
 pub fn is_private(address: IpAddr) -> bool {
-    is_link_local(address)
-        || match embedded(address) {
-            IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_unspecified(),
-            IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unspecified(),
+    match address {
+        IpAddr::V4(v4) => is_private_v4(v4),
+        IpAddr::V6(v6) => {
+            let first = v6.segments()[0];
+            is_link_local(address)
+                || v6.is_unique_local()
+                || v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                // Site-local, of old.
+                || first & 0xffc0 == 0xfec0
+                || embedded(v6).any(is_private_v4)
         }
+    }
 }
 
-/// The IPv4 address within one of IPv6: mapped (`::ffff:a.b.c.d`), or behind NAT64's well-known prefix.
-fn embedded(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else {
-        return address;
+fn is_private_v4(v4: Ipv4Addr) -> bool {
+    let within = |net: [u8; 4], bits: u32| {
+        let mask = u32::MAX << (32 - bits);
+        u32::from(v4) & mask == u32::from(Ipv4Addr::from(net))
     };
-    if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = v6.segments() {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        return IpAddr::V4(Ipv4Addr::new(a, b, c, d));
-    }
-    v6.to_canonical()
+    v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || within([0, 0, 0, 0], 8)
+        // Behind the provider's translator.
+        || within([100, 64, 0, 0], 10)
+        || within([192, 0, 0, 0], 24)
+        // For measuring networks.
+        || within([198, 18, 0, 0], 15)
+        // Multicast; reserved, and the last of these is broadcast.
+        || within([224, 0, 0, 0], 4)
+        || within([240, 0, 0, 0], 4)
+}
+
+/// The IPv4 addresses that one of IPv6 may stand for: mapped (`::ffff:a.b.c.d`), compatible (`::a.b.c.d`), 6to4, and behind
+/// the prefixes of NAT64, of which the local one has two forms.
+fn embedded(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    let found = match v6.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => [Some(v4(high, low)), None],
+        [0x2002, high, low, ..] => [Some(v4(high, low)), None],
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => [Some(v4(high, low)), None],
+        // Eight bits between the halves are 0.
+        [0x64, 0xff9b, 1, high, middle, rest, last_high, last_low] => [
+            Some(v4(high, (middle << 8) | (rest >> 8))),
+            Some(v4(last_high, last_low)),
+        ],
+        _ => [None, None],
+    };
+    found.into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -96,6 +133,28 @@ mod tests {
             ("0.0.0.0", false, true),
             ("fd00::1", false, true),
             ("192.168.1.1", false, true),
+            ("0.1.2.3", false, true),
+            ("100.64.0.1", false, true),
+            ("100.127.255.255", false, true),
+            ("100.128.0.0", false, false),
+            ("192.0.0.8", false, true),
+            ("192.0.1.1", false, false),
+            ("198.18.0.1", false, true),
+            ("198.19.255.255", false, true),
+            ("198.20.0.0", false, false),
+            ("224.0.0.1", false, true),
+            ("255.255.255.255", false, true),
+            ("::169.254.169.254", true, true),
+            ("::10.0.0.1", false, true),
+            ("2002:a9fe:a9fe::1", true, true),
+            ("2002:0a00:0001::1", false, true),
+            ("2002:0808:0808::1", false, false),
+            ("64:ff9b::808:808", false, false),
+            ("64:ff9b::7f00:1", false, true),
+            ("64:ff9b:1:a9fe:a9:fe00:808:808", true, true),
+            ("64:ff9b:1::a9fe:a9fe", true, true),
+            ("fec0::1", false, true),
+            ("ff02::1", false, true),
             ("8.8.8.8", false, false),
             ("2600::1", false, false),
         ] {

@@ -139,7 +139,8 @@ impl Client {
             Err(_) => Err(Error::new(
                 ErrorKind::TimedOut,
                 format!("{host} gave no whole answer within {time_max:?}"),
-            )),
+            )
+            .sent()),
         }
     }
 
@@ -171,14 +172,14 @@ impl Client {
             }
             match connection.sender.try_send_request(request).await {
                 Ok(answer) => {
-                    return self
-                        .read(answer, permit, connection, &origin, answer_bytes_max)
-                        .await;
+                    let read = self.read(answer, permit, connection, &origin, answer_bytes_max);
+                    return read.await.map_err(Error::sent);
                 }
                 Err(mut failed) => match failed.take_message() {
                     // Not a byte of it was written: the other side closed the connection while it lay idle.
                     Some(unsent) if !is_fresh => request = unsent,
-                    _ => return Err(Error::of_exchange(&origin.host, failed.error())),
+                    Some(_) => return Err(Error::of_exchange(&origin.host, failed.error())),
+                    None => return Err(Error::of_exchange(&origin.host, failed.error()).sent()),
                 },
             }
         }
@@ -216,9 +217,22 @@ impl Client {
     }
 }
 
+/// As much of an address as everybody may see: names, passwords, paths and queries can be secrets.
+pub(crate) fn shown(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    match uri.scheme_str() {
+        Some(scheme) => format!("{scheme}://{host}"),
+        None if host.is_empty() => "an address without a host".to_owned(),
+        None => host.to_owned(),
+    }
+}
+
 /// Who is called.
 fn origin(uri: &Uri) -> Result<Origin, Error> {
-    let wrong = |what: &str| Error::new(ErrorKind::InvalidUrl, format!("{uri}: {what}"));
+    let wrong = |what: &str| Error::new(ErrorKind::InvalidUrl, format!("{}: {what}", shown(uri)));
     let is_tls = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => true,
         Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -308,10 +322,17 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none() {
-        for address in ["/x", "ftp://a/", "http://user:secret@a/", "http://a:0/"] {
+        for (address, shown) in [
+            ("/x?key=secret", "an address without a host: "),
+            ("ftp://a/?key=secret", "ftp://a: "),
+            ("http://user:secret@a/b?key=secret", "http://a: "),
+            ("http://a:0/?key=secret", "http://a:0: "),
+        ] {
             let error = origin(request(address).uri()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{address}");
-            assert!(error.to_string().starts_with(address), "{error}");
+            let error = error.to_string();
+            assert!(error.starts_with(shown), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

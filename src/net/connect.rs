@@ -1,5 +1,6 @@
 //! Opening connections: names, addresses, TLS, and hyper's handshake.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::address::AddressFilter;
@@ -112,13 +113,15 @@ impl Connector {
             })?
             .collect();
         let mut last = None;
-        let mut refused = None;
-        for address in addresses {
-            if !self.filter.allows(address.ip()) {
-                refused = Some(address.ip());
-                continue;
-            }
-            match TcpStream::connect(address).await {
+        let allowed = |address: &SocketAddr| self.filter.allows(address.ip());
+        let (addresses, refused): (Vec<_>, Vec<_>) = addresses.into_iter().partition(allowed);
+        let begun = Instant::now();
+        for (tried, address) in addresses.iter().enumerate() {
+            // One that does not answer leaves the others their share of the time.
+            let left = self.connect_time_max.saturating_sub(begun.elapsed());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let connected = timeout(share, TcpStream::connect(address)).await;
+            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     // Requests are written whole; to wait for more would only delay their ends. Where the option
                     // cannot be set, things are slower and not wrong.
@@ -133,11 +136,14 @@ impl Connector {
                 }
             }
         }
-        Err(match (last, refused) {
+        Err(match (last, refused.first()) {
             (Some(error), _) => error,
             (None, Some(address)) => Error::new(
                 ErrorKind::Forbidden,
-                format!("{host} has the address {address}, which must not be called"),
+                format!(
+                    "{host} has the address {}, which must not be called",
+                    address.ip()
+                ),
             ),
             (None, None) => Error::new(
                 ErrorKind::Unresolved,

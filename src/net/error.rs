@@ -12,6 +12,8 @@ pub struct Error(Box<Repr>);
 struct Repr {
     kind: ErrorKind,
     message: String,
+    /// Something of the request may have been written.
+    may_be_sent: bool,
 }
 
 /// What kind of thing went wrong.
@@ -43,7 +45,23 @@ pub enum ErrorKind {
 impl Error {
     pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         let message = message.into();
-        Error(Box::new(Repr { kind, message }))
+        Error(Box::new(Repr {
+            kind,
+            message,
+            may_be_sent: false,
+        }))
+    }
+
+    /// The same error, after the request may have been written.
+    pub(super) fn sent(mut self) -> Error {
+        self.0.may_be_sent = true;
+        self
+    }
+
+    /// Whether the other side may have read the request, and done what it asks for.
+    #[must_use]
+    pub fn may_be_sent(&self) -> bool {
+        self.0.may_be_sent
     }
 
     /// What kind of thing went wrong.

@@ -16,5 +16,6 @@ mod error;
 mod pool;
 
 pub use address::{AddressFilter, is_link_local, is_private};
+pub(crate) use client::shown;
 pub use client::{Client, ClientBuilder, Limits, Request, Response};
 pub use error::{Error, ErrorKind};

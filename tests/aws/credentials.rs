@@ -163,7 +163,9 @@ const FILES: [(&str, &str); 4] = [
             [profile container]\nrole_arn=arn:r\ncredential_source=EcsContainer\n\
             [profile again]\nrole_arn=arn:r\nsource_profile=again\naws_access_key_id=AGAIN\naws_secret_access_key=s\n\
             [profile circle]\nrole_arn=arn:r\nsource_profile=circle2\n[profile circle2]\nrole_arn=arn:r\n\
-            source_profile=circle\n[profile sso]\nsso_session=x\n[profile half]\nrole_arn=arn:r\n",
+            source_profile=circle\n[profile sso]\nsso_session=x\n[profile half]\nrole_arn=arn:r\n\
+            [profile endless]\ncredential_process=yes SECRET\n\
+            [profile failing]\ncredential_process=echo SECRET >&2; exit 3\n",
     ),
     (
         "credentials",
@@ -237,6 +239,16 @@ fn chains_that_lead_nowhere() {
             "the profile 'half' has a role_arn, but neither",
         ),
         (
+            "endless",
+            profile("endless"),
+            "the credential_process of the profile 'endless' printed more than 65536 bytes",
+        ),
+        (
+            "failing",
+            profile("failing"),
+            "the credential_process of the profile 'failing' failed: exit status: 3",
+        ),
+        (
             "abroad",
             vec![abroad],
             "AWS_CONTAINER_CREDENTIALS_FULL_URI is http://example.com/x",
@@ -245,6 +257,7 @@ fn chains_that_lead_nowhere() {
         let case = Case::new(name, &variables, &FILES, true);
         let found = case.key(None).unwrap_err();
         assert!(found.starts_with(why), "{name}: {found}");
+        assert!(!found.contains("SECRET"), "{name}: {found}");
     }
 }
 

@@ -20,6 +20,12 @@ const PROFILES_MAX: usize = 10;
 /// How long it counts that there are no keys.
 const NOTHING_TIME: Duration = Duration::from_secs(30);
 
+/// How long a failure counts, so that those who wait for each other do not all wait for the same one.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
+
+/// Says what time of day it is.
+pub(in crate::aws) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
 /// What looking for keys has come to.
 #[derive(Clone, Debug)]
 pub(in crate::aws) enum Found {
@@ -40,18 +46,78 @@ pub(in crate::aws) trait Sts: Sync {
 /// Finds keys, and keeps them while they last.
 #[derive(Debug, Default)]
 pub(in crate::aws) struct Chain {
-    own: Mutex<Option<Kept>>,
-    roles: std::sync::Mutex<BTreeMap<Role, Arc<Mutex<Option<Keys>>>>>,
+    own: Mutex<Kept>,
+    roles: std::sync::Mutex<BTreeMap<Role, Arc<Mutex<Kept>>>>,
+}
+
+/// What is known of keys.
+#[derive(Debug, Default)]
+struct Kept {
+    keys: Option<Keys>,
+    /// The last time that they were looked for and not found.
+    miss: Option<Miss>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    found: Found,
-    since: SystemTime,
+struct Miss {
+    at: SystemTime,
+    /// Whether the instance's service was asked, too.
+    is_wide: bool,
+    /// Why there are none, if that is an error.
+    why: Option<String>,
+}
+
+impl Kept {
+    /// What can be said without looking; `is_wide` says how one would look.
+    fn known(&self, now: SystemTime, is_wide: bool) -> Option<Result<Found, String>> {
+        if let Some(keys) = self.keys.as_ref().filter(|keys| !keys.is_ending(now)) {
+            return Some(Ok(Found::Keys(keys.clone())));
+        }
+        let miss = self.miss.as_ref()?;
+        let has_keys = self.keys.as_ref().is_some_and(|keys| !keys.has_ended(now));
+        let lasts = match miss.why {
+            None if !has_keys => NOTHING_TIME,
+            _ => FAILURE_TIME,
+        };
+        // A clock that was set back says nothing.
+        let age = now.duration_since(miss.at).unwrap_or(Duration::MAX);
+        (age < lasts && (miss.is_wide || !is_wide)).then(|| self.missed(now))
+    }
+
+    /// What is left when nothing was found: keys that are there are good to their end.
+    fn missed(&self, now: SystemTime) -> Result<Found, String> {
+        if let Some(keys) = self.keys.as_ref().filter(|keys| !keys.has_ended(now)) {
+            return Ok(Found::Keys(keys.clone()));
+        }
+        match self.miss.as_ref().and_then(|miss| miss.why.clone()) {
+            Some(why) => Err(why),
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    /// Takes in what looking for keys has come to.
+    fn settle(
+        &mut self,
+        looked: Result<Found, String>,
+        at: SystemTime,
+        is_wide: bool,
+    ) -> Result<Found, String> {
+        let why = match looked {
+            Ok(Found::Keys(keys)) => {
+                self.keys = Some(keys.clone());
+                self.miss = None;
+                return Ok(Found::Keys(keys));
+            }
+            Ok(Found::Nothing) => None,
+            Err(why) => Some(why),
+        };
+        self.miss = Some(Miss { at, is_wide, why });
+        self.missed(at)
+    }
 }
 
 impl Chain {
-    /// The keys of this process. Without `is_remote` nobody is asked over the network who is not named.
+    /// The keys of this process.
     ///
     /// # Errors
     ///
@@ -59,44 +125,15 @@ impl Chain {
     pub(in crate::aws) async fn own(
         &self,
         source: &Source<'_, impl Sts>,
-        now: SystemTime,
+        now: &Clock,
     ) -> Result<Found, String> {
         let mut kept = self.own.lock().await;
-        match kept.as_ref() {
-            Some(Kept {
-                found: Found::Keys(keys),
-                ..
-            }) if !keys.is_ending(now) => {
-                return Ok(Found::Keys(keys.clone()));
-            }
-            Some(Kept {
-                found: Found::Nothing,
-                since,
-            }) => {
-                let age = now.duration_since(*since).unwrap_or_default();
-                if age < NOTHING_TIME {
-                    return Ok(Found::Nothing);
-                }
-            }
-            _ => {}
+        // Whoever has waited learns what those before have found, and does not look once more.
+        if let Some(known) = kept.known(now(), source.asks_instance) {
+            return known;
         }
-        match source.find().await {
-            Ok(found) => {
-                *kept = Some(Kept {
-                    found: found.clone(),
-                    since: now,
-                });
-                Ok(found)
-            }
-            // Those that are there last a little longer.
-            Err(why) => match kept.as_ref() {
-                Some(Kept {
-                    found: Found::Keys(keys),
-                    ..
-                }) if !keys.has_ended(now) => Ok(Found::Keys(keys.clone())),
-                _ => Err(why),
-            },
-        }
+        let looked = source.find().await;
+        kept.settle(looked, now(), source.asks_instance)
     }
 
     /// The keys of a role, by those of this process.
@@ -109,7 +146,7 @@ impl Chain {
         role: &Role,
         own: &Keys,
         sts: &impl Sts,
-        now: SystemTime,
+        now: &Clock,
     ) -> Result<Keys, String> {
         let place = {
             let mut roles = crate::task::lock(&self.roles);
@@ -120,18 +157,16 @@ impl Chain {
             Arc::clone(roles.entry(role.clone()).or_default())
         };
         let mut kept = place.lock().await;
-        if let Some(keys) = kept.as_ref().filter(|keys| !keys.is_ending(now)) {
-            return Ok(keys.clone());
-        }
-        match assume(sts, role, own).await {
-            Ok(keys) => {
-                *kept = Some(keys.clone());
-                Ok(keys)
+        let found = match kept.known(now(), true) {
+            Some(known) => known?,
+            None => {
+                let looked = assume(sts, role, own).await.map(Found::Keys);
+                kept.settle(looked, now(), true)?
             }
-            Err(why) => match kept.as_ref().filter(|keys| !keys.has_ended(now)) {
-                Some(keys) => Ok(keys.clone()),
-                None => Err(why),
-            },
+        };
+        match found {
+            Found::Keys(keys) => Ok(keys),
+            Found::Nothing => Err(format!("the role {} has no keys", role.arn)),
         }
     }
 }
@@ -261,7 +296,7 @@ impl<S: Sts> Source<'_, S> {
             return Ok(Some(Keys::new(id, secret, token)));
         }
         if let Some(command) = profile.get("credential_process") {
-            return remote::of_process(command).await.map(Some);
+            return remote::of_process(name, command).await.map(Some);
         }
         if profile
             .get("sso_session")
@@ -322,5 +357,61 @@ impl<S: Sts> Source<'_, S> {
             )
         })?;
         keys_of_sts(&answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_keys() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let keys = Keys {
+            expires: Some(at(1_000)),
+            ..Keys::new("k", "s", None)
+        };
+        let shown = |found: Result<Found, String>| match found {
+            Ok(Found::Keys(keys)) => keys.access_key_id().to_owned(),
+            Ok(Found::Nothing) => "nothing".to_owned(),
+            Err(why) => why,
+        };
+        let known = |kept: &Kept, seconds, is_wide| kept.known(at(seconds), is_wide).map(shown);
+        let some = |text: &str| Some(text.to_owned());
+
+        // Nothing lasts for half a minute, for those who would not have looked further.
+        let mut kept = Kept::default();
+        assert_eq!(known(&kept, 0, false), None);
+        assert_eq!(
+            shown(kept.settle(Ok(Found::Nothing), at(0), false)),
+            "nothing"
+        );
+        assert_eq!(known(&kept, 29, false), some("nothing"));
+        assert_eq!(known(&kept, 0, true), None);
+        assert_eq!(known(&kept, 30, false), None);
+        assert_eq!(
+            kept.known(start - Duration::from_secs(9), false).map(shown),
+            None
+        );
+
+        // Failures last for a second.
+        assert_eq!(shown(kept.settle(Err("no".to_owned()), at(40), true)), "no");
+        assert_eq!(known(&kept, 40, true), some("no"));
+        assert_eq!(known(&kept, 41, true), None);
+
+        // Neither takes away keys that are good still.
+        assert_eq!(shown(kept.settle(Ok(Found::Keys(keys)), at(50), true)), "k");
+        assert_eq!(known(&kept, 600, true), some("k"));
+        assert_eq!(known(&kept, 800, true), None);
+        for miss in [Ok(Found::Nothing), Err("no".to_owned())] {
+            assert_eq!(shown(kept.settle(miss, at(800), false)), "k");
+            assert_eq!(known(&kept, 800, false), some("k"));
+            assert_eq!(known(&kept, 801, false), None);
+        }
+        assert_eq!(
+            shown(kept.settle(Err("no".to_owned()), at(1_000), true)),
+            "no"
+        );
     }
 }

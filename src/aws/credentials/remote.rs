@@ -1,9 +1,13 @@
 //! Keys that something else gives: a container's service, an instance's service, a process.
 
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 use super::Keys;
 use crate::aws::profile::Environment;
@@ -20,6 +24,12 @@ const CONTAINER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long an instance's service may take: on most machines there is none, and nobody should wait for it.
 const INSTANCE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a process may take: it may ask somebody over the network, and nobody at a keyboard.
+const PROCESS_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Most bytes of what a process complains of that are logged.
+const COMPLAINT_BYTES_MAX: u64 = 4 * 1024;
 
 /// Where a container's service is, if only a path is given.
 const CONTAINER_HOST: &str = "http://169.254.170.2";
@@ -163,26 +173,72 @@ pub(super) async fn of_instance(
     }
 }
 
-/// The keys that a process prints.
-pub(super) async fn of_process(command: &str) -> Result<Keys, String> {
-    let owned = command.to_owned();
-    let output = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("/bin/sh")
-            .arg("-c")
-            .arg(owned)
-            .output()
-    });
-    let failed = |why: String| format!("the credential_process `{command}` failed: {why}");
-    let output = output.await.map_err(|error| failed(error.to_string()))?;
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(format!("{}: {}", output.status, said.trim())));
+/// The keys that the process of a profile prints. Its command may hold secrets, and what it complains of too: neither is a
+/// part of an error.
+pub(super) async fn of_process(profile: &str, command: &str) -> Result<Keys, String> {
+    let failed = |why: &str| format!("the credential_process of the profile '{profile}' {why}");
+    let printed = timeout(PROCESS_TIME_MAX, print(profile, command)).await;
+    let printed =
+        printed.map_err(|_| failed(&format!("did not end within {PROCESS_TIME_MAX:?}")))?;
+    let (status, text) = printed.map_err(|error| failed(&format!("failed: {error}")))?;
+    if text.len() > ANSWER_BYTES_MAX {
+        return Err(failed(&format!(
+            "printed more than {ANSWER_BYTES_MAX} bytes"
+        )));
     }
-    keys_of(
-        &String::from_utf8_lossy(&output.stdout),
-        "the credential_process",
-    )
+    if !status.is_some_and(|status| status.success()) {
+        let status = status.map(|status| status.to_string());
+        return Err(failed(&format!("failed: {}", status.unwrap_or_default())));
+    }
+    keys_of(&String::from_utf8_lossy(&text), failed("").trim_end())
+}
+
+/// What a command prints, and how it ends; that is not waited for if it prints too much. It is killed if this future is
+/// dropped.
+async fn print(profile: &str, command: &str) -> io::Result<(Option<ExitStatus>, Vec<u8>)> {
+    let mut child = tokio::process::Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut text, mut complaint) = (Vec::new(), Vec::new());
+    let complain = async {
+        if let Some(mut stderr) = stderr {
+            let mut start = (&mut stderr).take(COMPLAINT_BYTES_MAX);
+            start.read_to_end(&mut complaint).await?;
+            // The rest is nobody's, but a process that cannot write it would wait.
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        }
+        io::Result::Ok(())
+    };
+    let answer = async {
+        if let Some(stdout) = stdout {
+            let mut stdout = stdout.take(ANSWER_BYTES_MAX as u64 + 1);
+            stdout.read_to_end(&mut text).await?;
+        }
+        if text.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        child.wait().await.map(Some)
+    };
+    let status = {
+        tokio::pin!(complain, answer);
+        // Whoever inherits its streams may keep them open after its end.
+        tokio::select! {
+            biased;
+            Ok(()) = &mut complain => answer.await?,
+            status = &mut answer => status?,
+        }
+    };
+    if !complaint.is_empty() {
+        let complaint = String::from_utf8_lossy(&complaint);
+        tracing::warn!(profile, "the credential_process says: {}", complaint.trim());
+    }
+    Ok((status, text))
 }
 
 #[cfg(test)]
