@@ -196,7 +196,7 @@ def check_readme(binary, program):
     """What the README tells a newcomer to type, in a checkout."""
     root = Path(__file__).resolve().parents[2]
     lines = (root / "README.md").read_text().splitlines()
-    serve = next(line for line in lines if line.startswith("quickstep serve "))
+    serve = next(line for line in lines if line.startswith("quickstep serve --tasks examples/"))
     commands = [line for line in lines if line.startswith("aws stepfunctions ")]
     assert len(commands) == 2, commands
     with tempfile.TemporaryDirectory() as home:
