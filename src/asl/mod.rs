@@ -10,6 +10,7 @@ mod diagnostic;
 mod graph;
 mod json;
 mod model;
+#[cfg(feature = "server")]
 mod places;
 mod reader;
 mod resource;
@@ -18,6 +19,7 @@ mod unsupported;
 
 pub use diagnostic::{Code, Diagnostic, Severity, aws_message};
 pub use model::*;
+#[cfg(feature = "server")]
 pub(crate) use places::Places;
 pub use reader::{DEFINITION_BYTES_MAX, Reading, read};
 pub use resource::{Integration, Pattern, Resource, ResourceError};
