@@ -340,21 +340,32 @@ fn recovery_goes_on_whatever_the_order_of_machines() {
     );
 }
 
+/// It was taken in once; a limit that was lowered since neither loses it nor holds up what stands behind it.
 #[test]
-fn what_never_fits_again_is_told_and_not_waited_for() {
+fn what_a_lower_limit_would_never_admit_runs_again() {
     let (disk, calls, machine) = (SimStorage::new(), Calls::default(), machine("m"));
     let (engine, simulation) = simulated(&disk, &calls);
-    engine.start(&machine, StartRequest::new(b"123")).unwrap();
+    for input in [&b"123"[..], b"4"] {
+        engine.start(&machine, StartRequest::new(input)).unwrap();
+    }
     drop((engine, simulation));
     let limits = Limits {
         input_bytes: 2,
         ..Limits::default()
     };
     let engine = on(&disk, &calls).limits(limits).build().unwrap();
-    let error = engine.recover(&[&machine]).unwrap_err();
-    let throttled = error.throttled().unwrap();
-    assert_eq!(throttled.limit, Limit::InputBytes);
-    assert_eq!(throttled.retry_after, None);
+    let recovered = engine.recover(&[&machine]).unwrap();
+    assert_eq!(recovered.left, 0);
+    assert_eq!(recovered.executions.len(), 2);
+    for execution in &recovered.executions {
+        assert_eq!(execution.wait().unwrap().status, Status::Succeeded);
+    }
+    let refused = engine
+        .start(&machine, StartRequest::new(b"123"))
+        .unwrap_err();
+    assert_eq!(refused.throttled().unwrap().limit, Limit::InputBytes);
+    let report = engine.shutdown(PATIENCE);
+    assert_eq!(report.journal.map(|journal| journal.unfinished), Some(0));
 }
 
 #[test]
