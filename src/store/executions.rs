@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{StoreError, StoreErrorKind};
 use super::pack::{pack, unpack};
-use super::persist::{File, FileKind, refusal};
+use super::persist::{File, FileKind, count_commit, refusal};
 use super::record::RevisionRecord;
 use super::tables::{self, EVENTS, EXECUTIONS, FROZEN, NAMES, REDRIVABLE, REVISIONS};
 use super::writer::{Change, Told, write_all};
@@ -456,6 +456,7 @@ fn drop_unused(
         return Ok(());
     }
     let transaction = file.database.begin_write()?;
+    count_commit(&transaction)?;
     {
         let mut revisions = transaction.open_table(REVISIONS)?;
         for key in unused {

@@ -50,6 +50,9 @@ const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records"
 /// What the file is, so that another version of this program can tell.
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 
+/// Where transactions are counted in that table.
+const COMMITS: &str = "commits";
+
 /// The format of the records.
 const FORMAT_VERSION: u64 = 1;
 
@@ -155,8 +158,11 @@ impl File {
             let mut database = Database::builder()
                 .set_cache_size(file_kind.cache_bytes)
                 .create(path)?;
-            // Every checksum, once: what is damaged must not show itself later.
-            match database.check_integrity()? {
+            let commits = commits(&database);
+            // Every checksum, once: what is damaged must not show itself later. What it mends by itself may be a list of free
+            // pages that was not written, which is no harm, or a return to the transaction before.
+            let is_whole = database.check_integrity()?;
+            match is_whole || (commits.is_some() && commits == self::commits(&database)) {
                 true => Ok(database),
                 false => Err(DatabaseError::Storage(StorageError::Corrupted(
                     "the checksums do not fit".to_owned(),
@@ -241,6 +247,21 @@ impl FileStorage {
     }
 }
 
+/// Counts a transaction, so that the one before it can be told from it.
+pub(super) fn count_commit(transaction: &redb::WriteTransaction) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(FORMAT)?;
+    let commits = table.get(COMMITS)?.map_or(0, |commits| commits.value());
+    table.insert(COMMITS, commits + 1)?;
+    Ok(())
+}
+
+/// How many transactions a file has seen; nothing if that cannot be read.
+fn commits(database: &Database) -> Option<u64> {
+    let reading = database.begin_read().ok()?;
+    let table = reading.open_table(FORMAT).ok()?;
+    Some(table.get(COMMITS).ok()??.value())
+}
+
 /// Opens a file of which every byte may be damaged: a panic of the reader is damage, too.
 fn checked(
     open: impl FnOnce() -> Result<Database, DatabaseError>,
@@ -282,6 +303,7 @@ impl Storage for FileStorage {
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let attempt = || -> Result<(), redb::Error> {
             let transaction = self.0.database.begin_write()?;
+            count_commit(&transaction)?;
             {
                 let mut table = transaction.open_table(RECORDS)?;
                 for (key, record) in batch {

@@ -11,7 +11,7 @@ use redb::{Database, ReadableTable, Table, WriteTransaction};
 
 use super::error::{StoreError, StoreErrorKind};
 use super::executions::{Progress, Standing};
-use super::persist::refusal;
+use super::persist::{count_commit, refusal};
 use super::tables::{ENDS, EVENTS, EXECUTIONS, FROZEN, NAMES, REDRIVABLE, REVISIONS};
 
 /// Changes that are made in one transaction at most.
@@ -60,6 +60,7 @@ pub(super) fn write_all(database: &Database, path: &str, changes: &Receiver<Chan
     while let Ok(()) = gather(changes, &mut batch, &mut remove_before) {
         let attempt = || -> Result<bool, redb::Error> {
             let transaction = database.begin_write()?;
+            count_commit(&transaction)?;
             write(&transaction, &batch)?;
             let more = match remove_before {
                 Some(time) => remove(&transaction, time)?,
