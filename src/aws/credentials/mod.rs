@@ -1,7 +1,7 @@
 //! In whose name requests are sent: keys, roles, and where keys come from.
 //!
 //! The chain is the usual one of AWS's SDKs: variables, the profile in the shared files, a web identity, the container's
-//! service, the instance's service. It is here, and not `aws-config`: that would bring a second HTTP client and generated
+//! service, the instance's service. It is here, and not `aws-config`: that would, by our estimate, bring a second HTTP client and generated
 //! clients of three services, 60 crates and more in all, for what these files do with the client that is there.
 //! Single sign-on is not a part of it; a profile with it is refused with the command that helps.
 
